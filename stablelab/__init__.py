@@ -1,0 +1,48 @@
+"""Stablelab: why training a pre-trained model is stable or not, and what to do about it.
+
+    import stablelab as lab
+
+    task = lab.reviews("movies")
+    model = lab.bert(task.classes)
+    run = lab.fine_tune(model, task, learning_rate=5e-5, epochs=1)
+    lab.dashboard(run)
+
+This is the front desk: the only place that knows all rooms. Each room is opened when something in it is first asked for.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_ROOMS = {
+    "stablelab.training": ("Control", "History", "Run", "Settings", "Step", "Evaluation", "evaluate", "predict", "steps"),
+    "stablelab.zoo": ("bert", "digits", "fetch_corpora", "images", "resnet", "reviews", "texts", "tokenizer_for"),
+    "stablelab.studio": ("Dashboard", "dashboard"),
+    "stablelab.desk": ("fine_tune", "load"),
+}
+_WHERE = {name: room for room, names in _ROOMS.items() for name in names}
+_MODULES = ("formulas", "training", "zoo", "studio")
+
+__all__ = [*sorted(_WHERE), *_MODULES]
+
+if TYPE_CHECKING:
+    from . import formulas, studio, training, zoo
+    from .desk import fine_tune, load
+    from .studio import Dashboard, dashboard
+    from .training import Control, Evaluation, History, Run, Settings, Step, evaluate, predict, steps
+    from .zoo import bert, digits, fetch_corpora, images, resnet, reviews, texts, tokenizer_for
+
+
+def __getattr__(name: str) -> Any:
+    if name in _WHERE:
+        return getattr(import_module(_WHERE[name]), name)
+    if name in _MODULES:
+        return import_module(f"{__name__}.{name}")
+    raise AttributeError(f"stablelab has no {name!r}; it has {', '.join(__all__)}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

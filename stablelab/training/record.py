@@ -1,0 +1,114 @@
+"""What happened: frozen records of a step, a validation and an intervention."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Scores on the validation split after ``step`` optimizer steps.
+
+    ``loss`` is the mean over examples (nats for cross-entropy); ``precision``, ``recall`` and ``f1`` are macro averages
+    over the classes, as scikit-learn defines them, and like ``accuracy`` in [0, 1]. ``seconds`` is what it took.
+    """
+
+    step: int
+    loss: float
+    accuracy: float
+    precision: float
+    recall: float
+    f1: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Intervention:
+    """One field of the settings, changed by hand: ``step`` is the first optimizer step that used ``new``."""
+
+    step: int
+    name: str
+    old: Any
+    new: Any
+
+    def __str__(self) -> str:
+        label = _LABELS.get(self.name, self.name.replace("_", " "))
+        return f"step {self.step}: {label} {_short(self.old)} → {_short(self.new)}"
+
+
+@dataclass(frozen=True)
+class Step:
+    """One optimizer step, as it was done.
+
+    Arguments:
+        step: number of steps done after this one; the first is 1.
+        epoch: passes over the training split so far, as a fraction (step / steps per epoch).
+        loss: mean training loss of this batch, before the update.
+        learning_rates: learning rate of each parameter group, schedule included.
+        max_norm: the clip threshold that was used, None if off.
+        clip: what it bounded: ``norm``, ``tensor`` or ``value``.
+        norm_before, norm_after: global L2 norm of the gradient before and after clipping.
+        clipped: whether clipping changed any gradient.
+        examples_per_second: training speed of this step; tokens_per_second: the same in tokens, None for images.
+        seconds: duration of the step, validation not included.
+        optimizer: who did the arithmetic, such as ``AdamW · torch fused``.
+        interventions: settings that changed by hand right before this step.
+        evaluation: validation right after this step, if it was due.
+        diverged: the loss or the gradient was not finite; no update was made.
+        kept: where it diverged, the number of steps after which the weights now in the model were taken.
+    """
+
+    step: int
+    epoch: float
+    loss: float
+    learning_rates: tuple[float, ...]
+    max_norm: float | None
+    clip: str
+    norm_before: float
+    norm_after: float
+    clipped: bool
+    examples_per_second: float
+    tokens_per_second: float | None
+    seconds: float
+    optimizer: str
+    interventions: tuple[Intervention, ...] = ()
+    evaluation: Evaluation | None = None
+    diverged: bool = False
+    kept: int | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Step:
+        """The record that ``to_dict`` wrote."""
+        values = dict(values)
+        values["learning_rates"] = tuple(values["learning_rates"])
+        values["interventions"] = tuple(Intervention(**each) for each in values["interventions"])
+        if values["evaluation"] is not None:
+            values["evaluation"] = Evaluation(**values["evaluation"])
+        return cls(**values)
+
+
+_LABELS = {"max_norm": "clip threshold", "clip": "kind of clipping", "warmup_steps": "warm-up steps"}
+
+
+def _short(value: Any) -> str:
+    """A value as a learner would write it: 1e-3, 0.5, off, adamw."""
+    if value is None:
+        return "off"
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, int | float):
+        return number(value)
+    return str(value)
+
+
+def number(value: float) -> str:
+    """At most three significant digits, in powers of ten below 0.01: 0.05, 3e-4, 1.25e-3."""
+    if value == 0 or 0.01 <= abs(value) < 10_000:
+        return f"{value:.3g}"
+    mantissa, exponent = f"{value:.2e}".split("e")
+    return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"

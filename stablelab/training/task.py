@@ -1,0 +1,56 @@
+"""What training asks of data: protocols that the zoo's tasks fit without importing them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol, TypeAlias
+
+from torch import Tensor
+
+# A batch is (inputs, targets): inputs a tensor (B, ...) or a mapping of tensors (B, T); targets (B,) class numbers.
+Inputs: TypeAlias = Tensor | Mapping[str, Tensor]
+Batch: TypeAlias = tuple[Inputs, Tensor]
+
+
+class Batches(Protocol):
+    """An endless sequence of reshuffled epochs. Batch k is a pure function of the seed and k: going back is an integer."""
+
+    @property
+    def per_epoch(self) -> int:
+        """Batches in one pass over the data."""
+
+    def __call__(self, k: int) -> Batch:
+        """Batch k, counted from 0."""
+
+
+class Split(Protocol):
+    """A part of the data in a fixed order."""
+
+    def __len__(self) -> int: ...
+
+    @property
+    def targets(self) -> Tensor:
+        """(N,) class numbers."""
+
+    def batches(self, batch_size: int) -> Iterator[Batch]:
+        """Every item once, in an order that never changes."""
+
+
+class Task(Protocol):
+    """Data to learn from and to judge by. The test split is looked at once, at the end, never to choose."""
+
+    name: str
+    classes: tuple[str, ...]
+    fingerprint: str
+
+    @property
+    def train(self) -> Any: ...
+
+    @property
+    def validation(self) -> Any: ...
+
+    @property
+    def test(self) -> Any: ...
+
+    def batches(self, seed: int, batch_size: int) -> Batches:
+        """The training batches of one seed."""
