@@ -1,0 +1,46 @@
+"""Data sets and pre-trained models: what ships with the workbook and what can be fetched.
+
+Names are resolved on first use, so that importing this room loads neither transformers nor torchvision.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+_HOME = {
+    "Batches": "batching",
+    "Split": "tasks",
+    "Task": "tasks",
+    "FeatureTask": "features",
+    "cached_features": "features",
+    "bert": "text_models",
+    "tokenizer_for": "text_models",
+    "check_fits": "heads",
+    "freeze": "heads",
+    "head_of": "heads",
+    "unfreeze": "heads",
+    "corpora_folder": "corpora",
+    "fetch_corpora": "corpora",
+    "digits": "image_tasks",
+    "images": "image_tasks",
+    "inventory": "stock",
+    "resnet": "image_models",
+    "reviews": "review_tasks",
+    "texts": "table_tasks",
+    "verify_bundled": "paths",
+}
+
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"stablelab.zoo has no {name!r}; it has {', '.join(__all__)}")
+    value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

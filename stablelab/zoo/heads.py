@@ -1,0 +1,129 @@
+"""The head of a model (what is new for a task) and its body (what came pre-trained)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from functools import partial
+
+from torch import nn
+
+from .tasks import Task
+
+LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d)
+
+
+def class_names(task_or_classes: Task | int | Sequence[str]) -> tuple[str, ...]:
+    """The names of the classes of a task, or as given, or "0", "1", … for a number.
+
+    Raises:
+        ValueError: fewer than two classes.
+    """
+    given = getattr(task_or_classes, "classes", task_or_classes)
+    if isinstance(given, int):
+        given = [str(c) for c in range(given)]
+    names = tuple(map(str, given))
+    if isinstance(given, str) or len(names) < 2:
+        raise ValueError(f"{task_or_classes!r} is not a task, nor names or a number of at least 2 classes")
+    return names
+
+
+def new_modules(model: nn.Module) -> tuple[tuple[str, nn.Module], ...]:
+    """The modules (dotted name, module) that are new for a task, in order.
+
+    For a Hugging Face model: all with parameters that stand beside its pre-trained base model. For any other: the
+    last linear layer (or convolution, in the one family that ends in one).
+    """
+    body = getattr(model, getattr(model, "base_model_prefix", ""), None)
+    if isinstance(body, nn.Module) and body is not model:
+        return tuple((n, m) for n, m in model.named_children() if m is not body and any(True for _ in m.parameters()))
+    layers = [(n, m) for n, m in model.named_modules() if isinstance(m, LAYERS)]
+    return tuple(layers[-1:])
+
+
+def head_of(model: nn.Module) -> tuple[str, nn.Module]:
+    """The head: the module whose output is the logits (or becomes them), and its dotted name.
+
+    Raises:
+        ValueError: the model has no linear layer.
+    """
+    new = new_modules(model)
+    if not new:
+        raise ValueError(f"{type(model).__name__} has no linear layer that could be its head")
+    return new[-1]
+
+
+def freeze(model: nn.Module) -> ExitStack:
+    """Hold the body still: no gradients, and evaluation mode even after ``model.train()``.
+
+    So batch-norm statistics stay as they are and no dropout acts, neither in the body nor between body and head.
+
+    Args:
+        model: its head stays trainable.
+
+    Returns:
+        A context: ``with freeze(model): ...`` releases the body at the end. Without ``with`` it stays frozen.
+
+    Raises:
+        ValueError: the model has no head.
+    """
+    unfreeze(model)
+    head_of(model)
+    kept = {id(parameter) for _, module in new_modules(model) for parameter in module.parameters()}
+    held = [n for n, p in model.named_parameters() if p.requires_grad and id(p) not in kept]
+    for name in held:
+        model.get_parameter(name).requires_grad_(False)
+    mode = model.training
+    model.train = partial(_train_head_only, model, tuple(held))  # on this object alone: its class stays torchvision's
+    model.train(mode)
+    context = ExitStack()
+    context.callback(unfreeze, model)
+    return context
+
+
+def _train_head_only(model: nn.Module, held: tuple[str, ...], mode: bool = True) -> nn.Module:
+    type(model).train(model, False)
+    model.training = mode
+    for _, module in new_modules(model):
+        module.train(mode)
+    return model
+
+
+def unfreeze(model: nn.Module) -> nn.Module:
+    """Undo ``freeze``: the parameters that it held are trainable again. Returns the model."""
+    frozen = model.__dict__.pop("train", None)
+    if frozen is not None:
+        for name in frozen.args[1]:
+            model.get_parameter(name).requires_grad_(True)
+        model.train(model.training)
+    return model
+
+
+def check_fits(model: nn.Module, task: Task) -> None:
+    """Raise a ``ValueError`` unless the model can take the task's inputs and has a logit for each class."""
+    config = getattr(model, "config", None)
+    name = getattr(model, "stablelab_source", type(model).__name__).split(" · ")[0]
+    logits = getattr(config, "num_labels", None) or _width(head_of(model)[1])
+    if logits is not None and logits < len(task.classes):
+        raise ValueError(f"{task.name} has {len(task.classes)} classes, but the head of {name} has {logits} outputs")
+    takes = _takes(model)
+    if takes is not None and takes != task.kind:
+        raise ValueError(f"{name} takes a {takes}, but the examples of {task.name} are of kind {task.kind}")
+    ids = getattr(task.train.store, "ids", None)
+    if ids is None or config is None:
+        return
+    if int(ids.max()) >= config.vocab_size:
+        raise ValueError(f"{task.name} was tokenized for another model than {name}; make it with tokenizer={name!r}")
+    room = getattr(config, "max_position_embeddings", None)
+    if room is not None and ids.shape[1] > room:
+        raise ValueError(f"{task.name} has sentences of {ids.shape[1]} tokens, but {name} takes {room}; set max_tokens")
+
+
+def _width(head: nn.Module) -> int | None:
+    return getattr(head, "out_features", None) or getattr(head, "out_channels", None)
+
+
+def _takes(model: nn.Module) -> str | None:
+    if type(model).__module__.startswith("torchvision."):
+        return "image"
+    return {"input_ids": "text", "pixel_values": "image"}.get(getattr(model, "main_input_name", ""))

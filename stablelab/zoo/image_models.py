@@ -1,0 +1,68 @@
+"""Torchvision's classifiers with a new head."""
+
+from __future__ import annotations
+
+import warnings
+
+from torch import nn
+
+from .drawing import drawn_from
+from .heads import class_names
+from .paths import unknown
+from .tasks import Task
+
+
+def resnet(
+    task_or_classes: Task | int, name: str = "resnet18", weights: str = "random", seed: int = 0
+) -> nn.Module:
+    """A torchvision classifier: the plain module, with a head for this many classes. Says what it loaded.
+
+    Args:
+        task_or_classes: a task, or the number of classes.
+        name: any of torchvision's classifiers ("resnet18", "resnet50", "efficientnet_b0", "vit_b_16", …).
+        weights: "random", or "imagenet" for torchvision's default weights (from its cache, or fetched once).
+        seed: seed of the random weights, and of the head in any case; the global generator is not touched.
+
+    Returns:
+        The model; ``model.stablelab_source`` says in words what it is.
+
+    Raises:
+        KeyError: no such classifier.
+        ValueError: ``weights`` is neither, or fewer than two classes.
+        OSError: the weights are not in the cache and cannot be fetched.
+    """
+    from torchvision.models import get_model, list_models
+
+    known = list_models(module=__import__("torchvision").models)
+    if name not in known:
+        raise KeyError(unknown("classifier", name, known))
+    if weights not in ("random", "imagenet"):
+        raise ValueError(f"weights is {weights!r}; it must be 'random' or 'imagenet'")
+    classes = len(class_names(task_or_classes))
+    with drawn_from(seed), warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # two old families announce a change of their default
+        model = get_model(name, weights=None, num_classes=classes)
+    if weights == "imagenet":
+        _load_imagenet(model, name)
+    what = "random weights" if weights == "random" else f"ImageNet weights, new {classes}-class head"
+    model.stablelab_source = f"{name} · {what}"
+    print(model.stablelab_source)
+    return model
+
+
+def _load_imagenet(model: nn.Module, name: str) -> None:
+    """Copy torchvision's default weights into all of ``model`` but its head, whose shape differs."""
+    from torchvision.models import get_model_weights
+
+    try:
+        state = get_model_weights(name).DEFAULT.get_state_dict(progress=False, check_hash=True)
+    except (OSError, RuntimeError) as error:  # no network; a download with the wrong hash
+        raise OSError(
+            f"the ImageNet weights of {name} are not in the cache and could not be fetched "
+            f"({str(error).splitlines()[0]}); connect to the network once, or use weights='random'"
+        ) from error
+    own = model.state_dict()
+    fitting = {key: value for key, value in state.items() if key in own and own[key].shape == value.shape}
+    model.load_state_dict(own | fitting)
+    if hasattr(model, "transform_input"):
+        model.transform_input = True  # GoogLeNet's and Inception's weights were trained on differently scaled inputs

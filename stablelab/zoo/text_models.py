@@ -1,0 +1,106 @@
+"""BERT, bundled or by name, with a new head; and the tokenizers that belong to them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .drawing import drawn_from
+from .heads import class_names
+from .paths import bundled_folder
+from .tasks import Task
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+def bert(task_or_classes: Task | int | Sequence[str], name: str | None = None, seed: int = 0) -> PreTrainedModel:
+    """A BERT for classification: the plain Hugging Face module, in float32, with a new head. Says what it loaded.
+
+    Args:
+        task_or_classes: a task, the names of the classes, or their number.
+        name: None for the bundled MiniLM (6 layers, 384 wide, 22.7 million parameters); else any hub id or folder
+            that ``AutoModelForSequenceClassification`` takes. A task for it is made with the same ``tokenizer=name``.
+        seed: seed of the new head; the global generator is not touched.
+
+    Returns:
+        The model; ``model.stablelab_source`` says in words what it is.
+
+    Raises:
+        OSError: the model is neither a folder, nor in the cache, nor can it be fetched.
+        ValueError: fewer than two classes, or the model is none for texts.
+
+    Source:
+        Devlin, Chang, Lee and Toutanova, "BERT", 2019; Wang et al., "MiniLM", 2020.
+    """
+    import torch
+    from transformers import AutoModelForSequenceClassification
+
+    names = class_names(task_or_classes)
+    folder = bundled_folder() if name is None else name
+    labels = dict(enumerate(names))
+    with drawn_from(seed), _quiet(), _one_line(folder):
+        model = AutoModelForSequenceClassification.from_pretrained(
+            folder,
+            num_labels=len(names),
+            id2label=labels,
+            label2id={label: i for i, label in labels.items()},
+            ignore_mismatched_sizes=True,
+            dtype=torch.float32,
+        )
+    if model.config.pad_token_id is None:
+        model.config.pad_token_id = tokenizer_for(name).pad_token_id  # models without padding of their own
+    what = "BERT MiniLM-L6 · pre-trained (bundled)" if name is None else f"{name} · pre-trained"
+    model.stablelab_source = f"{what}, new {len(names)}-class head"
+    print(model.stablelab_source)
+    return model
+
+
+@lru_cache(maxsize=8)
+def tokenizer_for(name: str | None = None) -> PreTrainedTokenizerBase:
+    """The tokenizer of a model: None for the bundled BERT's, else a hub id or folder.
+
+    Raises:
+        OSError: it is neither a folder, nor in the cache, nor can it be fetched.
+    """
+    from transformers import AutoTokenizer
+
+    folder = bundled_folder() if name is None else name
+    with _quiet(), _one_line(folder):
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token  # padding is masked, so any token does
+    return tokenizer
+
+
+@contextmanager
+def _one_line(name: str | Path) -> Iterator[None]:
+    """Turn the many ways in which loading fails into one line of the learner's words."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        raise OSError(
+            f"{name} is no folder with a model, not in the cache, and could not be fetched ({reason.strip()}); "
+            "check the name, connect to the network once, or leave it out for the bundled BERT"
+        ) from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without transformers' bars and its report of new weights: the head is meant to be new, and we say it ourselves."""
+    from transformers.utils import logging as report
+
+    level, bars = report.get_verbosity(), report.is_progress_bar_enabled()
+    report.set_verbosity(logging.ERROR)
+    report.disable_progress_bar()
+    try:
+        yield
+    finally:
+        report.set_verbosity(level)
+        if bars:
+            report.enable_progress_bar()
