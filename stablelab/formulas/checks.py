@@ -1,0 +1,57 @@
+"""The one-line complaints that formulas and optimizers share."""
+
+from __future__ import annotations
+
+import math
+from numbers import Real
+
+from torch import Tensor
+
+
+def number(
+    name: str,
+    value: object,
+    *,
+    at_least: float | None = None,
+    above: float | None = None,
+    at_most: float | None = None,
+    below: float | None = None,
+) -> float:
+    """Return `value` as a float if it is a finite number within the bounds.
+
+    Args:
+        name: what the learner calls the value; it opens the complaint.
+        value: what was given; a bool is not a number here, because `True` is nearly always a slip.
+        at_least, above: lower bound, included or not.
+        at_most, below: upper bound, included or not.
+
+    Raises:
+        ValueError: in one line, with the value and what would be right.
+    """
+    bounds = {"at least": at_least, "above": above, "at most": at_most, "below": below}
+    wanted = " and ".join(f"{word} {bound:g}" for word, bound in bounds.items() if bound is not None)
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, Real)
+        or not math.isfinite(value)
+        or (at_least is not None and value < at_least)
+        or (above is not None and value <= above)
+        or (at_most is not None and value > at_most)
+        or (below is not None and value >= below)
+    ):
+        raise ValueError(f"{name} is {value!r}; it must be a finite number {wanted}".rstrip())
+    return float(value)
+
+
+def same_shape(name: str, tensor: Tensor, other_name: str, other: Tensor) -> None:
+    """Raise a one-line ValueError unless both have one shape: broadcasting would answer a question nobody asked."""
+    if tensor.shape != other.shape:
+        raise ValueError(
+            f"{name} and {other_name} must have the same shape, not {tuple(tensor.shape)} and {tuple(other.shape)}"
+        )
+
+
+def switch(name: str, value: object) -> None:
+    """Raise a one-line ValueError unless the value is True or False: a text such as "False" would count as true."""
+    if not isinstance(value, bool):
+        raise ValueError(f"{name} is {value!r}; it must be True or False")

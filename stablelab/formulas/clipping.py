@@ -1,0 +1,172 @@
+"""Three ways to keep a gradient from being too large, each as a formula and, for the training loop, in place.
+
+A gradient that is not finite is passed on as torch passes it on: its norm comes back as nan or inf, nothing is raised.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from . import checks
+
+# Keeps the division finite when the gradient is zero; the same as torch's, so that the results are the same.
+SAFETY = 1e-6
+
+Clipped = tuple[list[Tensor], Tensor, Tensor]
+
+
+def global_norm(gradients: Sequence[Tensor]) -> Tensor:
+    """‖g‖: the Euclidean norm of all gradients laid end to end.
+
+    Args:
+        gradients: tensors of any shapes; of none the norm is 0.
+
+    Returns:
+        The norm, a 0-dim tensor.
+    """
+    if len(gradients) == 0:
+        return torch.zeros(())
+    return torch.stack([g.norm() for g in gradients]).norm()
+
+
+def clip_by_global_norm(gradients: Sequence[Tensor], max_norm: float) -> Clipped:
+    """Shrink all gradients by one factor so that together their norm is at most `max_norm`; the direction stays.
+
+    Args:
+        gradients: tensors of any shapes; not changed.
+        max_norm: the threshold, above 0.
+
+    Returns:
+        The clipped gradients, and the global norm before and after.
+
+    Raises:
+        ValueError: max_norm is not a finite number above 0.
+
+    Source:
+        Pascanu, Mikolov & Bengio 2013, "On the difficulty of training recurrent neural networks", Algorithm 1.
+    """
+    checks.number("max_norm", max_norm, above=0)
+    before = global_norm(gradients)
+    coefficient = _coefficient(before, max_norm)
+    clipped = [coefficient * g for g in gradients]
+    return clipped, before, global_norm(clipped)
+
+
+def clip_by_tensor_norm(gradients: Sequence[Tensor], max_norm: float) -> Clipped:
+    """Shrink each gradient by its own factor so that its own norm is at most `max_norm`.
+
+    One layer that explodes no longer silences the others, but the direction of the whole changes.
+
+    Args:
+        gradients: tensors of any shapes; not changed.
+        max_norm: the threshold for each tensor, above 0.
+
+    Returns:
+        The clipped gradients, and the global norm before and after (after is at most √n · max_norm for n tensors).
+
+    Raises:
+        ValueError: max_norm is not a finite number above 0.
+
+    Source:
+        Algorithm 1 of Pascanu et al. 2013, applied to one tensor at a time.
+    """
+    checks.number("max_norm", max_norm, above=0)
+    clipped = [_coefficient(g.norm(), max_norm) * g for g in gradients]
+    return clipped, global_norm(gradients), global_norm(clipped)
+
+
+def clip_by_value(gradients: Sequence[Tensor], max_value: float) -> Clipped:
+    """Cut every element to the range from -max_value to max_value; the direction changes.
+
+    Args:
+        gradients: tensors of any shapes; not changed.
+        max_value: the threshold for each element, above 0.
+
+    Returns:
+        The clipped gradients, and the global norm before and after.
+
+    Raises:
+        ValueError: max_value is not a finite number above 0.
+
+    Source:
+        Mikolov 2012, "Statistical language models based on neural networks" (thesis); named in Section 3.2 of Pascanu
+        et al. 2013.
+    """
+    checks.number("max_value", max_value, above=0)
+    clipped = [g.clamp(-max_value, max_value) for g in gradients]
+    return clipped, global_norm(gradients), global_norm(clipped)
+
+
+@torch.no_grad()
+def clip_(gradients: Sequence[Tensor], kind: str, max_norm: float | None) -> tuple[float, float, bool]:
+    """Clip in place, with the fewest passes over memory, and say what happened.
+
+    Args:
+        gradients: tensors of any shapes, on one device; they are changed only if something is clipped.
+        kind: "norm" (all together), "tensor" (each by its own norm) or "value" (each element).
+        max_norm: the threshold, above 0 (for "value" the largest element); None measures only.
+
+    Returns:
+        The global norm before, the global norm after, and whether anything was clipped. A norm that is nan counts as
+        clipped under "norm" and "tensor": as in torch, the gradients become nan.
+
+    Raises:
+        ValueError: an unknown kind, or a max_norm that is neither None nor a finite number above 0.
+    """
+    if kind not in _IN_PLACE:
+        raise ValueError(f"kind of clipping must be one of {', '.join(CLIPS)}, not {kind!r}")
+    if max_norm is not None:
+        checks.number("max_norm", max_norm, above=0)
+    if len(gradients) == 0:
+        return 0.0, 0.0, False
+    norms = torch.stack(torch._foreach_norm(gradients))  # (number of tensors,)
+    if max_norm is None:
+        before = norms.norm().item()
+        return before, before, False
+    return _IN_PLACE[kind](gradients, norms, max_norm)
+
+
+def _clip_norm_(gradients: Sequence[Tensor], norms: Tensor, max_norm: float) -> tuple[float, float, bool]:
+    total = norms.norm()
+    # Both numbers in one go: on a GPU every trip to the CPU waits for all the work that is queued.
+    before, coefficient = torch.stack([total, _coefficient(total, max_norm)]).tolist()
+    if coefficient == 1:
+        return before, before, False
+    torch._foreach_mul_(gradients, coefficient)
+    return before, before * coefficient, True
+
+
+def _clip_tensor_(gradients: Sequence[Tensor], norms: Tensor, max_norm: float) -> tuple[float, float, bool]:
+    coefficients = _coefficient(norms, max_norm)
+    totals = torch.stack([norms.norm(), (norms * coefficients).norm()])
+    before, after, *each = torch.cat([totals, coefficients]).tolist()
+    chosen = [i for i, coefficient in enumerate(each) if coefficient != 1]
+    if chosen:
+        torch._foreach_mul_([gradients[i] for i in chosen], [each[i] for i in chosen])
+    return before, after, bool(chosen)
+
+
+def _clip_value_(gradients: Sequence[Tensor], norms: Tensor, max_value: float) -> tuple[float, float, bool]:
+    largest = torch.stack(torch._foreach_norm(gradients, torch.inf)).max()
+    before, peak = torch.stack([norms.norm(), largest]).tolist()
+    if peak <= max_value:
+        return before, before, False
+    torch._foreach_clamp_max_(gradients, max_value)
+    torch._foreach_clamp_min_(gradients, -max_value)
+    return before, torch.stack(torch._foreach_norm(gradients)).norm().item(), True
+
+
+def _coefficient(norm: Tensor, max_norm: float) -> Tensor:
+    """What to multiply with so that `norm` becomes at most `max_norm`: 1 if it already is."""
+    return (max_norm / (norm + SAFETY)).clamp(max=1)
+
+
+_IN_PLACE: dict[str, Callable[[Sequence[Tensor], Tensor, float], tuple[float, float, bool]]] = {
+    "norm": _clip_norm_,
+    "tensor": _clip_tensor_,
+    "value": _clip_value_,
+}
+CLIPS = tuple(_IN_PLACE)

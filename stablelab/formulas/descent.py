@@ -1,0 +1,183 @@
+"""One step downhill: gradient descent, momentum, Nesterov's momentum, Adam and AdamW.
+
+Every function takes the weights θ_{t-1} and their gradient g_t and returns the weights θ_t, followed by what the
+rule remembers for the next step. Nothing is changed in place.
+
+    theta          θ    the weights, any shape
+    g              g    the gradient of the loss at theta, same shape
+    b, m, v             what is remembered, same shape
+    t              t    the number of this step, counted from 1
+    learning_rate  α    (η, ε or lr elsewhere)
+    weight_decay   λ
+
+`weight_decay` adds λθ to the gradient (an L2 penalty ½λ‖θ‖²) everywhere except in `adamw`, whose point is not to.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from . import checks
+
+
+def gradient_descent(theta: Tensor, g: Tensor, learning_rate: float, weight_decay: float = 0.0) -> Tensor:
+    """Gradient descent: θ_t = θ_{t-1} - α (g_t + λ θ_{t-1}).
+
+    Args:
+        theta: weights, any shape.
+        g: gradient of the loss at theta, same shape.
+        learning_rate: α, 0 or more.
+        weight_decay: λ, 0 or more.
+
+    Returns:
+        The new weights.
+
+    Raises:
+        ValueError: theta and g differ in shape.
+
+    Source:
+        Cauchy 1847, "Méthode générale pour la résolution des systèmes d'équations simultanées".
+    """
+    checks.same_shape("theta", theta, "g", g)
+    g = g + weight_decay * theta
+    return theta - learning_rate * g
+
+
+def momentum(
+    theta: Tensor,
+    g: Tensor,
+    b: Tensor | None,
+    t: int,
+    learning_rate: float,
+    beta: float = 0.9,
+    nesterov: bool = False,
+    weight_decay: float = 0.0,
+) -> tuple[Tensor, Tensor]:
+    """Momentum (the heavy ball): b_t = β b_{t-1} + g_t, then θ_t = θ_{t-1} - α b_t.
+
+    With `nesterov` the step is α (g_t + β b_t): the next step's share of momentum is taken before the next gradient is
+    measured, so the weights kept here are already Nesterov's look-ahead point and no gradient is needed anywhere else.
+
+    Convention, as in torch: the buffer starts at b_1 = g_1, no dampening, and the learning rate stands outside of b. In
+    the papers it stands inside, v_t = -α b_t; both are the same while α stays the same.
+
+    Args:
+        theta: weights, any shape.
+        g: gradient of the loss at theta, same shape.
+        b: buffer of the step before, same shape; not looked at when t is 1, and may be None there.
+        t: number of this step, from 1.
+        learning_rate: α, 0 or more.
+        beta: β, the share of the buffer that is kept, in [0, 1). (μ in Sutskever et al.)
+        nesterov: look ahead.
+        weight_decay: λ, 0 or more.
+
+    Returns:
+        The new weights and the new buffer.
+
+    Raises:
+        ValueError: t is below 1, theta and g differ in shape, or b is missing after the first step.
+
+    Source:
+        Polyak 1964, "Some methods of speeding up the convergence of iteration methods"; Nesterov 1983; both as
+        Equations 1-2 and 3-4 of Sutskever et al. 2013, "On the importance of initialization and momentum in deep
+        learning". The look-ahead as the point that is kept: Bengio et al. 2013, "Advances in optimizing recurrent
+        networks", Section 3.5.
+    """
+    checks.same_shape("theta", theta, "g", g)
+    _check_step(t)
+    if b is None and t > 1:
+        raise ValueError(f"momentum needs the buffer b of the step before at t = {t}; only at t = 1 may it be None")
+    g = g + weight_decay * theta
+    b = g if t == 1 else beta * b + g
+    direction = g + beta * b if nesterov else b
+    return theta - learning_rate * direction, b
+
+
+def adam(
+    theta: Tensor,
+    g: Tensor,
+    m: Tensor,
+    v: Tensor,
+    t: int,
+    learning_rate: float,
+    beta1: float = 0.9,
+    beta2: float = 0.999,
+    eps: float = 1e-8,
+    weight_decay: float = 0.0,
+    bias_correction: bool = True,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Adam: a step of about α per weight, along the mean of the gradient over the root of its mean square.
+
+    Args:
+        theta: weights, any shape.
+        g: gradient of the loss at theta, same shape.
+        m: running mean of g, same shape; zeros before the first step.
+        v: running mean of g², same shape; zeros before the first step.
+        t: number of this step, from 1.
+        learning_rate: α, 0 or more.
+        beta1, beta2: β₁ and β₂, the share of m and of v that is kept, each in [0, 1).
+        eps: ε, keeps the division finite; outside the root.
+        weight_decay: λ, 0 or more; inside the gradient, so it passes through m and v (Algorithm 2, line 6, of
+            Loshchilov & Hutter 2019, in pink).
+        bias_correction: undo the pull of m and v towards their start at zero.
+
+    Returns:
+        The new weights, m and v.
+
+    Raises:
+        ValueError: t is below 1, or the shapes differ.
+
+    Source:
+        Kingma & Ba 2015, "Adam: a method for stochastic optimization", Algorithm 1; bias correction in Section 3.
+    """
+    checks.same_shape("theta", theta, "g", g)
+    g = g + weight_decay * theta
+    direction, m, v = _adam_direction(g, m, v, t, beta1, beta2, eps, bias_correction)
+    return theta - learning_rate * direction, m, v
+
+
+def adamw(
+    theta: Tensor,
+    g: Tensor,
+    m: Tensor,
+    v: Tensor,
+    t: int,
+    learning_rate: float,
+    beta1: float = 0.9,
+    beta2: float = 0.999,
+    eps: float = 1e-8,
+    weight_decay: float = 0.0,
+    bias_correction: bool = True,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """AdamW: Adam whose weight decay bypasses m and v, so that every weight decays at the same rate.
+
+    Convention, as in torch: the decay is α λ θ, so a schedule of α is a schedule of the decay too. The paper writes
+    η_t λ θ, with the schedule's multiplier η_t apart from α.
+
+    Args, returns, raises: as `adam`; weight_decay acts on theta itself instead of on g.
+
+    Source:
+        Loshchilov & Hutter 2019, "Decoupled weight decay regularization", Algorithm 2, line 12 (in green).
+    """
+    checks.same_shape("theta", theta, "g", g)
+    direction, m, v = _adam_direction(g, m, v, t, beta1, beta2, eps, bias_correction)
+    return theta - learning_rate * (direction + weight_decay * theta), m, v
+
+
+def _adam_direction(
+    g: Tensor, m: Tensor, v: Tensor, t: int, beta1: float, beta2: float, eps: float, bias_correction: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The body of Kingma & Ba's Algorithm 1: the direction m̂ / (√v̂ + ε), with the new m and v."""
+    _check_step(t)
+    checks.same_shape("g", g, "m", m)
+    checks.same_shape("g", g, "v", v)
+    m = beta1 * m + (1 - beta1) * g
+    v = beta2 * v + (1 - beta2) * g**2
+    m_hat = m / (1 - beta1**t) if bias_correction else m
+    v_hat = v / (1 - beta2**t) if bias_correction else v
+    return m_hat / (torch.sqrt(v_hat) + eps), m, v
+
+
+def _check_step(t: int) -> None:
+    checks.number("t, the number of the step,", t, at_least=1)

@@ -1,0 +1,155 @@
+"""How the learning rate changes while training runs.
+
+Every schedule is a closed form: the number that the base learning rate is multiplied with at step k, counted from 0.
+Going back to step k therefore needs nothing but k (and, for `plateau`, the validation losses seen until then).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from . import checks
+
+SCHEDULES = ("constant", "exponential", "cosine", "plateau")
+
+
+def constant(k: int) -> float:
+    """Always 1.
+
+    Args:
+        k: step, from 0.
+    """
+    _check_step(k)
+    return 1.0
+
+
+def exponential(k: int, gamma: float, every: int = 1) -> float:
+    """γ^⌊k / every⌋: shrink by the factor γ once every so many steps.
+
+    Args:
+        k: step, from 0.
+        gamma: γ, above 0 and at most 1.
+        every: steps between two shrinkings, at least 1; with more than 1 this is "step decay".
+
+    Raises:
+        ValueError: an argument outside its range.
+    """
+    _check_step(k)
+    checks.number("gamma", gamma, above=0, at_most=1)
+    checks.number("every", every, at_least=1)
+    return gamma ** (k // every)
+
+
+def cosine(k: int, total_steps: int, floor: float = 0.0) -> float:
+    """floor + (1 - floor) · ½ (1 + cos(π k / total_steps)): slow, then fast, then slow, from 1 down to `floor`.
+
+    Args:
+        k: step, from 0; past total_steps the multiplier stays at `floor`.
+        total_steps: steps from top to bottom, at least 1.
+        floor: the last multiplier, in [0, 1].
+
+    Raises:
+        ValueError: an argument outside its range.
+
+    Source:
+        Loshchilov & Hutter 2017, "SGDR: stochastic gradient descent with warm restarts", Equation 5, without restarts.
+    """
+    _check_step(k)
+    checks.number("total_steps", total_steps, at_least=1)
+    checks.number("floor", floor, at_least=0, at_most=1)
+    progress = min(k / total_steps, 1.0)
+    return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def warmup(k: int, warmup_steps: int) -> float:
+    """(k + 1) / warmup_steps, and 1 from there on: the very first step is small, but not zero.
+
+    Args:
+        k: step, from 0.
+        warmup_steps: steps until the multiplier is 1; 0 means no warm-up.
+
+    Raises:
+        ValueError: an argument outside its range.
+
+    Source:
+        Goyal et al. 2017, "Accurate, large minibatch SGD: training ImageNet in 1 hour", Section 2.2 (gradual warmup).
+    """
+    _check_step(k)
+    checks.number("warmup_steps", warmup_steps, at_least=0)
+    return 1.0 if k + 1 >= warmup_steps else (k + 1) / warmup_steps
+
+
+def plateau(losses: Sequence[float], factor: float = 0.1, patience: int = 10, threshold: float = 1e-4) -> float:
+    """Shrink by `factor` whenever the validation loss has not improved for more than `patience` evaluations.
+
+    A loss improves if it is below (1 - threshold) times the best so far. nan never improves.
+
+    Args:
+        losses: every validation loss so far, oldest first.
+        factor: in (0, 1).
+        patience: evaluations without improvement that are forgiven, 0 or more.
+        threshold: the improvement that counts, relative, in [0, 1).
+
+    Raises:
+        ValueError: an argument outside its range.
+
+    Source:
+        torch.optim.lr_scheduler.ReduceLROnPlateau (mode "min", threshold mode "rel", no cooldown, no smallest rate).
+    """
+    checks.number("factor", factor, above=0, below=1)
+    checks.number("patience", patience, at_least=0)
+    checks.number("threshold", threshold, at_least=0, below=1)
+    best, waited, result = math.inf, 0, 1.0
+    for loss in losses:
+        if loss < best * (1 - threshold):
+            best, waited = loss, 0
+        else:
+            waited += 1
+        if waited > patience:
+            waited, result = 0, result * factor
+    return result
+
+
+def multiplier(
+    schedule: str,
+    k: int,
+    total_steps: int,
+    warmup_steps: int = 0,
+    gamma: float = 0.99,
+    losses: Sequence[float] = (),
+    factor: float = 0.1,
+    patience: int = 10,
+) -> float:
+    """The multiplier of the base learning rate at step k: warm-up first, then the schedule, from its own beginning.
+
+    Args:
+        schedule: "constant", "exponential", "cosine" or "plateau".
+        k: step, from 0.
+        total_steps: steps of the whole run, warm-up included, at least 1.
+        warmup_steps: steps of warm-up, 0 or more; the schedule sees k - warmup_steps and total_steps - warmup_steps.
+        gamma: γ of "exponential", above 0 and at most 1.
+        losses, factor, patience: of "plateau"; losses are the validation losses so far, those in warm-up included.
+
+    Raises:
+        ValueError: an unknown schedule, or an argument outside its range.
+    """
+    if schedule not in SCHEDULES:
+        raise ValueError(f"schedule must be one of {', '.join(SCHEDULES)}, not {schedule!r}")
+    _check_step(k)
+    checks.number("total_steps", total_steps, at_least=1)
+    checks.number("warmup_steps", warmup_steps, at_least=0)
+    checks.number("gamma", gamma, above=0, at_most=1)
+    if k < warmup_steps:
+        return warmup(k, warmup_steps)
+    k -= warmup_steps
+    if schedule == "exponential":
+        return exponential(k, gamma)
+    if schedule == "cosine":
+        # A warm-up as long as the run leaves the schedule no step of its own.
+        return cosine(k, max(total_steps - warmup_steps, 1))
+    return plateau(losses, factor, patience) if schedule == "plateau" else constant(k)
+
+
+def _check_step(k: int) -> None:
+    checks.number("k, the step,", k, at_least=0)
