@@ -91,6 +91,8 @@ class _Trainer:
             self.total_steps,
             warmup_steps=settings.warmup_steps,
             gamma=settings.gamma,
+            factor=settings.factor,
+            patience=settings.patience,
             losses=self.validation_losses,
         )
         learning_rates = apply(settings, settings.learning_rate * factor, self.optimizer)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
+from ..formulas import CLIPS, SCHEDULES
+from ..formulas.checks import number
+
 OPTIMIZERS = ("sgd", "momentum", "nesterov", "adam", "adamw")
 IMPLEMENTATIONS = ("torch", "workbook")
-CLIPS = ("norm", "tensor", "value")
-SCHEDULES = ("constant", "exponential", "cosine", "plateau")
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,9 @@ class Settings:
         max_norm: the bound > 0, or None for no clipping.
         schedule: one of ``constant``, ``exponential``, ``cosine``, ``plateau``.
         warmup_steps: steps of linear warm-up in front of the schedule, ≥ 0.
-        gamma: factor per step of ``exponential``, factor per drop of ``plateau``; in (0, 1].
+        gamma: factor per step of ``exponential``, in (0, 1].
+        factor: factor per drop of ``plateau``, in (0, 1).
+        patience: validations without improvement that ``plateau`` forgives, ≥ 0.
 
     Raises:
         ValueError: in one line, naming the field, its value and what would be right.
@@ -49,18 +51,21 @@ class Settings:
     schedule: str = "constant"
     warmup_steps: int = 0
     gamma: float = 0.99
+    factor: float = 0.1
+    patience: int = 2
 
     def __post_init__(self) -> None:
-        _number("learning_rate", self.learning_rate, above=0.0, hint="a number above 0, such as 1e-3")
-        _number("weight_decay", self.weight_decay, least=0.0, hint="0 or a number above it, such as 0.01")
+        number("learning_rate", self.learning_rate, above=0)
+        number("weight_decay", self.weight_decay, at_least=0)
         if self.max_norm is not None:
-            _number("max_norm", self.max_norm, above=0.0, hint="a number above 0, or None for no clipping")
+            number("max_norm", self.max_norm, above=0)
         for name in ("momentum", "beta1", "beta2"):
-            _number(name, getattr(self, name), least=0.0, below=1.0, hint="a number from 0 up to, not including, 1")
-        _number("eps", self.eps, above=0.0, hint="a small number above 0, such as 1e-8")
-        _number("gamma", self.gamma, above=0.0, most=1.0, hint="a number above 0 and at most 1")
-        if isinstance(self.warmup_steps, bool) or not isinstance(self.warmup_steps, int) or self.warmup_steps < 0:
-            raise ValueError(f"warmup_steps is {self.warmup_steps!r}; it must be a whole number, 0 or more")
+            number(name, getattr(self, name), at_least=0, below=1)
+        number("eps", self.eps, above=0)
+        number("gamma", self.gamma, above=0, at_most=1)
+        number("factor", self.factor, above=0, below=1)
+        for name in ("warmup_steps", "patience"):
+            _whole(name, getattr(self, name))
         if not isinstance(self.bias_correction, bool):
             raise ValueError(f"bias_correction is {self.bias_correction!r}; it must be True or False")
         _choice("optimizer", self.optimizer, OPTIMIZERS)
@@ -104,21 +109,11 @@ NAMES = frozenset(f.name for f in fields(Settings))
 _TITLES = {"sgd": "SGD", "momentum": "Momentum", "nesterov": "Nesterov", "adam": "Adam", "adamw": "AdamW"}
 
 
-def _number(
-    name: str,
-    value: Any,
-    *,
-    hint: str,
-    above: float = -math.inf,
-    least: float = -math.inf,
-    below: float = math.inf,
-    most: float = math.inf,
-) -> None:
-    fits = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    if not (fits and value > above and value >= least and value < below and value <= most):
-        raise ValueError(f"{name} is {value!r}; it must be {hint}")
+def _whole(name: str, value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ValueError(f"{name} is {value!r}; it must be a whole number, 0 or more")
 
 
 def _choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
     if value not in choices:
-        raise ValueError(f"{name} is {value!r}; choose one of {', '.join(choices)}")
+        raise ValueError(f"{name} is {value!r}; it must be one of {', '.join(choices)}")
