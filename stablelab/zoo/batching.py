@@ -22,7 +22,7 @@ def check_batch_size(batch_size: int) -> None:
 
 def generator_for(*key: int) -> torch.Generator:
     """A generator that depends on every number of ``key``; neighbouring keys give unrelated streams."""
-    digest = hashlib.sha256(repr(key).encode()).digest()
+    digest = hashlib.sha256(repr([int(part) for part in key]).encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
 
 

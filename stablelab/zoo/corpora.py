@@ -7,11 +7,14 @@ Source:
 
 from __future__ import annotations
 
+import gzip
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
 import tempfile
+import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 
@@ -103,19 +106,18 @@ def unpack(sdist: Path, folder: Path) -> None:
     require_sha256(sdist, SDIST_SHA256, "nothing was unpacked; fetch it again")
     with tempfile.TemporaryDirectory(dir=folder, prefix=".unpacking-") as scratch:
         extract(sdist, Path(scratch), [INNER])
-        inner = Path(scratch, INNER)
-        names = [f"hutto_ICWSM_2014/{file}" for file, _ in FILES.values()]
-        extract(inner, Path(scratch), names)
-        for name in names:
-            os.replace(Path(scratch, name), folder / PurePosixPath(name).name)
+        files = [file for file, _ in FILES.values()]
+        extract(Path(scratch, PurePosixPath(INNER).name), Path(scratch), [f"hutto_ICWSM_2014/{file}" for file in files])
+        for file in files:
+            os.replace(Path(scratch, file), folder / file)
 
 
 def extract(archive: Path, folder: Path, names: Sequence[str]) -> None:
-    """Extract the members called ``names`` after looking at every member of the archive.
+    """Copy the members called ``names`` into ``folder`` after looking at every member of the archive.
 
     Args:
         archive: a gzipped tar file.
-        folder: where to.
+        folder: where to; the files lie directly in it, whatever folders the archive has.
         names: full names of plain files in the archive.
 
     Raises:
@@ -127,13 +129,13 @@ def extract(archive: Path, folder: Path, names: Sequence[str]) -> None:
             members = {member.name: member for member in tar.getmembers()}
             for member in members.values():
                 _require_harmless(member, archive)
-            missing = [name for name in names if name not in members or not members[name].isfile()]
-            if missing:
-                raise ValueError(f"{archive.name} has no file {missing[0]}")
             for name in names:
-                members[name].mode = 0o644
-                tar.extract(members[name], folder, filter="data")
-    except (tarfile.TarError, EOFError, OSError) as error:
+                content = tar.extractfile(members[name]) if name in members else None
+                if content is None:
+                    raise ValueError(f"{archive.name} has no file {name}")
+                with content, Path(folder, PurePosixPath(name).name).open("wb") as out:  # never to a path it chooses
+                    shutil.copyfileobj(content, out)
+    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise ValueError(f"{archive.name} cannot be unpacked: {error}") from error
 
 

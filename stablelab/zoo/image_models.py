@@ -12,9 +12,7 @@ from .paths import unknown
 from .tasks import Task
 
 
-def resnet(
-    task_or_classes: Task | int, name: str = "resnet18", weights: str = "random", seed: int = 0
-) -> nn.Module:
+def resnet(task_or_classes: Task | int, name: str = "resnet18", weights: str = "random", seed: int = 0) -> nn.Module:
     """A torchvision classifier: the plain module, with a head for this many classes. Says what it loaded.
 
     Args:
@@ -27,21 +25,20 @@ def resnet(
         The model; ``model.stablelab_source`` says in words what it is.
 
     Raises:
-        KeyError: no such classifier.
-        ValueError: ``weights`` is neither, or fewer than two classes.
+        ValueError: no such classifier, ``weights`` is neither, or fewer than two classes.
         OSError: the weights are not in the cache and cannot be fetched.
     """
-    from torchvision.models import get_model, list_models
+    from torchvision import models
 
-    known = list_models(module=__import__("torchvision").models)
+    known = models.list_models(module=models)
     if name not in known:
-        raise KeyError(unknown("classifier", name, known))
+        raise ValueError(unknown("classifier", name, known))
     if weights not in ("random", "imagenet"):
         raise ValueError(f"weights is {weights!r}; it must be 'random' or 'imagenet'")
     classes = len(class_names(task_or_classes))
     with drawn_from(seed), warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # two old families announce a change of their default
-        model = get_model(name, weights=None, num_classes=classes)
+        model = models.get_model(name, weights=None, num_classes=classes)
     if weights == "imagenet":
         _load_imagenet(model, name)
     what = "random weights" if weights == "random" else f"ImageNet weights, new {classes}-class head"
@@ -55,7 +52,7 @@ def _load_imagenet(model: nn.Module, name: str) -> None:
     from torchvision.models import get_model_weights
 
     try:
-        state = get_model_weights(name).DEFAULT.get_state_dict(progress=False, check_hash=True)
+        state = get_model_weights(name).DEFAULT.get_state_dict(progress=False, check_hash=True, weights_only=True)
     except (OSError, RuntimeError) as error:  # no network; a download with the wrong hash
         raise OSError(
             f"the ImageNet weights of {name} are not in the cache and could not be fetched "

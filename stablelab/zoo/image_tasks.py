@@ -17,6 +17,7 @@ from .tasks import Task, make_task
 # Means and standard deviations of ImageNet's channels: what torchvision's pre-trained weights expect.
 MEAN = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)
 STD = torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1)
+SPLIT_FOLDERS = {"train", "val", "valid", "validation", "test"}
 
 
 class Pictures:
@@ -132,6 +133,10 @@ def _listing(folder: Path) -> tuple[list[str], Tensor, tuple[str, ...]]:
     except FileNotFoundError as error:
         reason = str(error).splitlines()[0]
         raise FileNotFoundError(f"{folder} is not one sub-folder of images per class: {reason}") from error
+    if set(found.classes) <= SPLIT_FOLDERS:
+        raise ValueError(
+            f"{folder} has {' and '.join(found.classes)} in it, not classes; give the folder of one of them"
+        )
     files, targets = zip(*found.samples, strict=True)
     return list(files), torch.tensor(targets), tuple(found.classes)
 
@@ -145,7 +150,7 @@ def _read(files: Sequence[str], size: int) -> list[Tensor]:
             with Image.open(file) as image:
                 square = ImageOps.fit(image.convert("RGB"), (size, size), Image.Resampling.BILINEAR)
             pixels.append(torch.from_numpy(np.array(square)).permute(2, 0, 1))  # (3, size, size)
-        except (OSError, SyntaxError, ValueError):  # what Pillow raises for damaged files of several formats
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):  # damage, as Pillow reports it
             unreadable.append(file)
     if unreadable:
         raise ValueError(f"{len(unreadable)} of {len(files)} images cannot be read, the first is {unreadable[0]}")

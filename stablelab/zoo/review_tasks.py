@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 CLASSES = ("negative", "positive")
-DEFAULT_TOTAL = 1600
+USUAL_SIZES = (800, 400, 400)  # train, validation, test
 
 
 def reviews(
@@ -46,8 +46,7 @@ def reviews(
         seed: seed of the split.
 
     Raises:
-        KeyError: no such corpus.
-        ValueError: a neutral band that is none, sizes that cannot be had, or a damaged file.
+        ValueError: no such corpus, a neutral band that is none, sizes that cannot be had, or a damaged file.
         OSError: the corpora are missing and cannot be fetched.
     """
     low, high = _band(neutral)
@@ -57,9 +56,9 @@ def reviews(
         raise ValueError(f"no sentence of {corpus} is rated outside the neutral band ({low}, {high}); narrow it")
     texts = [sentences[i] for i in clear.tolist()]
     targets = (ratings[clear] >= high).long()
-    if train is None and validation is None and test is None:
-        train, validation, test = _default_sizes(targets, balanced)
-    sizes = split_sizes(len(texts), train, validation or 0.25, test or 0.25)
+    asked = (train, validation, test)
+    usual = _scaled_to(targets, balanced) if asked == (None, None, None) else USUAL_SIZES
+    sizes = split_sizes(len(texts), *(b if a is None else a for a, b in zip(asked, usual, strict=True)))
     splits = stratified_split(targets, sizes, CLASSES, seed, balanced)
     return sentence_task(corpus, CLASSES, texts, targets, splits, tokenizer, max_tokens)
 
@@ -68,12 +67,11 @@ def read_corpus(corpus: str) -> tuple[list[str], Tensor]:
     """The sentences of a corpus without exact repetitions, and their mean ratings ((N,) float64, -4 to 4).
 
     Raises:
-        KeyError: no such corpus.
-        ValueError: the file in the cache folder is damaged.
+        ValueError: no such corpus, or the file in the cache folder is damaged.
         OSError: the corpora are missing and cannot be fetched.
     """
     if corpus not in FILES:
-        raise KeyError(unknown("corpus", corpus, list(FILES)))
+        raise ValueError(unknown("corpus", corpus, list(FILES)))
     fetch_corpora()
     name, sha256 = FILES[corpus]
     file = corpora_folder() / name
@@ -99,8 +97,8 @@ def _band(neutral: float | tuple[float, float]) -> tuple[float, float]:
     return low, high
 
 
-def _default_sizes(targets: Tensor, balanced: bool) -> tuple[int, int, int]:
-    counts = torch.bincount(targets, minlength=2)
-    there = int(2 * counts.min()) if balanced else len(targets)
-    quarter = max(1, min(DEFAULT_TOTAL, there) // 8 * 2)  # even, so that both classes get the same
+def _scaled_to(targets: Tensor, balanced: bool) -> tuple[int, int, int]:
+    """The usual sizes, or where the corpus is too small for them, all of it in the same proportion."""
+    there = int(2 * torch.bincount(targets, minlength=2).min()) if balanced else len(targets)
+    quarter = max(1, min(sum(USUAL_SIZES), there) // 8 * 2)  # even, so that both classes get the same
     return 2 * quarter, quarter, quarter

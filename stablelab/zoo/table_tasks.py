@@ -45,8 +45,7 @@ def texts(
 
     Raises:
         FileNotFoundError: no such file.
-        KeyError: no such column.
-        ValueError: an unknown extension, a file that cannot be read, empty texts, missing labels, one class only,
+        ValueError: an unknown extension, no such column, a file that cannot be read, empty texts, missing labels, one class only,
             or sizes that cannot be had.
     """
     file = Path(file)
@@ -54,7 +53,12 @@ def texts(
     sentences = _column(frame, text, file)
     labels = _column(frame, label, file)
     classes = _classes(labels)
-    targets = torch.tensor([classes.index(value) for value in labels])
+    if len(classes) > len(labels) // 2:
+        raise ValueError(
+            f"column {label!r} has {len(classes)} different values in {len(labels)} rows: is it the label?"
+        )
+    index = {name: c for c, name in enumerate(classes)}
+    targets = torch.tensor([index[value] for value in labels])
     splits = stratified_split(targets, split_sizes(len(targets), train, validation, test), classes, seed, balanced)
     return sentence_task(file.stem, classes, sentences, targets, splits, tokenizer, max_tokens)
 
@@ -84,7 +88,7 @@ def _read(file: Path) -> DataFrame:
 def _column(frame: DataFrame, name: str, file: Path) -> list[str]:
     if name not in frame.columns:
         there = ", ".join(map(str, frame.columns))
-        raise KeyError(f"{file.name} has no column {name!r}; it has {there}")
+        raise ValueError(f"{file.name} has no column {name!r}; it has {there}")
     if not len(frame):
         raise ValueError(f"{file.name} has no rows")
     values = _as_text(frame[name])

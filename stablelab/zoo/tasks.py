@@ -119,7 +119,8 @@ class Task:
 
     def __repr__(self) -> str:
         sizes = " · ".join(f"{len(getattr(self, split))} {split}" for split in SPLITS)
-        return f"{self.name}: {sizes}, classes {', '.join(self.classes)}"
+        names = ", ".join(self.classes[:12]) + (f", … ({len(self.classes)})" if len(self.classes) > 12 else "")
+        return f"{self.name}: {sizes}, classes {names}"
 
 
 def make_task(

@@ -92,7 +92,7 @@ def _one_line(name: str | Path) -> Iterator[None]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without transformers' bars and its report of new weights: the head is meant to be new, and we say it ourselves."""
+    """Without transformers' bars and its report of new weights: a new head is meant, and we say so ourselves."""
     from transformers.utils import logging as report
 
     level, bars = report.get_verbosity(), report.is_progress_bar_enabled()
