@@ -120,7 +120,8 @@ def clip_(gradients: Sequence[Tensor], kind: str, max_norm: float | None) -> tup
         raise ValueError(f"kind of clipping must be one of {', '.join(CLIPS)}, not {kind!r}")
     if max_norm is not None:
         checks.number("max_norm", max_norm, above=0)
-    if len(gradients) == 0:
+    gradients = [g for g in gradients if g.numel() > 0]  # a tensor of no elements has no largest one
+    if not gradients:
         return 0.0, 0.0, False
     norms = torch.stack(torch._foreach_norm(gradients))  # (number of tensors,)
     if max_norm is None:

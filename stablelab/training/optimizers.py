@@ -1,7 +1,7 @@
 """The formulas of `stablelab.formulas.descent` as optimizers: the same mathematics, in place, many tensors at a time.
 
 Each is a `torch.optim.Optimizer`: parameter groups, `state_dict`, learning-rate schedulers all work. State is kept
-under torch's names and in torch's conventions, so a state_dict moves between these classes and torch's, both ways.
+under torch's names and in torch's conventions, so these classes can take over a state_dict of torch's own.
 `p.grad` is only read: whoever measures it after the step finds what backward left (or what clipping made of it).
 """
 
@@ -161,7 +161,7 @@ class Adam(Shell):
 
 
 class AdamW(Adam):
-    """AdamW, as `formulas.adamw`: weight decay beside the gradient. Arguments as Adam's; 0.01 of decay unless told, as torch."""
+    """AdamW, as `formulas.adamw`: weight decay beside the gradient. Arguments as Adam; the decay is 0.01, as torch."""
 
     _decoupled = True
 

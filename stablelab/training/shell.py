@@ -62,13 +62,15 @@ class Shell(torch.optim.Optimizer):
             for p in parameters:
                 if p.grad.layout != torch.strided or p.is_complex():
                     raise ValueError(f"{type(self).__name__} needs dense real gradients, not {p.grad.layout} {p.dtype}")
-            self.update(group, parameters)
+            if parameters:
+                self.update(group, parameters)
         return loss
 
     def check(self, settings: dict[str, Any]) -> None:
         """Raise a one-line ValueError for a setting of a subclass's own that makes no sense."""
 
     def update(self, group: dict[str, Any], parameters: list[Tensor]) -> None:
+        """Move the parameters of one group, each of which has a gradient."""
         raise NotImplementedError
 
     def kept(self, parameters: list[Tensor], name: str) -> list[Tensor]:
@@ -90,7 +92,7 @@ def pieces(*columns: list[Tensor]) -> Iterator[list[list[Tensor]]]:
     Large tensors are cut along their first dimension, small ones come several at once. On a GPU, where starting an
     operation is what costs, everything comes in one go.
     """
-    if columns[0] and columns[0][0].device.type != "cpu":
+    if columns[0][0].device.type != "cpu":
         yield list(columns)
         return
     waiting: list[tuple[Tensor, ...]] = []

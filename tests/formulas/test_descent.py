@@ -1,0 +1,151 @@
+"""Every rule against torch's own optimizer: 100 steps in float64, on the same stream of gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from stablelab.formulas import adam, adamw, gradient_descent, l2, momentum
+
+STEPS = 100
+
+
+def stream(seed: int = 0) -> tuple[Tensor, list[Tensor]]:
+    generator = torch.Generator().manual_seed(seed)
+    draw = lambda: torch.randn(4, 3, dtype=torch.float64, generator=generator)  # noqa: E731
+    return draw(), [draw() for _ in range(STEPS)]
+
+
+def by_torch(optimizer: type[torch.optim.Optimizer], **settings: Any) -> list[Tensor]:
+    start, gradients = stream()
+    theta = torch.nn.Parameter(start.clone())
+    rule = optimizer([theta], **settings)
+    seen = []
+    for g in gradients:
+        theta.grad = g.clone()
+        rule.step()
+        seen.append(theta.detach().clone())
+    return seen
+
+
+def by_formula(move: Callable[..., tuple[Tensor, ...]], *memory: Tensor | None) -> list[Tensor]:
+    theta, gradients = stream()
+    seen = []
+    for t, g in enumerate(gradients, start=1):
+        theta, *memory = move(theta, g, *memory, t)
+        seen.append(theta)
+    return seen
+
+
+def assert_same(ours: list[Tensor], theirs: list[Tensor]) -> None:
+    for k, (our, their) in enumerate(zip(ours, theirs, strict=True)):
+        torch.testing.assert_close(our, their, rtol=1e-12, atol=1e-14, msg=lambda m, k=k: f"step {k + 1}: {m}")
+
+
+@pytest.mark.parametrize("weight_decay", [0.0, 0.03])
+def test_gradient_descent_is_sgd(weight_decay: float) -> None:
+    ours = by_formula(lambda theta, g, t: (gradient_descent(theta, g, 0.05, weight_decay),))
+    assert_same(ours, by_torch(torch.optim.SGD, lr=0.05, weight_decay=weight_decay))
+
+
+@pytest.mark.parametrize("nesterov", [False, True])
+@pytest.mark.parametrize("weight_decay", [0.0, 0.03])
+def test_momentum_is_sgd_with_momentum(nesterov: bool, weight_decay: float) -> None:
+    ours = by_formula(lambda theta, g, b, t: momentum(theta, g, b, t, 0.02, 0.95, nesterov, weight_decay), None)
+    settings = {"lr": 0.02, "momentum": 0.95, "nesterov": nesterov, "weight_decay": weight_decay}
+    assert_same(ours, by_torch(torch.optim.SGD, **settings))
+
+
+@pytest.mark.parametrize(("formula", "torchs"), [(adam, torch.optim.Adam), (adamw, torch.optim.AdamW)])
+@pytest.mark.parametrize("weight_decay", [0.0, 0.03])
+def test_adam_and_adamw(formula: Callable[..., Any], torchs: type[torch.optim.Optimizer], weight_decay: float) -> None:
+    def move(theta: Tensor, g: Tensor, m: Tensor, v: Tensor, t: int) -> tuple[Tensor, Tensor, Tensor]:
+        return formula(theta, g, m, v, t, 0.01, 0.85, 0.99, 1e-3, weight_decay)
+
+    zeros = torch.zeros(4, 3, dtype=torch.float64)
+    settings = {"lr": 0.01, "betas": (0.85, 0.99), "eps": 1e-3, "weight_decay": weight_decay}
+    assert_same(by_formula(move, zeros, zeros), by_torch(torchs, **settings))
+
+
+def test_momentum_is_the_papers_velocity() -> None:
+    """Sutskever et al. 2013, Equations 1-4: velocity -αb, the gradient taken at θ or at the look-ahead point."""
+    curvature, rate, mu = torch.tensor([1.0, 7.0], dtype=torch.float64), 0.05, 0.9
+    for nesterov in (False, True):
+        point = torch.tensor([1.0, -2.0], dtype=torch.float64)  # the paper's θ, starting at rest
+        velocity = torch.zeros_like(point)
+        theta, b = point.clone(), None
+        for t in range(1, STEPS + 1):
+            theta, b = momentum(theta, curvature * theta, b, t, rate, mu, nesterov)
+            velocity = mu * velocity - rate * curvature * (point + mu * velocity if nesterov else point)
+            point = point + velocity
+            kept = point + mu * velocity if nesterov else point
+            torch.testing.assert_close(theta, kept, rtol=1e-10, atol=1e-15)
+
+
+def test_the_first_step_of_adam_has_the_size_of_the_learning_rate() -> None:
+    theta, g, zeros = torch.zeros(3), torch.tensor([1e-4, -3.0, 50.0]), torch.zeros(3)
+    moved, m, v = adam(theta, g, zeros, zeros, 1, 0.01)
+    torch.testing.assert_close(moved, -0.01 * g.sign(), rtol=1e-3, atol=0)
+    torch.testing.assert_close(m, 0.1 * g)
+    torch.testing.assert_close(v, 0.001 * g**2)
+
+
+def test_without_bias_correction_the_first_step_of_adam_is_too_long() -> None:
+    theta, g, zeros = torch.zeros(1).double(), torch.ones(1).double(), torch.zeros(1).double()
+    moved, _, _ = adam(theta, g, zeros, zeros, 1, 0.01, eps=0.0, bias_correction=False)
+    assert moved.item() == pytest.approx(-0.01 * 0.1 / 0.001**0.5, rel=1e-12)
+
+
+def test_adam_decays_through_the_gradient_and_adamw_beside_it() -> None:
+    theta, zeros = torch.tensor([2.0]).double(), torch.zeros(1).double()
+    decayed, m, _ = adamw(theta, zeros, zeros, zeros, 1, 0.1, weight_decay=0.5)
+    assert decayed.item() == pytest.approx(2.0 * (1 - 0.1 * 0.5), rel=1e-12)
+    assert m.item() == 0
+    pushed, m, _ = adam(theta, zeros, zeros, zeros, 1, 0.1, weight_decay=0.5)
+    assert pushed.item() == pytest.approx(2.0 - 0.1, rel=1e-6)  # the rate itself: Adam has normalised the decay away
+    assert m.item() == pytest.approx(0.1 * 0.5 * 2.0)
+
+
+def test_weight_decay_is_the_l2_penalty() -> None:
+    theta = torch.randn(5, dtype=torch.float64, generator=torch.Generator().manual_seed(3), requires_grad=True)
+    (penalty,) = torch.autograd.grad(0.3 * l2([theta]), theta)
+    g = torch.ones_like(theta)
+    with torch.no_grad():
+        torch.testing.assert_close(gradient_descent(theta, g + penalty, 0.1), gradient_descent(theta, g, 0.1, 0.3))
+
+
+def test_nothing_is_changed_in_place() -> None:
+    theta, g, b, m, v = (torch.full((2,), float(i)) for i in range(1, 6))
+    gradient_descent(theta, g, 0.1, 0.1)
+    momentum(theta, g, b, 2, 0.1, nesterov=True, weight_decay=0.1)
+    adam(theta, g, m, v, 2, 0.1, weight_decay=0.1)
+    adamw(theta, g, m, v, 2, 0.1, weight_decay=0.1)
+    assert [x[0].item() for x in (theta, g, b, m, v)] == [1, 2, 3, 4, 5]
+
+
+ONE, TWO = torch.ones(1), torch.ones(2)
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: gradient_descent(TWO, ONE, 0.1), "theta and g must have the same shape"),
+        (lambda: momentum(TWO, ONE, None, 1, 0.1), "theta and g must have the same shape"),
+        (lambda: momentum(TWO, TWO, None, 2, 0.1), "buffer b of the step before at t = 2"),
+        (lambda: momentum(TWO, TWO, None, 0, 0.1), "t, the number of the step, is 0"),
+        (lambda: adam(TWO, TWO, TWO, TWO, 0, 0.1), "t, the number of the step, is 0"),
+        (lambda: adamw(TWO, TWO, TWO, TWO, "one", 0.1), "t, the number of the step, is 'one'"),
+        (lambda: adam(TWO, TWO, ONE, TWO, 1, 0.1), "g and m must have the same shape"),
+        (lambda: adamw(TWO, TWO, TWO, ONE, 1, 0.1), "g and v must have the same shape"),
+        (lambda: adamw(ONE, TWO, TWO, TWO, 1, 0.1), "theta and g must have the same shape"),
+    ],
+)
+def test_bad_input_is_one_line(call: Callable[[], Any], words: str) -> None:
+    with pytest.raises(ValueError) as caught:
+        call()
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)

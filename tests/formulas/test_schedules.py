@@ -1,0 +1,144 @@
+"""The closed forms against torch's schedulers, which walk step by step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch.optim import lr_scheduler
+
+from stablelab.formulas import SCHEDULES, constant, cosine, exponential, multiplier, plateau, warmup
+
+STEPS = 100
+BASE = 0.7
+
+
+def optimizer() -> torch.optim.Optimizer:
+    return torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=BASE)
+
+
+def by_torch(make: Callable[[torch.optim.Optimizer], Any], steps: int = STEPS) -> list[float]:
+    sgd = optimizer()
+    scheduler = make(sgd)
+    seen = []
+    for _ in range(steps):
+        seen.append(sgd.param_groups[0]["lr"] / BASE)
+        sgd.step()
+        scheduler.step()
+    return seen
+
+
+def ours(schedule: Callable[[int], float], steps: int = STEPS) -> Any:
+    return pytest.approx([schedule(k) for k in range(steps)], rel=1e-12, abs=1e-14)
+
+
+def test_constant() -> None:
+    assert {constant(k) for k in range(STEPS)} == {1.0}
+
+
+def test_exponential() -> None:
+    assert by_torch(lambda o: lr_scheduler.ExponentialLR(o, 0.93)) == ours(lambda k: exponential(k, 0.93))
+
+
+def test_exponential_in_stairs() -> None:
+    assert by_torch(lambda o: lr_scheduler.StepLR(o, 7, 0.5)) == ours(lambda k: exponential(k, 0.5, every=7))
+
+
+@pytest.mark.parametrize("floor", [0.0, 0.1])
+def test_cosine(floor: float) -> None:
+    torchs = by_torch(lambda o: lr_scheduler.CosineAnnealingLR(o, STEPS, eta_min=floor * BASE), STEPS + 1)
+    assert torchs == ours(lambda k: cosine(k, STEPS, floor), STEPS + 1)
+
+
+def test_cosine_stays_at_the_floor_after_the_end() -> None:
+    assert cosine(50, 50, 0.2) == cosine(1000, 50, 0.2) == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize("steps", [2, 10, 100, 300])
+def test_warmup(steps: int) -> None:
+    torchs = by_torch(lambda o: lr_scheduler.LinearLR(o, start_factor=1 / steps, total_iters=steps - 1))
+    assert torchs == ours(lambda k: warmup(k, steps))
+
+
+def test_no_warmup() -> None:
+    assert [warmup(0, 0), warmup(0, 1), warmup(5, 0)] == [1.0, 1.0, 1.0]
+
+
+@pytest.mark.parametrize("after", ["exponential", "cosine"])
+def test_warmup_in_front(after: str) -> None:
+    def make(sgd: torch.optim.Optimizer) -> lr_scheduler.LRScheduler:
+        first = lr_scheduler.LinearLR(sgd, start_factor=1 / 20, total_iters=19)
+        then = {
+            "exponential": lambda: lr_scheduler.ExponentialLR(sgd, 0.95),
+            "cosine": lambda: lr_scheduler.CosineAnnealingLR(sgd, STEPS - 20),
+        }
+        return lr_scheduler.SequentialLR(sgd, [first, then[after]()], milestones=[20])
+
+    assert by_torch(make) == ours(lambda k: multiplier(after, k, STEPS, warmup_steps=20, gamma=0.95))
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_every_schedule_begins_at_one_and_follows_its_warmup_up(schedule: str) -> None:
+    assert multiplier(schedule, 0, STEPS) == 1.0
+    seen = [multiplier(schedule, k, STEPS, warmup_steps=4) for k in range(5)]
+    assert seen == [0.25, 0.5, 0.75, 1.0, 1.0]
+
+
+def test_multiplier_hands_each_schedule_its_own() -> None:
+    losses = [1.0] * 13
+    assert multiplier("constant", 7, STEPS, gamma=0.5, losses=losses) == 1.0
+    assert multiplier("exponential", 7, STEPS, gamma=0.5) == 0.5**7
+    assert multiplier("cosine", 30, STEPS) == cosine(30, STEPS)
+    assert multiplier("plateau", 7, STEPS, losses=losses) == plateau(losses) == pytest.approx(0.1)
+    assert multiplier("plateau", 7, STEPS, losses=losses, factor=0.5, patience=3) == plateau(losses, 0.5, 3) == 0.5**3
+
+
+def test_a_warmup_longer_than_the_run() -> None:
+    assert multiplier("cosine", 9, 10, warmup_steps=20) == 0.5
+    assert multiplier("cosine", 20, 10, warmup_steps=20) == 1.0
+
+
+@pytest.mark.parametrize("patience", [0, 1, 10])
+@pytest.mark.parametrize("threshold", [0.0, 1e-4, 0.05])
+def test_plateau(patience: int, threshold: float) -> None:
+    sgd = optimizer()
+    scheduler = lr_scheduler.ReduceLROnPlateau(sgd, factor=0.9, patience=patience, threshold=threshold, eps=0.0)
+    generator = torch.Generator().manual_seed(patience)
+    losses: list[float] = []
+    for k in range(STEPS):
+        assert plateau(losses, 0.9, patience, threshold) == pytest.approx(sgd.param_groups[0]["lr"] / BASE, rel=1e-12)
+        loss = math.exp(-k / 20) + 0.05 * torch.rand((), generator=generator).item()
+        losses.append(math.nan if k % 17 == 5 else loss)
+        scheduler.step(losses[-1])
+    assert plateau(losses, 0.9, patience, threshold) < 1
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: constant(-1), "k, the step, is -1; it must be a finite number at least 0"),
+        (lambda: exponential(0, 1.5), "gamma is 1.5; it must be a finite number above 0 and at most 1"),
+        (lambda: exponential(0, math.nan), "gamma is nan"),
+        (lambda: exponential(0, 0.9, every=0), "every is 0"),
+        (lambda: cosine(0, 0), "total_steps is 0"),
+        (lambda: cosine(0, 10, floor=2), "floor is 2"),
+        (lambda: warmup(0, -3), "warmup_steps is -3"),
+        (lambda: warmup("0", 3), "k, the step, is '0'"),
+        (lambda: plateau([], factor=1.0), "factor is 1.0; it must be a finite number above 0 and below 1"),
+        (lambda: plateau([], patience=-1), "patience is -1"),
+        (lambda: plateau([], threshold=1), "threshold is 1"),
+        (lambda: multiplier("linear", 0, 10), "one of constant, exponential, cosine, plateau, not 'linear'"),
+        (lambda: multiplier("constant", 0, 10, gamma="x"), "gamma is 'x'"),
+        (lambda: multiplier("constant", 0, "many"), "total_steps is 'many'"),
+        (lambda: multiplier("constant", 0, 10, warmup_steps=-1), "warmup_steps is -1"),
+        (lambda: multiplier("constant", True, 10), "k, the step, is True"),
+    ],
+)
+def test_bad_input_is_one_line(call: Callable[[], Any], words: str) -> None:
+    with pytest.raises(ValueError) as caught:
+        call()
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
