@@ -125,8 +125,8 @@ def diagnose(log: str) -> str:
 
 def install(root: Path, venv: Path, python: str, tests: bool) -> None:
     """Install the package, editable, with the pinned versions; pip's output goes to a log, its gist to the screen."""
-    command = [python, "-m", "pip", "install", "--progress-bar=off", "--no-compile", "--no-input"]
-    command += ["--disable-pip-version-check", "-c", "constraints.txt", "-e", ".[test]" if tests else "."]
+    options = "--progress-bar=off --no-compile --no-input --disable-pip-version-check --retries=2 -c constraints.txt"
+    command = [python, "-m", "pip", "install", *options.split(), "-e", ".[test]" if tests else "."]
     unwanted = ("PYTHONPATH", "PYTHONHOME", "PIP_USER", "PIP_TARGET")  # would install elsewhere or see foreign packages
     clean = {name: value for name, value in os.environ.items() if name not in unwanted}
     print("installing stablelab and what it needs: a few minutes the first time", flush=True)
@@ -156,9 +156,6 @@ def set_up(root: Path, asked: str = "", tests: bool = False) -> None:
         root: the checkout.
         asked: the interpreter to use; by default the newest that will do.
         tests: also install what the tests need.
-
-    Raises:
-        SetupError: what went wrong and its cure.
     """
     venv = root / ".venv"
     python = str(venv / ("Scripts/python.exe" if os.name == "nt" else "bin/python"))

@@ -1,0 +1,25 @@
+"""Under STABLELAB_REQUIRE_BROWSER, as in CI, a test that was skipped is a failure of the whole run."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+
+def _skipped(config: pytest.Config) -> int:
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    required = os.environ.get("STABLELAB_REQUIRE_BROWSER", "") not in ("", "0")
+    return len(reporter.stats.get("skipped", ())) if required and reporter else 0
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if _skipped(session.config) and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    count = _skipped(terminalreporter.config)
+    if count:
+        terminalreporter.line(f"{count} skipped, which counts as failed under STABLELAB_REQUIRE_BROWSER", red=True)

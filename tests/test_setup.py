@@ -1,0 +1,245 @@
+"""Set-up: one list of dependencies, pinned; and for all that can go wrong one line with a cure."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections import namedtuple
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
+
+import stablelab
+from stablelab import bootstrap
+
+ROOT = Path(__file__).resolve().parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+OWN = [Requirement(line) for line in PROJECT["dependencies"] + PROJECT["optional-dependencies"]["test"]]
+CUDA = re.compile(r"nvidia-|cuda-|triton$")  # torch pins these itself, and only on Linux
+Usage = namedtuple("Usage", "total used free")
+
+
+def _pins() -> dict[str, str]:
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    return dict(line.split("==") for line in lines if not line.startswith("#"))
+
+
+def _installed_dependencies() -> set[str]:
+    """Names of all that the package asks for here, directly or not, and that is installed."""
+    here = {canonicalize_name(found.name) for found in metadata.distributions()}
+    todo, seen = [(own.name, own.extras) for own in OWN], set()
+    while todo:
+        name, extras = todo.pop()
+        if canonicalize_name(name) in seen or canonicalize_name(name) not in here:
+            continue
+        seen.add(canonicalize_name(name))
+        for needed in map(Requirement, metadata.requires(name) or ()):
+            environments = [{"extra": extra} for extra in ("", *extras)]
+            if needed.marker is None or any(needed.marker.evaluate(environment) for environment in environments):
+                todo.append((needed.name, needed.extras))
+    return seen
+
+
+def test_constraints_are_exact_and_within_the_ranges_of_pyproject() -> None:
+    pins = {canonicalize_name(name): version for name, version in _pins().items()}
+    for own in OWN:
+        assert own.specifier.contains(pins[canonicalize_name(own.name)]), own
+
+
+def test_constraints_cover_everything_that_gets_installed() -> None:
+    pins = {canonicalize_name(name) for name in _pins()}
+    assert not {name for name in _installed_dependencies() - pins if not CUDA.match(name)}
+
+
+def test_environment_yml_lists_python_pip_and_the_package_itself() -> None:
+    text = (ROOT / "environment.yml").read_text(encoding="utf-8")
+    items = [line.strip()[2:] for line in text.splitlines() if line.strip().startswith("- ")]
+    python = next(item for item in items if item.startswith("python "))
+    assert items == ["conda-forge", "nodefaults", python, "pip", "pip:", "-c constraints.txt", "-e .[test]"]
+    assert SpecifierSet(python.removeprefix("python ")) == SpecifierSet(PROJECT["requires-python"])
+
+
+def test_one_range_of_pythons_and_one_version() -> None:
+    range_ = SpecifierSet(PROJECT["requires-python"])
+    minors = [minor for minor in range(30) if range_.contains(f"3.{minor}.5")]
+    assert [(3, minors[0]), (3, minors[-1])] == [bootstrap.OLDEST, bootstrap.NEWEST]
+    assert stablelab.__version__ == PROJECT["version"]
+
+
+def test_an_old_python_can_read_bootstrap_far_enough_to_be_told() -> None:
+    ast.parse(Path(bootstrap.__file__).read_text(encoding="utf-8"), feature_version=(3, 6))
+
+
+def _fake_python(folder: Path, answer: str) -> str:
+    """A program that answers like an interpreter when probed and fails at anything else."""
+    fake = folder / "python-fake"
+    fake.write_text(f'#!/bin/sh\n[ "$2" = -c ] && echo "{answer}" || exit 1\n', encoding="utf-8")
+    fake.chmod(0o755)
+    return str(fake)
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        ("3 6 True Linux x86_64", r"Python 3\.6 found .*3\.11 to 3\.13 needed: install one .*PYTHON=python3\.12"),
+        ("3 14 True Linux x86_64", r"Python 3\.14 found .*3\.11 to 3\.13 needed"),
+        ("3 12 False Linux x86_64", r"venv module is missing: .*sudo apt install python3\.12-venv"),
+        ("3 12 True Darwin x86_64", r"Intel Macs.*native Python on Apple silicon"),
+        ("what?", r"does not run: choose a Python 3\.11 to 3\.13"),
+    ],
+)
+def test_a_python_that_will_not_do_is_refused_in_one_line(tmp_path: Path, answer: str, message: str) -> None:
+    with pytest.raises(bootstrap.SetupError, match=message) as caught:
+        bootstrap.choose(_fake_python(tmp_path, answer))
+    assert "\n" not in str(caught.value)
+
+
+def test_the_first_python_that_will_do_is_taken_and_else_the_closest_is_named(tmp_path: Path) -> None:
+    old = _fake_python(tmp_path, "3 9 True Linux x86_64")
+    assert bootstrap.choose(candidates=("no-such-python", old, sys.executable)) == sys.executable
+    with pytest.raises(bootstrap.SetupError, match=r"Python 3\.9 found"):
+        bootstrap.choose(candidates=("no-such-python", old))
+    with pytest.raises(bootstrap.SetupError, match="no Python 3 found: install"):
+        bootstrap.choose(candidates=("no-such-python",))
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """As much of a fresh clone as set-up reads."""
+    root = tmp_path / "checkout"
+    for name in ("Makefile", "pyproject.toml", "constraints.txt", "stablelab/bootstrap.py", "stablelab/__init__.py"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(ROOT / name, root / name)
+    return root
+
+
+def _make(root: Path, *arguments: str, **changes: str) -> subprocess.CompletedProcess[str]:
+    foreign = ("PIP_", "PYTEST_", "MAKE", "MFLAGS", "STABLELAB_")
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
+    command = ["make", *arguments, f"PYTHON={changes.pop('PYTHON', sys.executable)}"]
+    return subprocess.run(command, cwd=root, env=clean | changes, capture_output=True, text=True, check=False)
+
+
+def _said(done: subprocess.CompletedProcess[str]) -> list[str]:
+    """What was said on stderr, but for make's own note that a recipe failed."""
+    return [line for line in done.stderr.splitlines() if not line.startswith("make")]
+
+
+def test_make_without_a_usable_python_says_one_line_and_leaves_nothing(checkout: Path) -> None:
+    done = _make(checkout, "lab", PYTHON=_fake_python(checkout, "3 12 False Linux x86_64"))
+    assert done.returncode != 0
+    assert len(_said(done)) == 1
+    assert "sudo apt install python3.12-venv" in _said(done)[0]
+    assert not (checkout / ".venv").exists()
+
+
+def test_make_without_network_says_one_line_and_the_next_call_goes_on(checkout: Path) -> None:
+    nowhere = {"PIP_CONFIG_FILE": os.devnull, "PIP_INDEX_URL": "http://localhost:9/simple"}
+    unreachable = _make(checkout, "lab", **nowhere)
+    assert unreachable.returncode != 0
+    assert len(_said(unreachable)) == 1
+    assert "no way to the package index: connect to the network" in _said(unreachable)[0]
+    assert "making .venv" in unreachable.stdout
+
+    switched_off = _make(checkout, "test", PIP_CONFIG_FILE=os.devnull, PIP_NO_INDEX="1")
+    assert switched_off.returncode != 0
+    assert len(_said(switched_off)) == 1
+    assert "is pip's index switched off (PIP_NO_INDEX)" in _said(switched_off)[0]
+    assert "making .venv" not in switched_off.stdout
+
+
+def test_too_small_a_disk_is_refused_before_anything_is_written(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(50e9, 47e9, 3e9))
+    monkeypatch.setattr(bootstrap, "__file__", str(checkout / "stablelab" / "bootstrap.py"))
+    assert bootstrap.main(["--python", sys.executable]) == 1
+    said = capsys.readouterr().err
+    assert re.fullmatch(r"stablelab: only 3\.0 GB free in .*, set-up needs \d+: free some .*\n", said)
+    assert not (checkout / ".venv").exists()
+
+
+def test_a_folder_that_is_no_environment_is_not_touched(checkout: Path) -> None:
+    (checkout / ".venv").mkdir()
+    (checkout / ".venv" / "thesis.txt").write_text("mine", encoding="utf-8")
+    with pytest.raises(bootstrap.SetupError, match="no virtual environment: move it away"):
+        bootstrap.set_up(checkout, sys.executable)
+    assert (checkout / ".venv" / "thesis.txt").exists()
+
+
+@pytest.mark.parametrize(
+    ("log", "line"),
+    [
+        ("OSError: [Errno 28] No space left on device", "the disk is full"),
+        ("SSLError(SSLCertVerificationError(1, '[SSL: CERTIFICATE_VERIFY_FAILED]", "set PIP_CERT"),
+        ("WARNING: Retrying ... NameResolutionError: Temporary failure in name resolution", "connect to the network"),
+        ("ReadTimeoutError: Read timed out.", "connect to the network"),
+        ("ERROR: No matching distribution found for torch==2.15.0", "older than glibc 2.28 or macOS 14?"),
+        ("ERROR: something new\nhint: none", r"pip failed: ERROR: something new .*setup\.log"),
+    ],
+)
+def test_what_pip_says_becomes_one_line_with_a_cure(log: str, line: str) -> None:
+    said = bootstrap.diagnose(log)
+    assert re.search(line, said)
+    assert "\n" not in said
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Set-up with the two slow steps replaced by notes of them; a venv is then a link to this interpreter."""
+    noted: list[str] = []
+
+    def make_venv(root: Path, venv: Path, python: str) -> None:
+        noted.append("venv")
+        (venv / "bin").mkdir(parents=True, exist_ok=True)
+        (venv / "bin" / "python").unlink(missing_ok=True)
+        (venv / "bin" / "python").symlink_to(sys.executable)
+
+    monkeypatch.setattr(bootstrap, "make_venv", make_venv)
+    monkeypatch.setattr(bootstrap, "install", lambda root, venv, python, tests: noted.append(f"install tests={tests}"))
+    return noted
+
+
+def test_a_second_call_does_nothing_until_the_dependencies_change(checkout: Path, calls: list[str]) -> None:
+    bootstrap.set_up(checkout)
+    bootstrap.set_up(checkout)
+    assert calls == ["venv", "install tests=False"]
+    bootstrap.set_up(checkout, tests=True)
+    bootstrap.set_up(checkout)  # what the tests need stays
+    assert calls[2:] == ["install tests=True"]
+    with (checkout / "constraints.txt").open("a", encoding="utf-8") as constraints:
+        constraints.write("six==1.17.0\n")
+    bootstrap.set_up(checkout)
+    assert calls[3:] == ["install tests=True"]
+
+
+def test_an_interrupted_installation_is_gone_on_with(
+    checkout: Path, calls: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(bootstrap, "install", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            bootstrap.set_up(checkout)
+    bootstrap.set_up(checkout)
+    assert calls == ["venv", "install tests=False"]
+
+
+def test_a_moved_checkout_and_a_broken_interpreter_are_set_up_anew(checkout: Path, calls: list[str]) -> None:
+    bootstrap.set_up(checkout)
+    moved = checkout.rename(checkout.with_name("moved"))
+    bootstrap.set_up(moved)
+    (moved / ".venv" / "bin" / "python").unlink()
+    bootstrap.set_up(moved)
+    assert calls == ["venv", "install tests=False"] * 3
