@@ -6,7 +6,21 @@ Names are resolved on first use, so that importing this room loads neither trans
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .batching import Batches
+    from .corpora import corpora_folder, fetch_corpora
+    from .features import FeatureTask, cached_features
+    from .heads import check_fits, freeze, head_of, unfreeze
+    from .image_models import resnet
+    from .image_tasks import digits, images
+    from .paths import verify_bundled
+    from .review_tasks import reviews
+    from .stock import inventory
+    from .table_tasks import texts
+    from .tasks import Split, Task
+    from .text_models import bert, tokenizer_for
 
 _HOME = {
     "Batches": "batching",
@@ -31,7 +45,28 @@ _HOME = {
     "verify_bundled": "paths",
 }
 
-__all__ = sorted(_HOME)
+__all__ = [
+    "Batches",
+    "FeatureTask",
+    "Split",
+    "Task",
+    "bert",
+    "cached_features",
+    "check_fits",
+    "corpora_folder",
+    "digits",
+    "fetch_corpora",
+    "freeze",
+    "head_of",
+    "images",
+    "inventory",
+    "resnet",
+    "reviews",
+    "texts",
+    "tokenizer_for",
+    "unfreeze",
+    "verify_bundled",
+]
 
 
 def __getattr__(name: str) -> Any:

