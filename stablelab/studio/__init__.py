@@ -1,0 +1,25 @@
+"""The studio: what is looked at. Live chart, dashboard, still pictures; each is loaded when it is first asked for."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+# The module of the dashboard is `board`: importing a module `dashboard` would hide the function of that name.
+_WHERE = {"Chart": "chart", "Dashboard": "board", "dashboard": "board"}
+_MODULES = ("cells", "figures", "ghosts")
+
+__all__ = ["Chart", "Dashboard", "cells", "dashboard", "figures", "ghosts"]
+
+if TYPE_CHECKING:
+    from . import cells, figures, ghosts
+    from .board import Dashboard, dashboard
+    from .chart import Chart
+
+
+def __getattr__(name: str) -> Any:
+    if name in _WHERE:
+        return getattr(import_module(f"{__name__}.{_WHERE[name]}"), name)
+    if name in _MODULES:
+        return import_module(f"{__name__}.{name}")
+    raise AttributeError(f"stablelab.studio has no {name!r}; it has {', '.join(__all__)}")

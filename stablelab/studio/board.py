@@ -1,0 +1,195 @@
+"""The dashboard: a run's chart, its controls and what it says, put together and kept fresh by one thread."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+import ipywidgets as w
+
+from ..training.run import Run
+from . import cells, ghosts, words
+from .buttons import Buttons
+from .chart import Chart
+from .controls import Controls
+from .entries import answer_anywhere
+from .feed import Feed
+from .picture import Picture
+from .placing import Place
+from .ticker import Ticker
+
+_BUSY = ("ready", "running", "paused")
+_BARS = {"finished": "success", "diverged": "danger", "failed": "danger", "stopped": "warning"}
+PATIENCE = 4.0  # seconds until a page whose chart has not reported is offered pictures
+
+
+class Dashboard:
+    """Shows one run and lets the learner steer it.
+
+    Training never waits for it: the run's thread appends to the history, the controls publish settings, and one ticker
+    thread, five times a second, writes everything that is shown.
+
+    Arguments:
+        run: ready, running or over.
+        chart: ``"live"``, or ``"picture"`` for a picture drawn anew at most once a second, where live charts cannot be.
+
+    Attributes:
+        controls, buttons, chart, box: the widgets; see there.
+    """
+
+    def __init__(self, run: Run, *, chart: str = "live") -> None:
+        if chart not in ("live", "picture"):
+            raise ValueError(f'chart is {chart!r}; it must be "live" or "picture"')
+        self.run = run
+        self._note = ""
+        self._touched = False
+        self._closed = False
+        self._born = time.monotonic()
+        self._ticker = Ticker(self._tick)
+        self.controls = Controls(run.control.settings, lambda: self.run.control, self._say)
+        self.buttons = Buttons(run, self._after_button)
+        self.chart = Chart(self._ticker.wake)
+        self.picture = Picture(self._ticker.wake, on=chart == "picture")
+        self._make_box()
+        self._place = Place(self.box)
+        self._adopt()
+        answer_anywhere(self.box, self.chart, *self.picture.widgets)
+        run.watchers.append(self._ticker.flush)
+        cells.claim(self)
+
+    def show(self) -> Dashboard:
+        """Put it into the cell being executed."""
+        self._born = time.monotonic()
+        self._place.show()
+        self._ticker.wake()
+        return self
+
+    def wait(self, timeout: float | None = None) -> Dashboard:
+        """Wait for the run (see ``Run.wait``) and until all of it is shown."""
+        self.run.wait(timeout)
+        self._ticker.flush()
+        return self
+
+    async def finished(self, timeout: float | None = None) -> Dashboard:
+        """``wait`` for notebooks: sliders and buttons go on working while the cell waits."""
+        return await asyncio.to_thread(self.wait, timeout)
+
+    def close(self) -> None:
+        """End its thread and take its widgets off the page. The run goes on."""
+        self._closed = True
+        self._ticker.close()
+        if self._ticker.flush in self.run.watchers:
+            self.run.watchers.remove(self._ticker.flush)
+        cells.hide(self)
+        for widget in self._all():
+            widget.close()
+
+    # -- called on whatever thread a message of the page arrives: they note something, the ticker shows it -----------
+
+    def _say(self, note: str) -> None:
+        self._touched = True
+        if note != self._note:  # a slider being dragged says nothing new, and the ticker keeps its pace
+            self._note = note
+            self._ticker.wake()
+
+    def _after_button(self, note: str) -> None:
+        self._say(note)
+        self._ticker.wake()
+
+    # -- called by the ticker only ---------------------------------------------------------------------------------
+
+    def _tick(self) -> bool:
+        try:
+            return self._refresh()
+        except Exception as error:  # a thread has nobody to raise to; the learner is told, training goes on
+            if not self._closed:
+                self.status.value = words.status(self.run, f"the display stopped: {type(error).__name__}: {error}")
+            return False
+
+    def _refresh(self) -> bool:
+        state = self.run.state  # before the history: what is over by now has nothing to come
+        if self.run.version != self._version:
+            self._adopt()
+            self.chart.renew()
+        self._feed.update()
+        self.chart.push(self._feed, self._ghosts)
+        self._write(state)
+        over = state not in _BUSY
+        self.picture.refresh(self._draw, len(self._feed), over)
+        if over:
+            self._settle(state)
+        elif self._settled is not None:
+            self._settled = None
+            self._place.settle(None, "", self._on_a_page())
+        return not over
+
+    def _adopt(self) -> None:
+        """Take up the run's present history, at the start and after a reset."""
+        self._version = self.run.version
+        self._feed = Feed(self.run.history, self.run.total_steps)
+        self._ghosts = ghosts.beside(self.run)
+        self._pace = words.Pace()
+        self._settled: tuple[Any, ...] | None = None
+        self._png = b""
+
+    def _write(self, state: str) -> None:
+        done, total = len(self._feed), self.run.total_steps
+        self.buttons.show(state)
+        self.bar.value, self.bar.bar_style = done / total, _BARS.get(state, "")
+        self.progress.value = words.progress(done, total, self._pace.at(done, state == "running"))
+        self.status.value = words.status(self.run, self._note)
+        self.log.value = words.log(self._feed.interventions)
+        self.picture.offer(self._on_a_page() and not self.chart.heard and time.monotonic() - self._born > PATIENCE)
+
+    def _settle(self, state: str) -> None:
+        """What stays when the run is over: ghost, snapshot, picture. Again only where something has changed since."""
+        drawn = (state, len(self._feed))
+        if self._settled is None or self._settled[:2] != drawn:
+            ghosts.remember(self.run)
+            self._png = self._draw() if self._place.shown else b""
+            self.chart.freeze(self._feed, self._ghosts)
+        on_a_page = self._on_a_page()
+        if self._settled != (*drawn, on_a_page) and self._png:
+            from .figures import summary
+
+            self._place.settle(self._png, summary(self._feed), on_a_page)
+        self._settled = (*drawn, on_a_page)
+
+    def _draw(self) -> bytes:
+        from . import figures  # matplotlib is slow to import, and a live chart does without
+
+        title = f"{self.run.name} · {self._feed.history[0].optimizer}" if len(self._feed) else self.run.name
+        history, total = self._feed.history, self.run.total_steps
+        return figures.to_png(figures.curves(history, total_steps=total, title=title, ghosts=self._ghosts))
+
+    def _on_a_page(self) -> bool:
+        return self.chart.heard or self._touched or bool(self.box._view_count)
+
+    # -- widgets ---------------------------------------------------------------------------------------------------
+
+    def _make_box(self) -> None:
+        self.bar = w.FloatProgress(value=0.0, min=0.0, max=1.0)
+        self.progress, self.status, self.log = w.HTML(), w.HTML(), w.HTML()
+        self.status.add_class("lab-status")
+        self.log.add_class("lab-log")
+        top = w.HBox([self.buttons.box, w.HBox([self.bar, self.progress])])
+        top.add_class("stablelab-top")
+        # A view count that starts at 0 is counted by the page; all it is used for is whether there is a page at all.
+        parts = [top, self.status, self.controls.box, self.picture.box(self.chart), self.log]
+        self.box = w.VBox(parts, _view_count=0)
+        self.box.add_class("stablelab-live")
+
+    def _all(self) -> list[w.Widget]:
+        """The box and everything in it."""
+        found, queue = [], [self.box]
+        while queue:
+            widget = queue.pop()
+            found.append(widget)
+            queue += getattr(widget, "children", ())
+        return found
+
+
+def dashboard(run: Run, *, chart: str = "live") -> Dashboard:
+    """Show a run in the cell being executed; returns the ``Dashboard``. Arguments: see there."""
+    return Dashboard(run, chart=chart).show()

@@ -1,0 +1,53 @@
+// The readout: all values of the step under the pointer, or under the arrow keys.
+
+// What to say about the step nearest to `step`: lines of [name, value], and the changes made close to it.
+function describe(store, step, reach) {
+  const { rows, evaluations, summary } = store;
+  const row = rows.nearest(step);
+  if (row < 0) return null;
+  const at = (column) => rows.at(row, column);
+  const limit = at(COLUMN.limit);
+  const lines = [
+    ["step", thousands(at(COLUMN.step))],
+    ["training loss", short(at(COLUMN.loss))],
+    ["smoothed", short(at(COLUMN.smooth))],
+    ["‖g‖ before clipping", short(at(COLUMN.before))],
+    ["‖g‖ after", Number.isNaN(limit) ? "not clipped" : short(at(COLUMN.after))],
+    ["clip threshold", Number.isNaN(limit) ? "off" : short(limit)],
+    ["learning rate", short(at(COLUMN.rate))],
+  ];
+  const judged = evaluations.nearest(at(COLUMN.step));
+  if (judged >= 0) {
+    const when = evaluations.at(judged, 0);
+    const place = when === at(COLUMN.step) ? "" : ` (step ${thousands(when)})`;
+    lines.push(["validation loss", short(evaluations.at(judged, 1)) + place]);
+    lines.push(["accuracy", short(evaluations.at(judged, 2))]);
+  }
+  const marks = summary.marks.filter((mark) => Math.abs(mark.step - step) <= reach).slice(-4);
+  return { step: at(COLUMN.step), lines, marks: marks.map((mark) => mark.text) };
+}
+
+function fillReadout(box, said) {
+  const rows = said.lines.map(([name, value]) => {
+    const line = document.createElement("div");
+    const [label, number] = [document.createElement("span"), document.createElement("b")];
+    label.textContent = name;
+    number.textContent = value;
+    line.append(label, number);
+    return line;
+  });
+  const marks = said.marks.map((text) => {
+    const line = document.createElement("p");
+    line.textContent = text;
+    return line;
+  });
+  box.replaceChildren(...rows, ...marks);
+}
+
+// Beside the pointer, on the side where there is room.
+function placeReadout(box, x, y, width) {
+  box.hidden = false;
+  const right = x + 16 + box.offsetWidth < width;
+  box.style.left = `${right ? x + 16 : Math.max(0, x - 16 - box.offsetWidth)}px`;
+  box.style.top = `${Math.max(4, Math.min(y - box.offsetHeight / 2, HEIGHT - box.offsetHeight - 4))}px`;
+}
