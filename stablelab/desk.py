@@ -11,7 +11,7 @@ from torch import nn
 
 from .studio.cells import claim
 from .training import Run, Settings, Task
-from .zoo.heads import cached_features, check_fits, freeze, head_of, unfreeze
+from .zoo import cached_features, check_fits, freeze, head_of, unfreeze
 
 _SETTINGS = frozenset(f.name for f in fields(Settings))
 _RUN = ("batch_size", "epochs", "evaluate_every", "loss", "name", "seed", "steps")

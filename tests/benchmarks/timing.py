@@ -1,0 +1,60 @@
+"""Fair timing on a noisy machine: the rivals take turns, and the medians are compared."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+REPEATS = 7
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table: how long ours takes against a named peer, and the ratio promised."""
+
+    what: str
+    ours: list[float]  # seconds
+    peer: str
+    theirs: list[float]  # seconds
+    at_most: float
+
+    @property
+    def ratio(self) -> float:
+        """Median of the ratios of neighbouring runs: a machine that slows down for a while slows both."""
+        return statistics.median(a / b for a, b in zip(self.ours, self.theirs, strict=True))
+
+    def __str__(self) -> str:
+        verdict = "met" if self.ratio <= self.at_most else "MISSED"
+        ours, theirs = statistics.median(self.ours), statistics.median(self.theirs)
+        return (
+            f"| {self.what} | {ours:.3f} s | {self.peer} | {theirs:.3f} s "
+            f"| {self.ratio:.3f} | {self.at_most:.3f} | {verdict} |"
+        )
+
+
+HEADER = "| ours | median | peer | median | ours / peer | at most | |\n|---|---|---|---|---|---|---|"
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """Wall time of one call."""
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def alternate(
+    ours: Callable[[], float], theirs: Callable[[], float], repeats: int = REPEATS
+) -> tuple[list[float], list[float]]:
+    """Both once to warm up, then in turns; each call returns its own seconds. Who goes first changes every round."""
+    ours(), theirs()
+    a, b = [], []
+    for i in range(repeats):
+        if i % 2:
+            b.append(theirs())
+            a.append(ours())
+        else:
+            a.append(ours())
+            b.append(theirs())
+    return a, b
