@@ -19,7 +19,7 @@ GIGABYTES = 10 if sys.platform.startswith("linux") else 4  # on Linux, PyTorch b
 LOG, STAMP = "setup.log", "stablelab.json"
 PROBE = """import sys, platform as p, importlib.util as u
 print(*sys.version_info[:2], u.find_spec("ensurepip") is not None, p.system(), p.machine())"""
-TEXT = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "encoding": "utf-8", "errors": "replace"}
+TEXT: dict = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "encoding": "utf-8", "errors": "replace"}
 NO_NETWORK = "NewConnectionError|new connection|name resolution|getaddrinfo|ConnectTimeout|timed out|ProxyError"
 NO_NETWORK += "|Connection refused|ConnectionReset|Connection broken|RemoteDisconnected"
 NAME_ONE = "then name it, as in: make lab PYTHON=python3.12"
@@ -72,12 +72,10 @@ def choose(asked: str = "", candidates: tuple = CANDIDATES) -> str:
         problem = complaint(python, found)
         if not problem:
             return python
-        closeness = 2 if found and OLDEST <= found[0] <= NEWEST else len(found[:1])
-        complaints.append((closeness, problem))
+        complaints.append((2 if found and OLDEST <= found[0] <= NEWEST else len(found[:1]), problem))
     closeness, problem = max(complaints, key=lambda entry: entry[0])
-    raise SetupError(
-        problem if closeness or asked else f"no Python 3 found: install Python 3.12 (python.org), {NAME_ONE}"
-    )
+    none = f"no Python 3 found: install Python 3.12 (python.org), {NAME_ONE}"
+    raise SetupError(problem if closeness or asked else none)
 
 
 def read_stamp(venv: Path) -> dict:
@@ -130,16 +128,17 @@ def install(root: Path, venv: Path, python: str, tests: bool) -> None:
     unwanted = ("PYTHONPATH", "PYTHONHOME", "PIP_USER", "PIP_TARGET")  # would install elsewhere or see foreign packages
     clean = {name: value for name, value in os.environ.items() if name not in unwanted}
     print("installing stablelab and what it needs: a few minutes the first time", flush=True)
-    text = []
     pip = subprocess.Popen(command, cwd=str(root), env=clean, stdin=subprocess.DEVNULL, **TEXT)
+    text = ""
     for line in pip.stdout or ():
-        text.append(line)
+        text += line
         show(line.strip())
     show("")
-    code = pip.wait()
-    (venv / LOG).write_text("".join(text), encoding="utf-8")
-    if code != 0:
-        raise SetupError(diagnose("".join(text)))
+    (venv / LOG).write_text(text, encoding="utf-8")
+    if pip.wait() != 0:
+        raise SetupError(diagnose(text))
+    # on all cores, where pip uses one; left out, every later start is slow under PYTHONDONTWRITEBYTECODE
+    run([python, "-m", "compileall", "-q", "-j", "0", "-x", "/tests?/", str(venv)])
 
 
 def show(line: str) -> None:
@@ -190,8 +189,7 @@ def main(arguments: list) -> int:
     except SetupError as problem:
         print(f"stablelab: {problem}", file=sys.stderr)
     except OSError as problem:
-        cure = "make room or allow writing there, then run make again"
-        print(f"stablelab: {problem.strerror}: {problem.filename}; {cure}", file=sys.stderr)
+        print(f"stablelab: {problem}; make room there or allow writing, then run make again", file=sys.stderr)
     except KeyboardInterrupt:
         print("\nstablelab: stopped; run make again to go on", file=sys.stderr)
     return 1
