@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
+from numbers import Integral
+from typing import Any
 
 from torch import nn
 
@@ -19,11 +21,11 @@ def class_names(task_or_classes: Task | int | Sequence[str]) -> tuple[str, ...]:
     Raises:
         ValueError: fewer than two classes.
     """
-    given = getattr(task_or_classes, "classes", task_or_classes)
-    if isinstance(given, int):
-        given = [str(c) for c in range(given)]
-    names = tuple(map(str, given))
-    if isinstance(given, str) or len(names) < 2:
+    given: Any = getattr(task_or_classes, "classes", task_or_classes)
+    if isinstance(given, Integral):
+        given = range(int(given))
+    names = tuple(map(str, given)) if isinstance(given, Sequence) and not isinstance(given, str) else ()
+    if len(names) < 2:
         raise ValueError(f"{task_or_classes!r} is not a task, nor names or a number of at least 2 classes")
     return names
 
@@ -74,7 +76,8 @@ def freeze(model: nn.Module) -> ExitStack:
     for name in held:
         model.get_parameter(name).requires_grad_(False)
     mode = model.training
-    model.train = partial(_train_head_only, model, tuple(held))  # on this object alone: its class stays torchvision's
+    # On this object alone, so that its class stays torchvision's.
+    vars(model)["train"] = partial(_train_head_only, model, tuple(held))
     model.train(mode)
     context = ExitStack()
     context.callback(unfreeze, model)
@@ -114,7 +117,6 @@ def check_fits(model: nn.Module, task: Task) -> None:
         return
     if int(ids.max()) >= config.vocab_size:
         raise ValueError(f"{task.name} was tokenized for another model than {name}; make it with tokenizer={name!r}")
-    room = getattr(config, "max_position_embeddings", None)
     room, longest = getattr(config, "max_position_embeddings", None), ids.shape[1]
     if room is not None and longest > room:
         raise ValueError(f"{task.name} has sentences of {longest} tokens; make it with max_tokens={room} for {name}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 
 from torch import nn
 
@@ -12,11 +13,13 @@ from .paths import unknown
 from .tasks import Task
 
 
-def resnet(task_or_classes: Task | int, name: str = "resnet18", weights: str = "random", seed: int = 0) -> nn.Module:
+def resnet(
+    task_or_classes: Task | int | Sequence[str], name: str = "resnet18", weights: str = "random", seed: int = 0
+) -> nn.Module:
     """A torchvision classifier: the plain module, with a head for this many classes. Says what it loaded.
 
     Args:
-        task_or_classes: a task, or the number of classes.
+        task_or_classes: a task, the names of the classes, or their number.
         name: any of torchvision's classifiers ("resnet18", "resnet50", "efficientnet_b0", "vit_b_16", …).
         weights: "random", or "imagenet" for torchvision's default weights (from its cache, or fetched once).
         seed: seed of the random weights, and of the head in any case; the global generator is not touched.
@@ -61,5 +64,5 @@ def _load_imagenet(model: nn.Module, name: str) -> None:
     own, head = model.state_dict(), head_of(model)[0]
     fits = {key for key, value in state.items() if key in own and own[key].shape == value.shape}
     model.load_state_dict(own | {key: state[key] for key in fits if not key.startswith(f"{head}.")})
-    if hasattr(model, "transform_input"):
-        model.transform_input = True  # GoogLeNet's and Inception's weights were trained on differently scaled inputs
+    if hasattr(model, "transform_input"):  # GoogLeNet's and Inception's weights were trained on inputs of another scale
+        vars(model)["transform_input"] = True

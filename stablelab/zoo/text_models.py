@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .drawing import drawn_from
-from .heads import class_names
+from .heads import class_names, head_of
 from .paths import bundled_folder
 from .tasks import Task
 
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 
 def bert(task_or_classes: Task | int | Sequence[str], name: str | None = None, seed: int = 0) -> PreTrainedModel:
-    """A BERT for classification: the plain Hugging Face module, in float32, with a new head. Says what it loaded.
+    """A BERT for classification: the plain Hugging Face module, in float32. Says what it loaded.
+
+    The head is new, unless a model by name brings one for as many classes.
 
     Args:
         task_or_classes: a task, the names of the classes, or their number.
@@ -44,8 +46,9 @@ def bert(task_or_classes: Task | int | Sequence[str], name: str | None = None, s
     folder = bundled_folder() if name is None else name
     labels = dict(enumerate(names))
     with drawn_from(seed), _quiet(), _one_line(folder):
-        model = AutoModelForSequenceClassification.from_pretrained(
+        model, report = AutoModelForSequenceClassification.from_pretrained(
             folder,
+            output_loading_info=True,
             num_labels=len(names),
             id2label=labels,
             label2id={label: i for i, label in labels.items()},
@@ -55,7 +58,9 @@ def bert(task_or_classes: Task | int | Sequence[str], name: str | None = None, s
     if model.config.pad_token_id is None:
         model.config.pad_token_id = tokenizer_for(name).pad_token_id  # models without padding of their own
     what = "BERT MiniLM-L6 · pre-trained (bundled)" if name is None else f"{name} · pre-trained"
-    model.stablelab_source = f"{what}, new {len(names)}-class head"
+    drawn = {*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])}
+    head = "new" if any(key.startswith(f"{head_of(model)[0]}.") for key in drawn) else "its own"
+    model.stablelab_source = f"{what}, {head} {len(names)}-class head"
     print(model.stablelab_source)
     return model
 

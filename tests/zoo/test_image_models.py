@@ -86,6 +86,6 @@ def test_unknown_names_weights_and_classes() -> None:
         zoo.resnet(10, name="resnet19")
     with pytest.raises(ValueError, match=r"weights is 'pretrained'; it must be 'random' or 'imagenet'"):
         zoo.resnet(10, weights="pretrained")
-    for classes in (1, 0, -3, ("only",), "ab"):
+    for classes in (1, 0, -3, True, 2.5, None, ("only",), "ab"):
         with pytest.raises(ValueError, match=r"at least 2 classes"):
-            zoo.resnet(classes)
+            zoo.resnet(classes)  # type: ignore[arg-type]

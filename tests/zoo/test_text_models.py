@@ -46,6 +46,9 @@ def test_a_folder_by_name(tmp_path: Path, small_bert: BertForSequenceClassificat
     assert model.stablelab_source == f"{tmp_path} · pre-trained, new 3-class head"
     assert model.classifier.weight.shape == (3, 24)
     assert torch.equal(model.bert.pooler.dense.weight, small_bert.bert.pooler.dense.weight)
+    model = zoo.bert(2, name=str(tmp_path))
+    assert model.stablelab_source == f"{tmp_path} · pre-trained, its own 2-class head"
+    assert torch.equal(model.classifier.weight, small_bert.classifier.weight)
 
 
 def test_a_model_without_padding_learns_of_it(tmp_path: Path) -> None:
