@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import quote
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -66,7 +67,8 @@ def _lab(chosen: argparse.Namespace, rest: list[str]) -> int:
 
 def lab_command(notebook: Path, extra: Sequence[str] = ()) -> list[str]:
     """The command that opens ``notebook`` in JupyterLab, with ``extra`` arguments for it."""
-    command = [sys.executable, "-m", "jupyterlab", str(notebook), f"--ServerApp.root_dir={notebook.parent}"]
+    command = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={notebook.parent}"]
+    command.append(f"--LabApp.default_url=/lab/tree/{quote(notebook.name)}")  # in the printed address too
     command.append("--LabApp.news_url=None")  # no question about news in front of the first page
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         command.append("--allow-root")  # as in a container; JupyterLab refuses otherwise

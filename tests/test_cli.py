@@ -19,6 +19,7 @@ import stablelab.zoo
 from stablelab import cli, environment, notebooks
 from stablelab.validate import validate_notebook
 
+FOLDER = Path(__file__).resolve().parent.parent / "notebooks"
 KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
 
 
@@ -48,15 +49,14 @@ def test_lab_opens_the_first_notebook_and_hands_other_arguments_on(launched: lis
     assert cli.main(["lab", "--no-browser", "--port=9999"]) == 0
     command = launched[0]
     assert command[:3] == [sys.executable, "-m", "jupyterlab"]
-    assert Path(command[3]).name == "00_start_here.ipynb"
-    assert Path(command[3]).is_file()
+    assert command[3:5] == [f"--ServerApp.root_dir={FOLDER}", "--LabApp.default_url=/lab/tree/00_start_here.ipynb"]
     assert command[-2:] == ["--no-browser", "--port=9999"]
     assert ("--allow-root" in command) == (hasattr(os, "geteuid") and os.geteuid() == 0)
 
 
 def test_lab_opens_another_notebook_by_how_its_name_begins(launched: list[list[str]]) -> None:
     assert cli.main(["lab", "--notebook", "01"]) == 0
-    assert Path(launched[0][3]).name.startswith("01_")
+    assert "/lab/tree/01_" in launched[0][4]
 
 
 def test_lab_without_network_says_so_and_opens_all_the_same(
