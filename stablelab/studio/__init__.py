@@ -6,15 +6,47 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 # The module of the dashboard is `board`: importing a module `dashboard` would hide the function of that name.
-_WHERE = {"Chart": "chart", "Dashboard": "board", "dashboard": "board"}
+_WHERE = {
+    "Chart": "chart",
+    "Dashboard": "board",
+    "dashboard": "board",
+    "Curve": "panels",
+    "Heat": "panels",
+    "Panel": "panels",
+    "Rule": "panels",
+    "choice": "moving",
+    "move": "moving",
+    "slider": "moving",
+    "contours": "landscapes",
+    "walk": "landscapes",
+}
 _MODULES = ("cells", "figures", "ghosts")
 
-__all__ = ["Chart", "Dashboard", "cells", "dashboard", "figures", "ghosts"]
+__all__ = [
+    "Chart",
+    "Curve",
+    "Dashboard",
+    "Heat",
+    "Panel",
+    "Rule",
+    "cells",
+    "choice",
+    "contours",
+    "dashboard",
+    "figures",
+    "ghosts",
+    "move",
+    "slider",
+    "walk",
+]
 
 if TYPE_CHECKING:
     from . import cells, figures, ghosts
     from .board import Dashboard, dashboard
     from .chart import Chart
+    from .landscapes import contours, walk
+    from .moving import choice, move, slider
+    from .panels import Curve, Heat, Panel, Rule
 
 
 def __getattr__(name: str) -> Any:
