@@ -45,6 +45,12 @@ def test_one_number_is_a_band_around_zero(corpora: Path) -> None:
     assert same[0] == same[1] != same[2]
 
 
+def test_the_usual_band_leaves_clear_opinions(corpora: Path) -> None:
+    sizes = {"train": 20, "validation": 10, "test": 10}
+    for corpus, band in (("movies", 2.0), ("tweets", 1.0)):
+        assert zoo.reviews(corpus, **sizes).fingerprint == zoo.reviews(corpus, band, **sizes).fingerprint
+
+
 def test_default_sizes_shrink_with_the_corpus(corpora: Path) -> None:
     task = zoo.reviews("editorials", neutral=2.0)  # 50 positive ones
     assert [len(split) for split in (task.train, task.validation, task.test)] == [48, 24, 24]
@@ -75,7 +81,7 @@ def test_an_unknown_corpus_is_answered_with_the_nearest() -> None:
         zoo.reviews("xyz")
 
 
-@pytest.mark.parametrize("band", [-1.0, (1.0, -1.0), (-5, 1), float("nan"), "wide", (1, 2, 3), None])
+@pytest.mark.parametrize("band", [-1.0, (1.0, -1.0), (-5, 1), float("nan"), "wide", (1, 2, 3), True])
 def test_a_band_that_is_none(band: object) -> None:
     with pytest.raises(ValueError, match=r"neutral is .*; it must be"):
         zoo.reviews(neutral=band)  # type: ignore[arg-type]
