@@ -1,0 +1,110 @@
+"""A JupyterLab server for the tests, with folders, port and token of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import stablelab
+
+PATIENCE = 120.0  # seconds; only a server that will never answer makes anyone wait that long
+
+
+class LabServer:
+    """Started when made; answers when the constructor returns.
+
+    Arguments:
+        home: an empty folder for notebooks, settings and the log.
+    """
+
+    def __init__(self, home: Path) -> None:
+        self.notebooks = home / "notebooks"
+        self.notebooks.mkdir()
+        self._log = home / "server.log"
+        self._runtime = home / "runtime"
+        options = [
+            "--no-browser",
+            "--ServerApp.port_retries=50",
+            f"--ServerApp.root_dir={self.notebooks}",
+            "--ServerApp.terminals_enabled=False",
+            "--LanguageServerManager.autodetect=False",
+            "--LabApp.expose_app_in_browser=True",  # lets the tests ask the page for cells, commands and sessions
+            "--LabApp.news_url=None",
+            "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+        ]
+        if hasattr(os, "geteuid") and os.geteuid() == 0:
+            options.append("--allow-root")
+        with self._log.open("wb") as log:
+            command = [sys.executable, "-m", "jupyterlab", *options]
+            self._process = subprocess.Popen(command, env=self._environment(home), stdout=log, stderr=log, cwd=home)
+        try:
+            self.url, self.token = self._answer()
+        except BaseException:
+            self.close()
+            raise
+
+    def _environment(self, home: Path) -> dict[str, str]:
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("JUPYTER")}
+        package = str(Path(stablelab.__file__).parents[1])  # the package under test, installed or not
+        paths = [package, *filter(None, [environment.get("PYTHONPATH")])]
+        return environment | {
+            "JUPYTER_CONFIG_DIR": str(home / "config"),
+            "JUPYTER_DATA_DIR": str(home / "data"),
+            "JUPYTER_RUNTIME_DIR": str(self._runtime),
+            "JUPYTERLAB_SETTINGS_DIR": str(home / "settings"),
+            "JUPYTERLAB_WORKSPACES_DIR": str(home / "workspaces"),
+            "JUPYTER_PREFER_ENV_PATH": "1",
+            "IPYTHONDIR": str(home / "ipython"),
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{environment.get('PATH', '')}",
+            "PYTHONPATH": os.pathsep.join(paths),
+            "HF_HUB_OFFLINE": "1",
+            "OMP_NUM_THREADS": "1",  # the page, the server and the training share few cores
+        }
+
+    def _answer(self) -> tuple[str, str]:
+        """The server's (url, token), as soon as it answers."""
+        until = time.monotonic() + PATIENCE
+        while time.monotonic() < until:
+            if self._process.poll() is not None:
+                raise RuntimeError(
+                    f"JupyterLab ended at once; it said: {self._log.read_text(errors='replace')[-2000:]}"
+                )
+            for file in self._runtime.glob("jpserver-*.json"):
+                try:
+                    said = json.loads(file.read_text())
+                    self.url, self.token = said["url"], said["token"]
+                    self.ask("GET", "api/status")
+                    return self.url, self.token
+                except (ValueError, urllib.error.URLError):
+                    continue  # half written, or not listening yet
+            time.sleep(0.1)
+        raise RuntimeError(f"JupyterLab does not answer; it said: {self._log.read_text(errors='replace')[-2000:]}")
+
+    def ask(self, method: str, path: str, content: Any = None) -> Any:
+        """One request to the server's REST interface; returns what it answers as JSON, None for an empty answer."""
+        data = None if content is None else json.dumps(content).encode()
+        headers = {"Authorization": f"token {self.token}", "Content-Type": "application/json"}
+        request = urllib.request.Request(f"{self.url}{path}", data=data, headers=headers, method=method)
+        with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
+            return json.loads(answer.read() or b"null")
+
+    def shut_kernels(self) -> None:
+        """End all kernels, and with them whatever they train."""
+        for session in self.ask("GET", "api/sessions"):
+            self.ask("DELETE", f"api/sessions/{session['id']}")
+
+    def close(self) -> None:
+        """End the server and its kernels."""
+        self._process.terminate()
+        try:
+            self._process.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
