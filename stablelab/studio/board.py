@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
+from pathlib import Path
 from typing import Any
 
 import ipywidgets as w
 
-from ..training.run import Run
+from ..training.run import FINAL, Run
 from . import cells, ghosts, words
 from .buttons import Buttons
 from .chart import Chart
@@ -19,8 +20,9 @@ from .picture import Picture
 from .placing import Place
 from .ticker import Ticker
 
-_BUSY = ("ready", "running", "paused")
+_SETTLED = (*FINAL, "diverged")  # a diverged run stands still, but may be resumed
 _BARS = {"finished": "success", "diverged": "danger", "failed": "danger", "stopped": "warning"}
+_STYLE = Path(__file__).parent / "script" / "board.css"
 PATIENCE = 4.0  # seconds until a page whose chart has not reported is offered pictures
 
 
@@ -48,7 +50,7 @@ class Dashboard:
         self._born = time.monotonic()
         self._ticker = Ticker(self._tick)
         self.controls = Controls(run.control.settings, lambda: self.run.control, self._say)
-        self.buttons = Buttons(run, self._after_button)
+        self.buttons = Buttons(run, self._say)
         self.chart = Chart(self._ticker.wake)
         self.picture = Picture(self._ticker.wake, on=chart == "picture")
         self._make_box()
@@ -89,13 +91,9 @@ class Dashboard:
 
     def _say(self, note: str) -> None:
         self._touched = True
-        if note != self._note:  # a slider being dragged says nothing new, and the ticker keeps its pace
+        if note != self._note or not self._ticker.alive:  # a slider being dragged leaves the ticker its pace
             self._note = note
             self._ticker.wake()
-
-    def _after_button(self, note: str) -> None:
-        self._say(note)
-        self._ticker.wake()
 
     # -- called by the ticker only ---------------------------------------------------------------------------------
 
@@ -115,14 +113,13 @@ class Dashboard:
         self._feed.update()
         self.chart.push(self._feed, self._ghosts)
         self._write(state)
-        over = state not in _BUSY
-        self.picture.refresh(self._draw, len(self._feed), over)
-        if over:
+        self.picture.refresh(self._draw, len(self._feed), state in _SETTLED)
+        if state in _SETTLED:
             self._settle(state)
         elif self._settled is not None:
             self._settled = None
             self._place.settle(None, "", self._on_a_page())
-        return not over
+        return state not in FINAL
 
     def _adopt(self) -> None:
         """Take up the run's present history, at the start and after a reset."""
@@ -132,6 +129,7 @@ class Dashboard:
         self._pace = words.Pace()
         self._settled: tuple[Any, ...] | None = None
         self._png = b""
+        self._logged = -1  # lines of the log that are shown; none are, not even the one that says so
 
     def _write(self, state: str) -> None:
         done, total = len(self._feed), self.run.total_steps
@@ -139,7 +137,9 @@ class Dashboard:
         self.bar.value, self.bar.bar_style = done / total, _BARS.get(state, "")
         self.progress.value = words.progress(done, total, self._pace.at(done, state == "running"))
         self.status.value = words.status(self.run, self._note)
-        self.log.value = words.log(self._feed.interventions)
+        if len(self._feed.interventions) != self._logged:
+            self._logged = len(self._feed.interventions)
+            self.log.value = words.log(self._feed.interventions)
         self.picture.offer(self._on_a_page() and not self.chart.heard and time.monotonic() - self._born > PATIENCE)
 
     def _settle(self, state: str) -> None:
@@ -177,7 +177,9 @@ class Dashboard:
         top.add_class("stablelab-top")
         # A view count that starts at 0 is counted by the page; all it is used for is whether there is a page at all.
         parts = [top, self.status, self.controls.box, self.picture.box(self.chart), self.log]
-        self.box = w.VBox(parts, _view_count=0)
+        # The style sheet is a widget of its own, for pages where the chart's script, which could bring it, cannot run.
+        style = w.HTML(f"<style>{_STYLE.read_text(encoding='utf-8')}</style>", layout=w.Layout(display="none"))
+        self.box = w.VBox([style, *parts], _view_count=0)
         self.box.add_class("stablelab-live")
 
     def _all(self) -> list[w.Widget]:

@@ -10,7 +10,7 @@ import ipywidgets as w
 from ..training.record import number
 
 STEP = 0.05  # of a slider, in powers of ten: a step is a factor of 1.12
-LABEL_WIDTH = "96px"
+LABEL_WIDTH = "104px"
 
 
 def answer_anywhere(*widgets: w.Widget) -> None:

@@ -76,11 +76,11 @@ class RunningMean:
     """Exponentially weighted mean without the pull of its start (Kingma & Ba 2015, eq. 3 of section 3, on the loss).
 
     Arguments:
-        total_steps: length of the run; the mean looks back about a 40th of it, between 8 and 60 steps.
+        total_steps: length of the run; the mean looks back about a 50th of it, between 8 and 30 steps.
     """
 
     def __init__(self, total_steps: int) -> None:
-        self.beta = 1 - 1 / min(60, max(8, total_steps / 40))
+        self.beta = 1 - 1 / min(30, max(8, total_steps / 50))
         self._sum = 0.0
         self._weight = 0.0
 

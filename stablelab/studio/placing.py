@@ -8,8 +8,7 @@ from typing import Any
 
 # An output with nothing in it makes JupyterLab drop the place, so the empty one holds an empty text.
 _EMPTY = {"text/plain": ""}
-# Pictures are drawn at twice the size they are shown at, to be crisp on dense screens.
-_SCALE = 0.5
+_SHOWN_DPI = 100
 
 
 class Place:
@@ -31,7 +30,7 @@ class Place:
             return
         from IPython.display import display
 
-        self._live = display(self._view, display_id=True)
+        self._live = display(self._bundle(), raw=True, display_id=True)
         self._still = display(_EMPTY, raw=True, display_id=True)
         self._shows = ("live", None)
 
@@ -55,12 +54,16 @@ class Place:
         if wanted[0] == "picture":
             self._live.update(_png(picture, alt), raw=True, metadata=_size(picture))
         elif self._shows[0] == "picture":
-            self._live.update(self._view)
+            self._live.update(self._bundle(), raw=True)
         still = picture if wanted[0] == "live" else None
         before = self._shows[1] if self._shows[0] == "live" else None
         if still != before:
             self._still.update(_png(still, alt) if still else _EMPTY, raw=True, metadata=_size(still))
         self._shows = wanted
+
+    def _bundle(self) -> dict[str, Any]:
+        """The live view; where there is no kernel to show it, a line of text that says so."""
+        return {**self._view._repr_mimebundle_(), "text/plain": "The live dashboard needs its kernel: run this cell."}
 
 
 def _png(picture: bytes | None, alt: str) -> dict[str, str]:
@@ -70,9 +73,11 @@ def _png(picture: bytes | None, alt: str) -> dict[str, str]:
 def _size(picture: bytes | None) -> dict[str, dict[str, int]]:
     if not picture:
         return {}
+    from .figures import DPI
+
     # A PNG says its size in bytes 16 to 23, big-endian (PNG specification, third edition, section 11.2.1).
     width, height = int.from_bytes(picture[16:20], "big"), int.from_bytes(picture[20:24], "big")
-    return {"image/png": {"width": round(width * _SCALE), "height": round(height * _SCALE)}}
+    return {"image/png": {"width": round(width * _SHOWN_DPI / DPI), "height": round(height * _SHOWN_DPI / DPI)}}
 
 
 def _in_notebook() -> bool:

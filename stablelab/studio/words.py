@@ -60,7 +60,8 @@ def status(run: Run, note: str) -> str:
     optimizer = run.history[steps - 1].optimizer if steps else run.control.settings.label
     source = getattr(run.model, "stablelab_source", type(run.model).__name__)
     about = " · ".join(html.escape(one_line(text)) for text in (run.name, source, optimizer))
-    message = html.escape(one_line(run.message).removeprefix(state).lstrip(": "))  # the state is said in front of it
+    # The state is said in front of it; how far a running one is, the progress bar says, and saves a message.
+    message = "" if state == "running" else html.escape(one_line(run.message).removeprefix(state).lstrip(": "))
     line = f"<span class='stablelab-state stablelab-{state}'>{state}</span> {message}"
     aside = f"<div class='stablelab-note'>{html.escape(one_line(note))}</div>" if note else ""
     return f"<div class='stablelab-line'>{line}</div><div class='stablelab-about'>{about}</div>{aside}"

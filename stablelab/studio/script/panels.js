@@ -88,10 +88,10 @@ function legend(panel, store, theme) {
     const percent = rows.count ? (100 * summary.clipped) / store.next : 0;
     const share = percent > 0 && percent < 1 ? "< 1" : Math.round(percent);
     const items = [{ text: "before clipping", colour: theme.before, width: 1.4 }];
-    if (summary.clipped) items.push({ text: "after", colour: theme.after, width: 1.4, dash: [5, 3] });
+    const after = { text: `after (${share} % of steps clipped)`, colour: theme.after, width: 1.4, dash: [5, 3] };
+    items.push(summary.clipped ? after : { text: "no step clipped" });
     const limit = summary.last?.max_norm;
     if (limit) items.push({ text: `threshold ${short(limit)}`, colour: theme.ink, width: 1.3, dash: [9, 4] });
-    items.push({ text: `${share} % of steps clipped` });
     return items;
   }
   return [{ text: `now ${short(summary.last?.learning_rate)}`, colour: theme.train, width: 1.8 }];

@@ -51,3 +51,13 @@ function placeReadout(box, x, y, width) {
   box.style.left = `${right ? x + 16 : Math.max(0, x - 16 - box.offsetWidth)}px`;
   box.style.top = `${Math.max(4, Math.min(y - box.offsetHeight / 2, HEIGHT - box.offsetHeight - 4))}px`;
 }
+
+// ipywidgets gives a slider's handle no name; a screen reader needs one.
+function nameSliders(root) {
+  for (const slider of root.closest(".stablelab-live")?.querySelectorAll(".widget-hslider") ?? []) {
+    const handle = slider.querySelector(".noUi-handle");
+    if (handle && !handle.hasAttribute("aria-label")) {
+      handle.setAttribute("aria-label", slider.querySelector("label, .widget-label")?.textContent || "slider");
+    }
+  }
+}

@@ -23,13 +23,14 @@ function logTicks(low, high, room) {
   const decades = Math.log10(high / low);
   const every = Math.max(1, Math.ceil((decades * 18) / room));
   const ticks = [];
+  const label = (digit, exponent) => (digit === 1 && Math.abs(exponent) > 3 ? power(exponent) : short(digit * 10 ** exponent, 2));
   for (let exponent = first; exponent <= last; exponent++) {
     for (let digit = 1; digit < 10; digit++) {
       const value = digit * 10 ** exponent;
       if (value < low * 0.999 || value > high * 1.001) continue;
       const named = (digit === 1 && exponent % every === 0) || (decades < 1.6 && (digit === 2 || digit === 5));
       const shown = named || (decades < 0.5 && room > 60);
-      if (shown || decades < 4) ticks.push({ value, label: shown ? short(value, 2) : "", strong: named });
+      if (shown || decades < 4) ticks.push({ value, label: shown ? label(digit, exponent) : "", strong: named });
     }
   }
   return ticks;

@@ -180,17 +180,7 @@ class View {
     for (const [name, value] of Object.entries(values)) this.canvas.dataset[name] = String(value);
     const said = describe(this.store, Infinity, 0);
     if (said) this.canvas.setAttribute("aria-label", `Training curves. ${said.lines.map((line) => line.join(" ")).join(", ")}`);
-    this.nameSliders();
-  }
-
-  // ipywidgets gives a slider's handle no name; a screen reader needs one.
-  nameSliders() {
-    for (const slider of this.root.closest(".stablelab-live")?.querySelectorAll(".widget-hslider") ?? []) {
-      const handle = slider.querySelector(".noUi-handle");
-      if (handle && !handle.hasAttribute("aria-label")) {
-        handle.setAttribute("aria-label", slider.querySelector("label, .widget-label")?.textContent || "slider");
-      }
-    }
+    nameSliders(this.root);
   }
 }
 

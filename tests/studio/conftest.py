@@ -1,0 +1,133 @@
+"""A run small enough to be over in a blink, and a clean slate for what a kernel remembers."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from stablelab.studio import ghosts
+from stablelab.training import Run, Settings
+from stablelab.training.history import History
+from stablelab.training.record import Evaluation, Intervention, Step
+
+
+@dataclass
+class Dots:
+    inputs: Tensor
+    targets: Tensor
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def batches(self, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        for i in range(0, len(self), batch_size):
+            yield self.inputs[i : i + batch_size], self.targets[i : i + batch_size]
+
+
+class DotBatches:
+    def __init__(self, split: Dots, seed: int, batch_size: int, pause: float) -> None:
+        self.split, self.seed, self.batch_size, self.pause = split, seed, batch_size, pause
+        self.per_epoch = len(split) // batch_size
+
+    def __call__(self, k: int) -> tuple[Tensor, Tensor]:
+        time.sleep(self.pause)
+        generator = torch.Generator().manual_seed(k + self.seed)
+        chosen = torch.randint(len(self.split), (self.batch_size,), generator=generator)
+        return self.split.inputs[chosen], self.split.targets[chosen]
+
+
+class Ring:
+    """Inside or outside of a circle."""
+
+    classes = ("in", "out")
+
+    def __init__(self, name: str = "ring", pause: float = 0.0) -> None:
+        self.name = self.fingerprint = name
+        self.pause = pause
+        inputs = torch.randn(300, 2, generator=torch.Generator().manual_seed(0))
+        targets = (inputs.norm(dim=1) > 1.2).long()
+        self.train, self.validation, self.test = (Dots(inputs[i::3], targets[i::3]) for i in range(3))
+
+    def batches(self, seed: int, batch_size: int) -> DotBatches:
+        return DotBatches(self.train, seed, batch_size, self.pause)
+
+
+def small_run(steps: int = 30, pause: float = 0.0, task: str = "ring", **settings: object) -> Run:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(2, 8), nn.Tanh(), nn.Linear(8, 2))
+    return Run(model, Ring(task, pause), settings=Settings(**{"learning_rate": 1e-2, **settings}), steps=steps)
+
+
+def invented_history(losses: list[float], **fields: object) -> History:
+    """A history with these losses, an evaluation every ten steps, and a change by hand at step 5."""
+    history = History()
+    for i, loss in enumerate(losses, start=1):
+        judged = Evaluation(i, loss + 0.1, 0.5, 0.5, 0.5, 0.5, 0.01) if i % 10 == 0 else None
+        changed = (Intervention(5, "learning_rate", 1e-3, 1e-4),) if i == 5 else ()
+        values = {
+            "max_norm": 1.0,
+            "clip": "norm",
+            "norm_before": 2.0,
+            "norm_after": 1.0,
+            "clipped": True,
+            "diverged": False,
+            **fields,
+        }
+        history.append(
+            Step(
+                step=i,
+                epoch=i / 10,
+                loss=loss,
+                learning_rates=(1e-3,),
+                examples_per_second=1.0,
+                tokens_per_second=None,
+                seconds=0.1,
+                optimizer="AdamW · torch fused",
+                interventions=changed,
+                evaluation=judged,
+                **values,
+            )
+        )
+    return history
+
+
+def until(condition: Callable[[], object], seconds: float = 20.0) -> None:
+    """Wait for a state; fails where it does not come."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "the state waited for did not come"
+        time.sleep(0.01)
+
+
+def threads_of_ours() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("stablelab")]
+
+
+@pytest.fixture
+def make_run() -> Callable[..., Run]:
+    return small_run
+
+
+@pytest.fixture
+def make_history() -> Callable[..., History]:
+    return invented_history
+
+
+@pytest.fixture(name="until")
+def _until() -> Callable[..., None]:
+    return until
+
+
+@pytest.fixture(autouse=True)
+def clean_slate() -> Iterator[None]:
+    """No ghosts from other tests; and no thread may be left behind."""
+    ghosts.forget()
+    yield
+    until(lambda: not threads_of_ours())

@@ -1,0 +1,199 @@
+"""The dashboard: one writer, honest words, the same numbers with it or without it."""
+
+from __future__ import annotations
+
+import threading
+
+import ipywidgets
+import pytest
+
+from stablelab.studio import Dashboard, figures
+
+
+def _numbers(run) -> list[tuple[float, ...]]:
+    return [(s.step, s.loss, s.norm_before, s.norm_after, *s.learning_rates) for s in run.history]
+
+
+def test_shown_or_not_the_numbers_are_the_same(make_run) -> None:
+    alone, shown = make_run(40, max_norm=0.5), make_run(40, max_norm=0.5)
+    alone.start().wait()
+    board = Dashboard(shown).show()
+    shown.start()
+    board.wait()
+    assert _numbers(alone) == _numbers(shown)
+    for a, b in zip(alone.model.parameters(), shown.model.parameters(), strict=True):
+        assert a.equal(b)
+
+
+def test_one_thread_writes_what_is_shown(make_run, monkeypatch, until) -> None:
+    run = make_run(100_000, pause=0.002)
+    board = Dashboard(run)
+    watched = [board.chart, board.status, board.log, board.bar, board.progress, *board.buttons.each.values()]
+    writers: set[str] = set()
+
+    def note(widget, message, buffers=None) -> None:
+        if widget in watched:
+            writers.add(threading.current_thread().name)
+
+    monkeypatch.setattr(ipywidgets.Widget, "_send", note)
+    board.show()
+    board.chart._handle_msg({"content": {"data": {"method": "custom", "content": {"type": "resync"}}}, "buffers": []})
+    run.start()
+    until(lambda: len(run.history) > 5)
+    board.controls.learning_rate.entry.value = "nonsense"
+    board.controls.learning_rate.slider.value = 1e-3
+    board.buttons.each["pause"].click()
+    until(lambda: run.state == "paused")
+    board.buttons.each["stop"].click()
+    until(lambda: run.state == "stopped")
+    board.wait()
+    assert writers == {"stablelab-ticker"}
+
+
+def test_the_ticker_ends_with_the_run_and_comes_back_for_a_reset(make_run, until) -> None:
+    run = make_run(20)
+    board = Dashboard(run).show()
+    assert board._ticker.alive
+    run.start()
+    board.wait()
+    until(lambda: not board._ticker.alive)
+    board.buttons.each["reset"].click()
+    until(lambda: run.state == "ready" and not board.buttons.each["start"].disabled)
+    assert "step <b>0</b> of 20" in board.progress.value
+    board.buttons.each["start"].click()
+    until(lambda: run.state == "finished")
+    board.wait()
+    assert [ghost.steps for ghost in board._ghosts] == [20]
+
+
+def test_buttons_steer_the_run_and_show_what_can_be_pressed(make_run, until) -> None:
+    run = make_run(100_000, pause=0.002)
+    board = Dashboard(run).show()
+    buttons = board.buttons.each
+
+    def enabled() -> set[str]:
+        return {name for name, button in buttons.items() if not button.disabled}
+
+    until(lambda: enabled() == {"start", "step"})
+    buttons["step"].click()
+    until(lambda: enabled() == {"step", "resume", "stop", "reset"} and len(run.history) == 1)
+    buttons["resume"].click()
+    until(lambda: enabled() == {"pause", "stop", "reset"})
+    buttons["pause"].click()
+    until(lambda: enabled() == {"step", "resume", "stop", "reset"})
+    done = len(run.history)
+    buttons["step"].click()
+    until(lambda: len(run.history) == done + 1 and run.state == "paused")
+    buttons["stop"].click()
+    until(lambda: enabled() == {"reset"})
+    assert not run.alive
+    board.close()
+
+
+def test_a_change_reaches_a_later_step_and_the_log(make_run, until) -> None:
+    run = make_run(100_000, pause=0.002)
+    board = Dashboard(run).show()
+    run.start()
+    until(lambda: len(run.history) > 3)
+    board.controls.learning_rate.entry.value = "1e-4"
+    board.controls.optimizer.value = "sgd"
+    until(lambda: "optimizer adamw → sgd (fresh optimizer state)" in board.log.value)
+    assert "learning rate 0.01 → 1e-4" in board.log.value
+    assert "fresh optimizer state" in board.status.value
+    until(lambda: "SGD · torch fused" in board.status.value)
+    assert run.history[len(run.history) - 1].learning_rates[0] == 1e-4
+    run.stop()
+    board.close()
+
+
+def test_a_schedule_does_not_move_the_slider(make_run) -> None:
+    run = make_run(20, schedule="cosine")
+    board = Dashboard(run).show()
+    run.start()
+    board.wait()
+    assert run.history[18].learning_rates[0] < 1e-3
+    assert board.controls.learning_rate.slider.value == pytest.approx(1e-2)
+    assert run.history.interventions() == ()
+
+
+def test_a_divergence_is_told_and_can_be_resumed(make_run, until) -> None:
+    run = make_run(60, learning_rate=1e-2, optimizer="sgd")
+    board = Dashboard(run).show()
+    with_trouble, run.loss = run.loss, lambda logits, targets: with_trouble(logits, targets) * float("nan")
+    run.start()
+    board.wait()
+    until(lambda: "diverged" in board.status.value)
+    assert not board.buttons.each["resume"].disabled
+    run.stop()
+    board.close()
+
+
+def test_an_error_of_the_run_is_one_harmless_line(make_run, until) -> None:
+    run = make_run(10)
+
+    def broken(logits, targets):
+        raise RuntimeError("two\nlines <script>alert(1)</script>")
+
+    run.loss = broken
+    board = Dashboard(run).show()
+    run.start()
+    with pytest.raises(RuntimeError):
+        board.wait()
+    until(lambda: "two lines &lt;script&gt;" in board.status.value)
+    assert "<script>" not in board.status.value
+
+
+def test_a_button_that_cannot_says_why(make_run, until) -> None:
+    run = make_run(5)
+    board = Dashboard(run).show()
+    run.start()
+    board.wait()
+    board.buttons.press("resume")
+    until(lambda: "resume: cannot resume: the run is over" in board.status.value)
+
+
+def test_a_display_that_breaks_does_not_break_the_run(make_run, monkeypatch, until) -> None:
+    run = make_run(30)
+    board = Dashboard(run)
+    monkeypatch.setattr(board.chart, "push", lambda *_: 1 / 0)
+    board.show()
+    run.start()
+    board.wait()
+    assert run.state == "finished"
+    assert "the display stopped: ZeroDivisionError" in board.status.value
+
+
+def test_pictures_instead_of_a_live_chart(make_run, monkeypatch, until) -> None:
+    drawn = []
+    draw = figures.to_png
+    monkeypatch.setattr(figures, "to_png", lambda figure: drawn.append(1) or draw(figure))
+    run = make_run(400, pause=0.005)
+    board = Dashboard(run, chart="picture").show()
+    run.start()
+    board.wait()
+    assert board.picture.image.value[:4] == b"\x89PNG"
+    assert len(drawn) <= 2 + run.history[len(run.history) - 1].step * 0.02, "at most one a second"
+
+
+def test_an_unknown_kind_of_chart(make_run) -> None:
+    with pytest.raises(ValueError, match='"live" or "picture"'):
+        Dashboard(make_run(5), chart="film")
+
+
+def test_a_dashboard_of_a_run_that_is_over(make_run, until) -> None:
+    run = make_run(12)
+    run.start().wait()
+    board = Dashboard(run).show()
+    until(lambda: "<b>12</b> of 12" in board.progress.value)
+    assert "finished" in board.status.value
+    until(lambda: not board._ticker.alive)
+
+
+def test_closing_leaves_the_run_alone(make_run, until) -> None:
+    run = make_run(100_000, pause=0.002)
+    board = Dashboard(run).show()
+    run.start()
+    board.close()
+    assert not board._ticker.alive and run.alive and run.watchers == []
+    assert board.controls.learning_rate.slider.comm is None
+    run.stop()

@@ -1,0 +1,103 @@
+"""Running a cell again ends what it had started."""
+
+from __future__ import annotations
+
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from stablelab.studio import Dashboard, cells, ghosts
+
+
+@pytest.fixture
+def execute(monkeypatch: pytest.MonkeyPatch):
+    """Pretend that a notebook's kernel executes a request, or none."""
+
+    def at(cell: str | None, execution: str = "") -> None:
+        parent = {"header": {"msg_id": execution}, "metadata": {"cellId": cell} if cell else {}}
+        shell = SimpleNamespace(kernel=SimpleNamespace(get_parent=lambda: parent))
+        made = SimpleNamespace(initialized=lambda: True, instance=lambda: shell)
+        monkeypatch.setitem(sys.modules, "IPython.core.interactiveshell", SimpleNamespace(InteractiveShell=made))
+
+    monkeypatch.setattr(cells, "_owned", {})
+    return at
+
+
+def _claimed(make_run):
+    run = make_run(100_000, pause=0.005)
+    cells.claim(run)
+    return run.start()
+
+
+def test_the_same_cell_again_stops_the_earlier_run(execute, make_run) -> None:
+    execute("a", "1")
+    first = _claimed(make_run)
+    while len(first.history) < 2:
+        pass
+    execute("a", "2")
+    second = _claimed(make_run)
+    assert (first.state, first.alive) == ("stopped", False)
+    assert second.alive
+    assert len(ghosts.beside(second)) == 1, "what it had learned stays to compare with"
+    second.stop()
+
+
+def test_two_runs_of_one_execution_live_together(execute, make_run) -> None:
+    execute("a", "1")
+    first, second = _claimed(make_run), _claimed(make_run)
+    assert first.alive and second.alive
+    execute("a", "2")
+    cells.release_earlier()
+    assert not first.alive and not second.alive
+
+
+def test_runs_of_other_cells_are_left_alone(execute, make_run) -> None:
+    execute("a", "1")
+    first = _claimed(make_run)
+    execute("b", "2")
+    second = _claimed(make_run)
+    assert first.alive and second.alive
+    first.stop()
+    second.stop()
+
+
+def test_dashboards_of_the_earlier_run_are_closed_too(execute, make_run) -> None:
+    execute("a", "1")
+    run = _claimed(make_run)
+    execute("b", "2")
+    board = Dashboard(run)
+    execute("a", "3")
+    cells.release_earlier()
+    assert board.box.comm is None and board.chart.comm is None
+    assert run.watchers == []
+
+
+def test_showing_a_run_again_closes_the_first_dashboard_only(execute, make_run) -> None:
+    execute("a", "1")
+    run = _claimed(make_run)
+    execute("b", "2")
+    first = Dashboard(run)
+    execute("b", "3")
+    second = Dashboard(run)
+    assert first.box.comm is None and second.box.comm is not None
+    assert run.alive
+    second.close()
+    run.stop()
+
+
+@pytest.mark.parametrize("cell", [None, ""])
+def test_a_front_end_that_names_no_cell(execute, make_run, cell) -> None:
+    execute(cell, "1")
+    first = _claimed(make_run)
+    execute(cell, "2")
+    second = _claimed(make_run)
+    assert first.alive and second.alive
+    first.stop()
+    second.stop()
+
+
+def test_outside_a_notebook_nothing_is_asked_of_ipython(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "IPython.core.interactiveshell", raising=False)
+    assert cells.here() is None
+    assert "IPython.core.interactiveshell" not in sys.modules

@@ -1,0 +1,130 @@
+"""What the chart sends: only news, in order; everything when asked."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+
+from stablelab.studio import ghosts
+from stablelab.studio.chart import Chart, everything, pack, unpack
+from stablelab.studio.feed import Feed
+
+
+class Wire:
+    """A page: notes what it is sent, and asks for everything."""
+
+    def __init__(self, chart: Chart, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.chart = chart
+        self.sent: list[tuple[dict[str, Any], list[bytes]]] = []
+        monkeypatch.setattr(chart, "send", lambda content, buffers: self.sent.append((content, buffers)))
+
+    def ask(self) -> None:
+        data = {"method": "custom", "content": {"type": "resync"}}
+        self.chart._handle_msg({"content": {"data": data}, "buffers": []})
+
+    def steps(self, message: int) -> list[float]:
+        return np.frombuffer(self.sent[message][1][0], "<f4").reshape(-1, 8)[:, 0].tolist()
+
+
+@pytest.fixture
+def wire(monkeypatch: pytest.MonkeyPatch) -> Wire:
+    return Wire(Chart(), monkeypatch)
+
+
+def test_nothing_is_sent_to_a_page_that_is_not_there(wire, make_history) -> None:
+    feed = Feed(make_history([1.0] * 5), 100)
+    feed.update()
+    wire.chart.push(feed)
+    assert wire.sent == [] and not wire.chart.heard
+
+
+def test_everything_at_first_then_only_news_with_running_index(wire, make_history) -> None:
+    history = make_history([1.0] * 5)
+    feed = Feed(history, 100)
+    wire.ask()
+    for more in (make_history([1.0] * 5), make_history([1.0] * 3)):
+        feed.update()
+        wire.chart.push(feed)
+        for step in more:
+            history.append(step)
+    wire.chart.push(feed)  # nothing new: nothing sent
+    assert [(c["type"], c["first"], c["next"]) for c, _ in wire.sent] == [("all", 0, 5), ("points", 5, 10)]
+    assert wire.steps(1) == [1, 2, 3, 4, 5]
+
+
+def test_a_page_that_missed_something_gets_everything(wire, make_history) -> None:
+    feed = Feed(make_history([1.0] * 20), 100)
+    feed.update()
+    for _ in range(2):
+        wire.ask()
+        wire.chart.push(feed)
+    assert [c["type"] for c, _ in wire.sent] == ["all", "all"]
+    assert wire.steps(1) == list(range(1, 21))
+
+
+def test_evaluations_are_sent_once(wire, make_history) -> None:
+    history = make_history([1.0] * 20)
+    feed = Feed(history, 100)
+    wire.ask()
+    feed.update()
+    wire.chart.push(feed)
+    history.append(history[9])
+    feed.update()
+    wire.chart.push(feed)
+    assert [len(buffers[1]) // 12 for _, buffers in wire.sent] == [2, 1]
+
+
+def test_after_a_reset_everything_of_the_new_feed(wire, make_history) -> None:
+    wire.ask()
+    for losses in ([1.0] * 20, [1.0] * 3):
+        feed = Feed(make_history(losses), 100)
+        feed.update()
+        wire.chart.push(feed)
+        wire.chart.renew()
+    assert [(c["type"], c["next"]) for c, _ in wire.sent] == [("all", 20), ("all", 3)]
+
+
+def test_long_histories_are_thinned_out(make_history) -> None:
+    feed = Feed(make_history([float(i % 97) for i in range(9000)]), 9000)
+    feed.update()
+    content, buffers = everything(feed)
+    assert content["next"] == 9000
+    assert 2000 < len(buffers[0]) // 32 <= 4000
+
+
+def test_messages_are_valid_json_even_where_the_numbers_are_not(make_history) -> None:
+    feed = Feed(make_history([float("nan")], diverged=True, max_norm=None), 10)
+    feed.update()
+    json.dumps(everything(feed)[0], allow_nan=False)
+
+
+def test_snapshot_holds_the_final_curves(wire, make_run) -> None:
+    run = make_run(20)
+    run.start().wait()
+    ghosts.remember(run)
+    feed = Feed(run.history, 20)
+    feed.update()
+    other = make_run(5)
+    wire.chart.freeze(feed)
+    assert wire.chart.snapshot == b"", "without a page nobody could show it"
+    wire.ask()
+    wire.chart.freeze(feed, ghosts.beside(other))
+    content, buffers = unpack(wire.chart.snapshot)
+    assert content["next"] == 20 and len(content["ghosts"]) == 1
+    assert np.frombuffer(buffers[0], "<f4").reshape(-1, 8)[:, 0].tolist() == list(range(1, 21))
+
+
+def test_packing_keeps_buffers_at_multiples_of_four() -> None:
+    for name in ("a", "ab", "abc", "abcd", "ä"):
+        data = pack({"name": name}, [b"12345678", b""])
+        assert unpack(data) == ({"name": name}, [b"12345678", b""])
+        assert data.index(b"12345678") % 4 == 0
+
+
+def test_the_script_is_whole_and_brings_nothing_along() -> None:
+    script = Chart._esm
+    assert script.count("export default") == 1
+    assert "import " not in script and "http" not in script
