@@ -7,7 +7,7 @@
     run = lab.fine_tune(model, task, learning_rate=5e-5, epochs=1)
     lab.dashboard(run)
 
-This is the front desk: the only place that knows all rooms. Each room is opened when something in it is first asked for.
+This is the front desk: the only place that knows all rooms. Each room opens when something in it is first asked for.
 """
 
 from __future__ import annotations
@@ -18,7 +18,17 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _ROOMS = {
-    "stablelab.training": ("Control", "History", "Run", "Settings", "Step", "Evaluation", "evaluate", "predict", "steps"),
+    "stablelab.training": (
+        "Control",
+        "History",
+        "Run",
+        "Settings",
+        "Step",
+        "Evaluation",
+        "evaluate",
+        "predict",
+        "steps",
+    ),
     "stablelab.zoo": ("bert", "digits", "fetch_corpora", "images", "resnet", "reviews", "texts", "tokenizer_for"),
     "stablelab.studio": ("Dashboard", "dashboard"),
     "stablelab.desk": ("fine_tune", "load"),

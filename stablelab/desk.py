@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from dataclasses import fields
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
 
 from .studio.cells import claim
 from .training import Run, Settings, Task
+from .zoo import Task as ZooTask
 from .zoo import cached_features, check_fits, freeze, head_of, unfreeze
 
 _SETTINGS = frozenset(f.name for f in fields(Settings))
@@ -26,7 +27,7 @@ def fine_tune(model: nn.Module, task: Task, train: str = "all", device: str | No
         train: ``"all"`` trains everything. ``"head"`` freezes the body, its batch-norm statistics and dropout included,
             and computes the body's features once.
         device: ``"cuda"``, ``"cpu"`` …; a GPU if there is one.
-        arguments: any field of ``Settings`` (``learning_rate``, ``max_norm`` …) and of ``Run`` (``epochs``, ``seed`` …).
+        arguments: any field of ``Settings`` (``learning_rate``, ``max_norm`` …) and of ``Run`` (``epochs``, ``seed``).
 
     Returns:
         A ``Run``. Running a notebook cell again first stops the runs that the same cell had made before.
@@ -43,7 +44,9 @@ def fine_tune(model: nn.Module, task: Task, train: str = "all", device: str | No
     elif train == "head":
         freeze(model)
         rest.setdefault("name", f"{task.name} (head)")
-        run = Run(model, cached_features(task, model), settings=settings, trains=head_of(model)[1], **rest)
+        run = Run(
+            model, cached_features(cast(ZooTask, task), model), settings=settings, trains=head_of(model)[1], **rest
+        )
     else:
         raise ValueError(f'train is {train!r}; it must be "all" or "head"')
     claim(run)

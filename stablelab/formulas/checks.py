@@ -30,17 +30,16 @@ def number(
     """
     bounds = {"at least": at_least, "above": above, "at most": at_most, "below": below}
     wanted = " and ".join(f"{word} {bound:g}" for word, bound in bounds.items() if bound is not None)
+    result = float(value) if isinstance(value, Real) and not isinstance(value, bool) else math.nan
     if (
-        isinstance(value, bool)
-        or not isinstance(value, Real)
-        or not math.isfinite(value)
-        or (at_least is not None and value < at_least)
-        or (above is not None and value <= above)
-        or (at_most is not None and value > at_most)
-        or (below is not None and value >= below)
+        not math.isfinite(result)
+        or (at_least is not None and result < at_least)
+        or (above is not None and result <= above)
+        or (at_most is not None and result > at_most)
+        or (below is not None and result >= below)
     ):
         raise ValueError(f"{name} is {value!r}; it must be a finite number {wanted}".rstrip())
-    return float(value)
+    return result
 
 
 def same_shape(name: str, tensor: Tensor, other_name: str, other: Tensor) -> None:

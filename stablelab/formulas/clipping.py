@@ -130,7 +130,7 @@ def clip_(gradients: Sequence[Tensor], kind: str, max_norm: float | None) -> tup
     return _IN_PLACE[kind](gradients, norms, max_norm)
 
 
-def _clip_norm_(gradients: Sequence[Tensor], norms: Tensor, max_norm: float) -> tuple[float, float, bool]:
+def _clip_norm_(gradients: list[Tensor], norms: Tensor, max_norm: float) -> tuple[float, float, bool]:
     total = norms.norm()
     # Both numbers in one go: on a GPU every trip to the CPU waits for all the work that is queued.
     before, coefficient = torch.stack([total, _coefficient(total, max_norm)]).tolist()
@@ -140,7 +140,7 @@ def _clip_norm_(gradients: Sequence[Tensor], norms: Tensor, max_norm: float) -> 
     return before, before * coefficient, True
 
 
-def _clip_tensor_(gradients: Sequence[Tensor], norms: Tensor, max_norm: float) -> tuple[float, float, bool]:
+def _clip_tensor_(gradients: list[Tensor], norms: Tensor, max_norm: float) -> tuple[float, float, bool]:
     coefficients = _coefficient(norms, max_norm)
     totals = torch.stack([norms.norm(), (norms * coefficients).norm()])
     before, after, *each = torch.cat([totals, coefficients]).tolist()
@@ -150,7 +150,7 @@ def _clip_tensor_(gradients: Sequence[Tensor], norms: Tensor, max_norm: float) -
     return before, after, bool(chosen)
 
 
-def _clip_value_(gradients: Sequence[Tensor], norms: Tensor, max_value: float) -> tuple[float, float, bool]:
+def _clip_value_(gradients: list[Tensor], norms: Tensor, max_value: float) -> tuple[float, float, bool]:
     largest = torch.stack(torch._foreach_norm(gradients, torch.inf)).max()
     before, peak = torch.stack([norms.norm(), largest]).tolist()
     if peak <= max_value:
@@ -165,7 +165,7 @@ def _coefficient(norm: Tensor, max_norm: float) -> Tensor:
     return (max_norm / (norm + SAFETY)).clamp(max=1)
 
 
-_IN_PLACE: dict[str, Callable[[Sequence[Tensor], Tensor, float], tuple[float, float, bool]]] = {
+_IN_PLACE: dict[str, Callable[[list[Tensor], Tensor, float], tuple[float, float, bool]]] = {
     "norm": _clip_norm_,
     "tensor": _clip_tensor_,
     "value": _clip_value_,

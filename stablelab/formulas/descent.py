@@ -89,7 +89,7 @@ def momentum(
     if b is None and t > 1:
         raise ValueError(f"momentum needs the buffer b of the step before at t = {t}; only at t = 1 may it be None")
     g = g + weight_decay * theta
-    b = g if t == 1 else beta * b + g
+    b = g if t == 1 or b is None else beta * b + g
     direction = g + beta * b if nesterov else b
     return theta - learning_rate * direction, b
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def forward(model: nn.Module, inputs: Inputs) -> Tensor:
-    """Logits (B, C) of any classifier: torchvision's take a tensor, Hugging Face's keywords and wrap what they return."""
+    """Logits (B, C) of any classifier: torchvision's take a tensor, Hugging Face's take keywords."""
     output: Any = model(**inputs) if isinstance(inputs, Mapping) else model(inputs)
     return getattr(output, "logits", output)
 

@@ -23,7 +23,7 @@ class LastGood:
 
     @torch.no_grad()
     def offer(self, steps_done: int) -> None:
-        """The weights after ``steps_done`` steps have just given a finite loss and gradient: copy them if it is time."""
+        """The weights after ``steps_done`` steps gave a finite loss and gradient: copy them if it is time."""
         if self._copies and steps_done - self.step < self.interval:
             return
         if not self._copies:

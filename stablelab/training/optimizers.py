@@ -148,7 +148,7 @@ class Adam(Shell):
         if weight_decay and self._decoupled:
             torch._foreach_mul_(theta, 1 - lr * weight_decay)
         elif weight_decay:
-            g = torch._foreach_add(g, theta, alpha=weight_decay)
+            g = list(torch._foreach_add(g, theta, alpha=weight_decay))
         torch._foreach_lerp_(m, g, 1 - beta1)
         torch._foreach_mul_(v, beta2)
         torch._foreach_addcmul_(v, g, g, 1 - beta2)

@@ -198,7 +198,11 @@ class Run:
                 "initial_settings": self.settings.to_dict(),
                 "settings": self.control.settings.to_dict(),
                 "interventions": [str(each) for each in self.history.interventions()],
-                "task": {"name": self.task.name, "fingerprint": self.task.fingerprint, "classes": list(self.task.classes)},
+                "task": {
+                    "name": self.task.name,
+                    "fingerprint": self.task.fingerprint,
+                    "classes": list(self.task.classes),
+                },
             }
             return str(saved.write(folder, about, self.history, self.model))
 

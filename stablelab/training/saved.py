@@ -1,4 +1,4 @@
-"""A run on disk: a folder with ``run.json``, ``history.jsonl`` and ``weights.safetensors``, written whole or not at all."""
+"""A run on disk: a folder with ``run.json``, ``history.jsonl`` and ``weights.safetensors``, whole or not at all."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class SavedRun:
     history: History
 
     def restore(self, model: nn.Module) -> None:
-        """Put the saved weights into a model of the same structure; raises ValueError in one line if they do not fit."""
+        """Put the saved weights into a model of the same structure; raises ValueError if they do not fit."""
         try:
             missing, unexpected = load_model(model, self.folder / "weights.safetensors", strict=False)
         except (SafetensorError, RuntimeError, OSError) as error:
@@ -62,7 +62,9 @@ def read(folder: str | os.PathLike[str]) -> SavedRun:
     """Open a saved run; raises FileNotFoundError if there is none, ValueError in one line if it is damaged."""
     source = Path(folder).expanduser()
     if not (source / "run.json").is_file():
-        raise FileNotFoundError(f"no saved run in {source}: there is no run.json; give the folder that run.save(...) wrote")
+        raise FileNotFoundError(
+            f"no saved run in {source}: there is no run.json; give the folder that run.save(...) wrote"
+        )
     try:
         about = json.loads((source / "run.json").read_text(encoding="utf-8"))
         version = about["format"]

@@ -25,7 +25,7 @@ class Settings:
         eps: Adam's ε > 0, outside the root.
         bias_correction: Adam's division by 1 − βᵗ; torch has no switch for it, so off means the workbook's own code.
         implementation: ``torch`` (fused) or ``workbook`` (ours, foreach).
-        clip: what ``max_norm`` bounds: ``norm`` (of all gradients together), ``tensor`` (of each), ``value`` (of each entry).
+        clip: what ``max_norm`` bounds: ``norm`` (of all gradients), ``tensor`` (of each), ``value`` (of each entry).
         max_norm: the bound > 0, or None for no clipping.
         schedule: one of ``constant``, ``exponential``, ``cosine``, ``plateau``.
         warmup_steps: steps of linear warm-up in front of the schedule, ≥ 0.

@@ -13,7 +13,7 @@ Batch: TypeAlias = tuple[Inputs, Tensor]
 
 
 class Batches(Protocol):
-    """An endless sequence of reshuffled epochs. Batch k is a pure function of the seed and k: going back is an integer."""
+    """An endless sequence of reshuffled epochs. Batch k depends on the seed and k alone."""
 
     @property
     def per_epoch(self) -> int:
@@ -39,9 +39,14 @@ class Split(Protocol):
 class Task(Protocol):
     """Data to learn from and to judge by. The test split is looked at once, at the end, never to choose."""
 
-    name: str
-    classes: tuple[str, ...]
-    fingerprint: str
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def classes(self) -> tuple[str, ...]: ...
+
+    @property
+    def fingerprint(self) -> str: ...
 
     @property
     def train(self) -> Any: ...

@@ -102,17 +102,21 @@ def unfreeze(model: nn.Module) -> nn.Module:
     return model
 
 
-def check_fits(model: nn.Module, task: Task) -> None:
-    """Raise a ``ValueError`` unless the model can take the task's inputs and has a logit for each class."""
+def check_fits(model: nn.Module, task: Any) -> None:
+    """Raise a ``ValueError`` unless the model can take the task's inputs and has a logit for each class.
+
+    A task or a model of the learner's own is checked as far as it can be seen into.
+    """
     config = getattr(model, "config", None)
     name = getattr(model, "stablelab_source", type(model).__name__).split(" · ")[0]
-    logits = getattr(config, "num_labels", None) or _width(head_of(model)[1])
+    last = [module for _, module in new_modules(model)[-1:]]
+    logits = getattr(config, "num_labels", None) or (_width(last[0]) if last else None)
     if logits is not None and logits < len(task.classes):
         raise ValueError(f"{task.name} has {len(task.classes)} classes, but the head of {name} has {logits} outputs")
     takes = _takes(model)
-    if takes is not None and takes != task.kind:
+    if takes is not None and takes != getattr(task, "kind", takes):
         raise ValueError(f"{name} takes {takes}s, but {task.name} holds {task.kind}s")
-    ids = getattr(task.train.store, "ids", None)
+    ids = getattr(getattr(task.train, "store", None), "ids", None)
     if ids is None or config is None:
         return
     if int(ids.max()) >= config.vocab_size:

@@ -35,7 +35,9 @@ def compare(what: str, model: nn.Module, task: lab.zoo.Task) -> Row:
     epoch = [batches(k) for k in range(batches.per_epoch)]
 
     def ours() -> float:
-        run = lab.fine_tune(model, task, train="head", learning_rate=1e-3, max_norm=1.0, epochs=run_epochs, evaluate_every=0)
+        run = lab.fine_tune(
+            model, task, train="head", learning_rate=1e-3, max_norm=1.0, epochs=run_epochs, evaluate_every=0
+        )
         run.step(batches.per_epoch)  # the first epoch computes the features
         while not run.control.waiting:
             torch.empty(0)

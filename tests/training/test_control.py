@@ -44,7 +44,9 @@ def test_many_writers_lose_no_change():
         for i in range(1, 500):
             control.change(**{name: i / 1000})
 
-    threads = [threading.Thread(target=write, args=(n,)) for n in ("learning_rate", "weight_decay", "momentum", "gamma")]
+    threads = [
+        threading.Thread(target=write, args=(n,)) for n in ("learning_rate", "weight_decay", "momentum", "gamma")
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ def finished(clouds, make_network) -> Run:
     run = Run(make_network(), clouds, settings=Settings(learning_rate=0.02), steps=12, batch_size=20, name="first")
     run.step(5)
     while len(run.history) < 5:
-        run.control.turn  # noqa: B018
+        time.sleep(0.001)
     run.control.change(learning_rate=0.01)
     run.resume()
     run.wait(60)
@@ -66,7 +67,9 @@ def test_a_damaged_file_is_named_in_one_line(finished, tmp_path, clouds, make_ne
     if damage == "gone":
         file.unlink()
     else:
-        file.write_bytes(content[:middle] if damage == "cut" else content[:middle] + b"\x00\xff" + content[middle + 2 :])
+        file.write_bytes(
+            content[:middle] if damage == "cut" else content[:middle] + b"\x00\xff" + content[middle + 2 :]
+        )
     model = make_network(seed=9)
     before = {k: v.clone() for k, v in model.state_dict().items()}
     with pytest.raises(ValueError, match=f"damaged: {name}") as caught:
@@ -101,5 +104,7 @@ def test_other_data_or_another_model_is_refused(finished, tmp_path, clouds, make
 
 
 def test_run_json_is_plain_to_read(finished, tmp_path):
-    about = json.loads((tmp_path / "run" / "run.json").read_text()) if finished.save(tmp_path / "run") else {}
-    assert about["settings"]["learning_rate"] == 0.01 and about["interventions"] == ["step 6: learning rate 0.02 → 0.01"]
+    finished.save(tmp_path / "run")
+    about = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert about["settings"]["learning_rate"] == 0.01
+    assert about["interventions"] == ["step 6: learning rate 0.02 → 0.01"]
