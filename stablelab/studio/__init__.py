@@ -17,7 +17,9 @@ _WHERE = {
     "choice": "moving",
     "move": "moving",
     "slider": "moving",
+    "Quadratic": "landscapes",
     "contours": "landscapes",
+    "valley": "landscapes",
     "walk": "landscapes",
 }
 _MODULES = ("cells", "figures", "ghosts")
@@ -28,6 +30,7 @@ __all__ = [
     "Dashboard",
     "Heat",
     "Panel",
+    "Quadratic",
     "Rule",
     "cells",
     "choice",
@@ -37,6 +40,7 @@ __all__ = [
     "ghosts",
     "move",
     "slider",
+    "valley",
     "walk",
 ]
 
@@ -44,7 +48,7 @@ if TYPE_CHECKING:
     from . import cells, figures, ghosts
     from .board import Dashboard, dashboard
     from .chart import Chart
-    from .landscapes import contours, walk
+    from .landscapes import Quadratic, contours, valley, walk
     from .moving import choice, move, slider
     from .panels import Curve, Heat, Panel, Rule
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import contourpy
@@ -15,6 +17,39 @@ from .panels import Curve, Heat
 _GRID = 81  # points per side: contours look smooth, and it takes a few milliseconds
 
 Range = tuple[float, float]
+
+
+@dataclass(frozen=True, eq=False)
+class Quadratic:
+    """The loss ½ θᵀHθ. Arguments: H (D, D), symmetric."""
+
+    H: Tensor
+
+    def loss(self, theta: Tensor) -> Tensor:
+        """(...) for weights (..., D)."""
+        return 0.5 * ((theta @ self.H) * theta).sum(-1)
+
+    def gradient(self, theta: Tensor) -> Tensor:
+        """Hθ, (..., D) for weights (..., D)."""
+        return theta @ self.H
+
+
+def valley(kappa: float, steepest: float = 10.0, angle: float = 0.5) -> Quadratic:
+    """A quadratic of two weights, float64.
+
+    Arguments:
+        kappa: condition number λ_max / λ_min, at least 1.
+        steepest: λ_max.
+        angle: by which the steepest direction is turned away from the first weight, in radians.
+
+    Raises:
+        ValueError: kappa is below 1, or steepest not above 0.
+    """
+    if not kappa >= 1 or not steepest > 0:
+        raise ValueError(f"a valley needs kappa ≥ 1 and steepest > 0; got {kappa} and {steepest}")
+    steep = torch.tensor([math.cos(angle), math.sin(angle)], dtype=torch.float64)
+    flat = torch.tensor([-math.sin(angle), math.cos(angle)], dtype=torch.float64)
+    return Quadratic(steepest * torch.outer(steep, steep) + steepest / kappa * torch.outer(flat, flat))
 
 
 def walk(
