@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from pathlib import Path
-from typing import Any
 
 import ipywidgets as w
 
@@ -47,6 +46,7 @@ class Dashboard:
         self._note = ""
         self._touched = False
         self._closed = False
+        self._settled: tuple[str, int, bool] | None = None  # state, steps and whether on a page, as last placed
         self._born = time.monotonic()
         self._ticker = Ticker(self._tick)
         self.controls = Controls(run.control.settings, lambda: self.run.control, self._say)
@@ -57,7 +57,7 @@ class Dashboard:
         self._place = Place(self.box)
         self._adopt()
         answer_anywhere(self.box, self.chart, *self.picture.widgets)
-        run.watchers.append(self._ticker.flush)
+        run.watchers.append(self._flush)
         cells.claim(self)
 
     def show(self) -> Dashboard:
@@ -68,9 +68,8 @@ class Dashboard:
         return self
 
     def wait(self, timeout: float | None = None) -> Dashboard:
-        """Wait for the run (see ``Run.wait``) and until all of it is shown."""
+        """Wait for the run (see ``Run.wait``, which waits for ``_flush`` too) and until all of it is shown."""
         self.run.wait(timeout)
-        self._ticker.flush()
         return self
 
     async def finished(self, timeout: float | None = None) -> Dashboard:
@@ -81,8 +80,8 @@ class Dashboard:
         """End its thread and take its widgets off the page. The run goes on."""
         self._closed = True
         self._ticker.close()
-        if self._ticker.flush in self.run.watchers:
-            self.run.watchers.remove(self._ticker.flush)
+        if self._flush in self.run.watchers:
+            self.run.watchers.remove(self._flush)
         cells.hide(self)
         for widget in self._all():
             widget.close()
@@ -94,6 +93,9 @@ class Dashboard:
         if note != self._note or not self._ticker.alive:  # a slider being dragged leaves the ticker its pace
             self._note = note
             self._ticker.wake()
+
+    def _flush(self) -> None:
+        self._ticker.flush()
 
     # -- called by the ticker only ---------------------------------------------------------------------------------
 
@@ -110,6 +112,7 @@ class Dashboard:
         if self.run.version != self._version:
             self._adopt()
             self.chart.renew()
+            self._place.settle(None, "", self._on_a_page())
         self._feed.update()
         self.chart.push(self._feed, self._ghosts)
         self._write(state)
@@ -127,7 +130,7 @@ class Dashboard:
         self._feed = Feed(self.run.history, self.run.total_steps)
         self._ghosts = ghosts.beside(self.run)
         self._pace = words.Pace()
-        self._settled: tuple[Any, ...] | None = None
+        self._settled = None
         self._png = b""
         self._logged = -1  # lines of the log that are shown; none are, not even the one that says so
 

@@ -6,12 +6,13 @@ import sys
 import threading
 import weakref
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
 if TYPE_CHECKING:
     from ..training.run import Run
 
 
+@runtime_checkable
 class Closable(Protocol):
     """What can be shown of a run, and closed."""
 
@@ -33,7 +34,7 @@ def claim(thing: Owned) -> None:
     release_earlier()
     where = here()
     with _lock:
-        if hasattr(thing, "close"):
+        if isinstance(thing, Closable):
             _shown.add(thing)
         if where is not None:
             _owned.setdefault(where[0], (where[1], []))[1].append(weakref.ref(thing))
@@ -84,7 +85,7 @@ def hide(thing: Closable) -> None:
 def _release(thing: Owned | None) -> None:
     if thing is None:
         return
-    if hasattr(thing, "close"):
+    if isinstance(thing, Closable):
         thing.close()
         return
     for dashboard in shown(thing):

@@ -40,7 +40,7 @@ class Chart(anywidget.AnyWidget):
     _css = (_SCRIPT / "chart.css").read_text(encoding="utf-8")
     snapshot = traitlets.Bytes(b"").tag(sync=True)
 
-    def __init__(self, asked: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, asked: Callable[[], object] = lambda: None) -> None:
         super().__init__()
         self.heard = False
         self._asked = asked

@@ -78,8 +78,10 @@ class LogNumber:
     def _dragged(self, change: dict[str, float]) -> None:
         # The page rounds what the slider is given to the slider's steps and sends that back: not a move of the learner.
         moved = abs(math.log10(change["new"]) - math.log10(self._nearest())) > 1e-6
-        if moved and not self._syncing:
-            self._set(change["new"])
+        if moved and not self._syncing and self._offer(change["new"]):
+            # The slider itself is left alone: the learner may have moved it on, an answer would pull it back.
+            self._number = change["new"]
+            self._show(self.entry)
 
     def _nearest(self) -> float:
         """Where the slider can stand that is nearest to the number."""
@@ -94,7 +96,8 @@ class LogNumber:
         except ValueError:
             value = math.nan
         if math.isfinite(value) and value > 0:
-            self._set(value)
+            self._number = value if self._offer(value) else self._number
+            self._show(self.slider, self.entry)
         else:
             self._refuse(f"“{change['new']}” is not a number above 0, such as 3e-4")
 
@@ -103,11 +106,6 @@ class LogNumber:
             return
         self._grey(change["new"])
         self._offer(self._absent[0] if change["new"] else self._number)
-
-    def _set(self, value: float) -> None:
-        if self._offer(value):
-            self._number = value
-        self._show()
 
     def _offer(self, value: float | None) -> bool:
         try:
@@ -121,14 +119,14 @@ class LogNumber:
 
     def _refuse(self, why: str) -> None:
         self._note(f"{self.label}: {why}; it stays at {number(self._number)}")
-        self._show()
+        self._show(self.entry)
 
-    def _show(self) -> None:
-        """Slider and field follow the number. A typed one beyond the slider's ends is kept, the slider rests there."""
+    def _show(self, *widgets: w.Widget) -> None:
+        """Let these follow the number. A typed one beyond the slider's ends is kept, the slider rests at its end."""
         self._syncing = True
         try:
-            self.slider.value = self._nearest()
-            self.entry.value = number(self._number)
+            for widget in widgets:
+                widget.value = self._nearest() if widget is self.slider else number(self._number)
         finally:
             self._syncing = False
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 
 SECONDS = 0.2  # between two refreshes: 5 Hz
 
@@ -71,4 +72,7 @@ class Ticker:
                     return
                 self._state.notify_all()
                 pause = self._seconds - (time.monotonic() - began)
-                self._state.wait_for(lambda t=ticket: self._asked > t or self._closed, max(pause, 0.01))
+                self._state.wait_for(partial(self._wanted, ticket), max(pause, 0.01))
+
+    def _wanted(self, ticket: int) -> bool:
+        return self._asked > ticket or self._closed

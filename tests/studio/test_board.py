@@ -197,3 +197,27 @@ def test_closing_leaves_the_run_alone(make_run, until) -> None:
     assert not board._ticker.alive and run.alive and run.watchers == []
     assert board.controls.learning_rate.slider.comm is None
     run.stop()
+
+
+def test_the_picture_is_placed_at_the_end_and_taken_away_by_a_reset(make_run, monkeypatch, until) -> None:
+    run = make_run(10)
+    board = Dashboard(run)
+    placed: list[bool] = []
+
+    class Place:
+        shown = True
+
+        def show(self) -> None:
+            pass
+
+        def settle(self, picture, alt, on_a_page) -> None:
+            placed.append(picture is not None)
+
+    monkeypatch.setattr(board, "_place", Place())
+    board.show()
+    run.start()
+    board.wait()
+    assert placed == [True], "when wait() returns the picture is there"
+    board.buttons.press("reset")
+    until(lambda: placed == [True, False])
+    board.close()

@@ -132,3 +132,13 @@ def test_messages_of_the_page_may_arrive_while_a_cell_executes() -> None:
     widget = type("Widget", (), {"comm": Comm()})()
     answer_anywhere(widget)
     assert widget.comm._reply_subshell_for is None
+
+
+def test_a_slider_being_dragged_is_never_pulled_back() -> None:
+    # The page rounds differently in the last digit; answering with our own rounding would undo the next arrow key.
+    desk = Desk()
+    as_the_page_has_it = 10**-2.05 * (1 + 1e-12)
+    desk.controls.learning_rate.slider.set_state({"value": as_the_page_has_it})
+    assert desk.controls.learning_rate.slider.value == as_the_page_has_it
+    assert desk.controls.learning_rate.entry.value == "8.91e-3"
+    assert desk.settings.learning_rate == as_the_page_has_it
