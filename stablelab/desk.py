@@ -25,7 +25,7 @@ def fine_tune(model: nn.Module, task: Task, train: str = "all", device: str | No
         model: any classifier whose head has as many outputs as the task has classes.
         task: from the zoo, or your own.
         train: ``"all"`` trains everything. ``"head"`` freezes the body, its batch-norm statistics and dropout included,
-            and computes the body's features once.
+            and computes the body's features once (where it has no single head, its body runs at every step).
         device: ``"cuda"``, ``"cpu"`` …; a GPU if there is one.
         arguments: any field of ``Settings`` (``learning_rate``, ``max_norm`` …) and of ``Run`` (``epochs``, ``seed``).
 
@@ -42,15 +42,23 @@ def fine_tune(model: nn.Module, task: Task, train: str = "all", device: str | No
         unfreeze(model)
         run = Run(model, task, settings=settings, **rest)
     elif train == "head":
-        freeze(model)
-        rest.setdefault("name", f"{task.name} (head)")
-        run = Run(
-            model, cached_features(cast(ZooTask, task), model), settings=settings, trains=head_of(model)[1], **rest
-        )
+        run = _head_run(model, task, settings, rest)
     else:
         raise ValueError(f'train is {train!r}; it must be "all" or "head"')
     claim(run)
     return run
+
+
+def _head_run(model: nn.Module, task: Task, settings: Settings, rest: dict[str, Any]) -> Run:
+    """A run of the head alone, on cached features where the model allows it, else with the frozen body in front."""
+    freeze(model)
+    rest.setdefault("name", f"{task.name} (head)")
+    try:
+        features = cached_features(cast(ZooTask, task), model)
+    except ValueError as reason:
+        print(f"the frozen body runs at every step: {reason}")
+        return Run(model, task, settings=settings, **rest)
+    return Run(model, features, settings=settings, trains=head_of(model)[1], **rest)
 
 
 def load(folder: str | os.PathLike[str], model: nn.Module, task: Task) -> Run:

@@ -42,9 +42,11 @@ def cached_features(task: Task, model: nn.Module, progress: Progress | None = No
     name = getattr(model, "stablelab_source", type(model).__name__).split(" · ")[0]
     new = [n for n, _ in new_modules(model)]
     if len(new) > 1:
-        raise ValueError(f"{name} has {' and '.join(new)} as its head, so features cannot be kept; train without cache")
+        raise ValueError(f"{name} has {' and '.join(new)} as its head, so features cannot be kept")
     if not _head_gives_logits(model, task.train):
-        raise ValueError(f"what {head_of(model)[0]!r} of {name} puts out is not its logits yet; train without cache")
+        raise ValueError(
+            f"what {head_of(model)[0]!r} of {name} puts out is not its logits yet, so features cannot be kept"
+        )
     splits = {}
     for split in SPLITS:
         whole = getattr(task, split)
