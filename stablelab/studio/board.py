@@ -44,8 +44,7 @@ class Dashboard:
             raise ValueError(f'chart is {chart!r}; it must be "live" or "picture"')
         self.run = run
         self._note = ""
-        self._touched = False
-        self._closed = False
+        self._touched = self._closed = False
         self._settled: tuple[str, int, bool] | None = None  # state, steps and whether on a page, as last placed
         self._born = time.monotonic()
         self._ticker = Ticker(self._tick)
