@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import nbformat
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page
 
 from .server import LabServer
 
@@ -15,11 +15,12 @@ from .server import LabServer
 RUN = """
 import stablelab as lab
 task = lab.digits(train=100, validation=20, test=20)
-run = lab.fine_tune(lab.resnet(task.classes), task, learning_rate=1e-3, steps=100_000, evaluate_every=50)
+run = lab.fine_tune(lab.resnet(task.classes), task, learning_rate=1e-3, batch_size=4, steps=100_000)
 board = lab.dashboard(run)
 run.start();
 """
 THREADS = "sum(each.name.startswith('stablelab run') for each in __import__('threading').enumerate())"
+RELEASED = "pathlib.Path('released').exists()"  # in a cell that ``begin`` runs and ``release`` ends
 
 PATIENCE = 120_000  # milliseconds; what a state may take at most, on a machine that is busy with other things
 READY = """() => {
@@ -80,14 +81,14 @@ class Board:
         return json.loads(said)
 
     def until(self, condition: str, value: Any = None) -> None:
-        """Wait until the JavaScript ``condition`` on ``data`` (the canvas's dataset), ``last`` and ``value`` is true."""
+        """Wait until a condition in JavaScript on ``data`` (of the canvas), ``last`` and ``value`` is true."""
         test = f"""([canvas, value]) => {{
           const data = canvas.dataset;
           const last = JSON.parse(data.last ?? "null");
           return {condition};
         }}"""
         self.canvas.wait_for()
-        self.page.wait_for_function(test, arg=[self.canvas.element_handle(), value])
+        self.page.wait_for_function(test, arg=[self.canvas.element_handle(), value], polling=50)
 
     def until_further(self, steps: int = 2) -> None:
         """Wait until the chart shows that many steps more than now."""
@@ -114,16 +115,23 @@ class Notebook:
         notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
         notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
         nbformat.write(notebook, self.folder / f"{name}.ipynb")
+        server.start_kernel(f"{name}.ipynb")
         self.open()
 
-    def open(self, kernel: bool = True) -> None:
-        """Load the page, also again; ``kernel=False`` where none is to be started."""
+    def open(self) -> None:
+        """Load the page, also again."""
         self.page.goto(f"{self.server.url}lab/tree/{self.name}.ipynb?reset&token={self.server.token}")
         self.page.locator("#jupyterlab-splash").wait_for(state="detached")
 
+    def open_without_kernel(self) -> None:
+        """Load the page again as a reader does who has only the file: no kernel runs, and none can be started."""
+        self.server.shut_kernels()
+        self.page.route("**/api/sessions*", lambda it: it.abort() if it.request.method == "POST" else it.continue_())
+        self.open()
+
     def ready(self) -> Notebook:
         """Wait until cells can be run."""
-        self.page.wait_for_function(READY)
+        self.page.wait_for_function(READY, polling=50)
         return self
 
     def save(self) -> None:
@@ -154,11 +162,16 @@ class Notebook:
         """Run a new cell that takes long; returns its prompt as soon as the kernel is inside it."""
         inside = self.folder / f"{self.name}.inside"
         index = self.page.evaluate(ADD, f"import pathlib; pathlib.Path({str(inside)!r}).touch()\n{source}")
+        (self.folder / "released").unlink(missing_ok=True)
         self.page.evaluate(EXECUTE, [index, False])
         while not inside.exists():
             self.page.wait_for_timeout(20)  # looks again; how long that takes does not matter
         inside.unlink()
         return self.cell(index).locator(".jp-InputPrompt")
+
+    def release(self) -> None:
+        """End a cell that waits for ``RELEASED``."""
+        (self.folder / "released").touch()
 
     def ask(self, expression: str) -> Any:
         """The value of a Python expression in the kernel, by way of a new cell and its output."""

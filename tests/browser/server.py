@@ -14,6 +14,10 @@ from typing import Any
 
 import stablelab
 
+# Nothing that covers the page or asks for another one.
+SETTINGS = {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False}}
+# Runs when a kernel starts: the slowest imports of a first cell are done while the page is still being loaded.
+STARTUP = "import torchvision"
 PATIENCE = 120.0  # seconds; only a server that will never answer makes anyone wait that long
 
 
@@ -27,6 +31,8 @@ class LabServer:
     def __init__(self, home: Path) -> None:
         self.notebooks = home / "notebooks"
         self.notebooks.mkdir()
+        write(home / "config" / "labconfig" / "default_setting_overrides.json", json.dumps(SETTINGS))
+        write(home / "ipython" / "profile_default" / "startup" / "imports.py", STARTUP)
         self._log = home / "server.log"
         self._runtime = home / "runtime"
         options = [
@@ -36,7 +42,6 @@ class LabServer:
             "--ServerApp.terminals_enabled=False",
             "--LanguageServerManager.autodetect=False",
             "--LabApp.expose_app_in_browser=True",  # lets the tests ask the page for cells, commands and sessions
-            "--LabApp.news_url=None",
             "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
         ]
         if hasattr(os, "geteuid") and os.geteuid() == 0:
@@ -73,9 +78,7 @@ class LabServer:
         until = time.monotonic() + PATIENCE
         while time.monotonic() < until:
             if self._process.poll() is not None:
-                raise RuntimeError(
-                    f"JupyterLab ended at once; it said: {self._log.read_text(errors='replace')[-2000:]}"
-                )
+                raise RuntimeError(f"JupyterLab ended at once; {self._said()}")
             for file in self._runtime.glob("jpserver-*.json"):
                 try:
                     said = json.loads(file.read_text())
@@ -85,7 +88,10 @@ class LabServer:
                 except (ValueError, urllib.error.URLError):
                     continue  # half written, or not listening yet
             time.sleep(0.1)
-        raise RuntimeError(f"JupyterLab does not answer; it said: {self._log.read_text(errors='replace')[-2000:]}")
+        raise RuntimeError(f"JupyterLab does not answer; {self._said()}")
+
+    def _said(self) -> str:
+        return f"it said: {self._log.read_text(errors='replace')[-2000:]}"
 
     def ask(self, method: str, path: str, content: Any = None) -> Any:
         """One request to the server's REST interface; returns what it answers as JSON, None for an empty answer."""
@@ -94,6 +100,11 @@ class LabServer:
         request = urllib.request.Request(f"{self.url}{path}", data=data, headers=headers, method=method)
         with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
             return json.loads(answer.read() or b"null")
+
+    def start_kernel(self, notebook: str) -> None:
+        """Start the kernel of a notebook before its page does."""
+        content = {"path": notebook, "name": notebook, "type": "notebook", "kernel": {"name": "python3"}}
+        self.ask("POST", "api/sessions", content)
 
     def shut_kernels(self) -> None:
         """End all kernels, and with them whatever they train."""
@@ -108,3 +119,9 @@ class LabServer:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+
+
+def write(path: Path, text: str) -> None:
+    """Write a file, and make its folder."""
+    path.parent.mkdir(parents=True)
+    path.write_text(text, encoding="utf-8")

@@ -33,9 +33,9 @@ def test_a_picture_stays_when_the_kernel_is_gone(open_notebook: Open) -> None:
     expect(board.canvas).to_be_visible()
     assert any("image/png" in output.get("data", {}) for output in notebook.outputs(0))
     notebook.save()
-    notebook.server.shut_kernels()
-    notebook.open(kernel=False)
+    notebook.open_without_kernel()
     expect(picture).to_be_visible()
+    expect(board.root).to_have_count(0)
     assert picture.evaluate("image => image.decode().then(() => image.naturalWidth)") > 800
 
 
@@ -49,9 +49,7 @@ def test_readable_in_the_dark_theme(open_notebook: Open) -> None:
     light = board.picture()
     change_theme(notebook, "JupyterLab Dark")
     try:
-        board.page.wait_for_function(
-            "([canvas, light]) => canvas.toDataURL() !== light", arg=[board.canvas.element_handle(), light]
-        )
+        board.until("canvas.toDataURL() !== value", light)
         for part in (".stablelab-chart", ".stablelab-progress"):
             seen = board.root.locator(part).evaluate(CONTRAST)
             assert seen["dark"] and seen["ratio"] > 7, (part, seen)

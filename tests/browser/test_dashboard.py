@@ -2,9 +2,28 @@
 
 from __future__ import annotations
 
+import pytest
 from playwright.sync_api import expect
 
-from .page import RUN, THREADS, Open
+from .page import RELEASED, RUN, THREADS, Open
+
+THREE_UP = 1e-3 * 10**0.15  # a key press moves the slider by a 20th of a power of ten
+BUSY = (
+    f"import time\nwhile not {RELEASED}: time.sleep(0.02)",
+    f"while not {RELEASED}: sum(i * i for i in range(10_000))",
+    "await run.finished();",
+)
+TWO_SLIDERS = """
+import ipywidgets
+from stablelab.studio.entries import answer_anywhere
+seen = []
+plain, routed = sliders = [ipywidgets.IntSlider(), ipywidgets.IntSlider()]
+for slider, name in zip(sliders, ("plain", "routed")):
+    slider.add_class(name)
+    slider.observe(lambda change, name=name: seen.append(name), "value")
+answer_anywhere(routed)
+display(plain, routed)
+"""
 
 
 def test_curve_moves_while_it_trains(open_notebook: Open) -> None:
@@ -17,6 +36,40 @@ def test_curve_moves_while_it_trains(open_notebook: Open) -> None:
     assert board.picture() != picture
     assert board.data("first") == 1
     assert board.data("last")["learning_rate"] == 1e-3
+
+
+def test_slider_steers_while_another_cell_runs(open_notebook: Open) -> None:
+    notebook = open_notebook(RUN)
+    for source in BUSY:
+        notebook.run(0)  # again: the first message of a new slider is the one that got lost
+        board = notebook.board()
+        board.until("Number(data.n) > 1 && Number(data.marks) === 0")
+        prompt = notebook.begin(source)
+        board.move("lr", "ArrowRight", 3)
+        board.until("Math.abs(last.learning_rate - value) < 1e-9", THREE_UP)
+        expect(board.log.first).to_contain_text("→ 1.41e-3")
+        expect(prompt).to_have_text("[*]:")  # all of that while the cell runs
+        notebook.release()
+        board.press("stop")
+        expect(prompt).not_to_have_text("[*]:")
+        rates = notebook.ask("[step.learning_rates[0] for step in run.history.since(0)]")
+        assert (rates[0], rates[-1]) == (1e-3, pytest.approx(THREE_UP))
+        changes = notebook.ask("[[each.step, str(each)] for each in run.history.interventions()]")
+        assert all(rates[step - 1] > rates[step - 2] for step, _ in changes)
+        expect(board.log).to_have_text([text for _, text in reversed(changes)])
+        board.until("Number(data.marks) === value", len(changes))
+
+
+def test_messages_still_need_their_own_routing(open_notebook: Open) -> None:
+    """When this fails, ipykernel answers wherever the page asks: ``answer_anywhere`` and its uses can go."""
+    notebook = open_notebook(TWO_SLIDERS)
+    notebook.run(0)
+    prompt = notebook.begin("import time\nwhile 'routed' not in seen: time.sleep(0.02)\nbefore = list(seen)")
+    for name in ("plain", "routed"):  # in this order: where both take the same way, the plain one arrives first
+        notebook.page.locator(f".{name} .noUi-handle").press("ArrowRight")
+    expect(prompt).not_to_have_text("[*]:")
+    assert notebook.ask("before") == ["routed"]
+    assert sorted(notebook.ask("seen")) == ["plain", "routed"]
 
 
 def test_pause_one_step_resume_stop(open_notebook: Open) -> None:
