@@ -33,7 +33,7 @@ bench: venv-tests
 
 notebooks: venv-tests
 	HF_HUB_OFFLINE=1 $(VENV) -m jupyter nbconvert --to notebook --execute --inplace \
-		--ExecutePreprocessor.record_timing=False $(or $(ARGS),notebooks/*.ipynb)
+		--ExecutePreprocessor.record_timing=False --ExecutePreprocessor.store_widget_state=False $(or $(ARGS),notebooks/*.ipynb)
 
 clean:
 	rm -rf .venv build *.egg-info .pytest_cache .ruff_cache .mypy_cache

@@ -9,7 +9,7 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from .studio.cells import claim
+from .studio.cells import claim, release_earlier
 from .training import Run, Settings, Task
 from .zoo import Task as ZooTask
 from .zoo import cached_features, check_fits, freeze, head_of, unfreeze
@@ -35,6 +35,7 @@ def fine_tune(model: nn.Module, task: Task, train: str = "all", device: str | No
     Raises:
         ValueError: in one line, for an argument that does not exist or cannot be.
     """
+    release_earlier()  # before the weights are copied: the cell's earlier run may be training this very model
     settings, rest = _sorted(arguments)
     check_fits(model, task)
     model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))

@@ -56,6 +56,7 @@ class Dashboard:
         self._place = Place(self.box)
         self._adopt()
         answer_anywhere(self.box, self.chart, *self.picture.widgets)
+        run.starters.append(self._ticker.wake)
         run.watchers.append(self._flush)
         cells.claim(self)
 
@@ -81,6 +82,7 @@ class Dashboard:
         self._ticker.close()
         if self._flush in self.run.watchers:
             self.run.watchers.remove(self._flush)
+            self.run.starters.remove(self._ticker.wake)
         cells.hide(self)
         for widget in self._all():
             widget.close()

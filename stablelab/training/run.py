@@ -22,7 +22,6 @@ from .record import Step
 from .settings import Settings
 from .task import Batches, Task
 
-FINAL = ("finished", "stopped", "failed")
 VALIDATIONS_PER_RUN = 10
 
 
@@ -74,7 +73,8 @@ class Run:
         self.evaluate_every = every
         self.name = name or task.name
         self.version = 0
-        self.watchers: list[Callable[[], None]] = []  # what wait() also waits for, such as a last picture being drawn
+        self.starters: list[Callable[[], object]] = []  # called when training begins, such as what draws it
+        self.watchers: list[Callable[[], object]] = []  # what wait() also waits for, such as a last picture being drawn
         self._initial = {key: value.detach().clone() for key, value in model.state_dict().items()}
         self._begin()
 
@@ -188,23 +188,7 @@ class Run:
     def save(self, folder: str | os.PathLike[str]) -> str:
         """Write history, settings, interventions and weights (safetensors) to a folder; returns its path."""
         with one_step_at_a_time:  # no update may fall between two tensors
-            about = {
-                "name": self.name,
-                "state": self.state if self._ended else "stopped",
-                "seed": self.seed,
-                "batch_size": self.batch_size,
-                "total_steps": self.total_steps,
-                "evaluate_every": self.evaluate_every,
-                "initial_settings": self.settings.to_dict(),
-                "settings": self.control.settings.to_dict(),
-                "interventions": [str(each) for each in self.history.interventions()],
-                "task": {
-                    "name": self.task.name,
-                    "fingerprint": self.task.fingerprint,
-                    "classes": list(self.task.classes),
-                },
-            }
-            return str(saved.write(folder, about, self.history, self.model))
+            return str(saved.write(folder, saved.about(self), self.history, self.model))
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str], model: nn.Module, task: Task, **arguments: Any) -> Run:
@@ -233,9 +217,13 @@ class Run:
         self.settings = self.control.settings
         self._thread = threading.Thread(target=self._train, name=f"stablelab run {self.name}", daemon=True)
         self._thread.start()
+        for starter in tuple(self.starters):
+            starter()
 
     def _train(self) -> None:
         try:
+            if self.evaluate_every:
+                import sklearn.metrics  # noqa: F401  (takes a second: better before the first step than at step n)
             for step in self._steps():
                 self.history.append(step)
                 if step.diverged:

@@ -9,7 +9,7 @@ import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_model, save_model
@@ -17,7 +17,11 @@ from torch import nn
 
 from .history import History
 
+if TYPE_CHECKING:
+    from .run import Run
+
 FORMAT = 1
+FINAL = ("finished", "stopped", "failed")
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,22 @@ class SavedRun:
         if missing or unexpected:
             odd = sorted(missing or unexpected)[0]
             raise ValueError(f"the weights in {self.folder} are of another model: {odd!r} is not in both")
+
+
+def about(run: Run) -> dict[str, Any]:
+    """What ``run.json`` says of a run, beside its format and checksums."""
+    return {
+        "name": run.name,
+        "state": run.state if run.state in FINAL else "stopped",
+        "seed": run.seed,
+        "batch_size": run.batch_size,
+        "total_steps": run.total_steps,
+        "evaluate_every": run.evaluate_every,
+        "initial_settings": run.settings.to_dict(),
+        "settings": run.control.settings.to_dict(),
+        "interventions": [str(each) for each in run.history.interventions()],
+        "task": {"name": run.task.name, "fingerprint": run.task.fingerprint, "classes": list(run.task.classes)},
+    }
 
 
 def write(folder: str | os.PathLike[str], about: dict[str, Any], history: History, model: nn.Module) -> Path:

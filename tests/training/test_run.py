@@ -161,3 +161,12 @@ def test_waiting_for_a_run_that_never_began_is_refused(make_run):
 def test_arguments_that_cannot_be(make_run, arguments, message):
     with pytest.raises(ValueError, match=message):
         make_run(**arguments)
+
+
+def test_what_shows_a_run_is_told_each_time_it_begins(make_run):
+    run, told = make_run(steps=5), []
+    run.starters.append(lambda: told.append(run.version))
+    run.start().wait(60)
+    run.reset()
+    run.step()
+    assert told == [0, 1]
