@@ -8,7 +8,8 @@ from pathlib import Path
 
 import ipywidgets as w
 
-from ..training.run import FINAL, Run
+from ..training.record import FINAL
+from ..training.run import Run
 from . import cells, ghosts, words
 from .buttons import Buttons
 from .chart import Chart

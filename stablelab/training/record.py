@@ -6,6 +6,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 
+FINAL = ("finished", "stopped", "failed")  # states of a run that is over
+
+
 @dataclass(frozen=True)
 class Evaluation:
     """Scores on the validation split after ``step`` optimizer steps.

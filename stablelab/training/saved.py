@@ -16,12 +16,12 @@ from safetensors.torch import load_model, save_model
 from torch import nn
 
 from .history import History
+from .record import FINAL
 
 if TYPE_CHECKING:
     from .run import Run
 
 FORMAT = 1
-FINAL = ("finished", "stopped", "failed")
 
 
 @dataclass(frozen=True)
