@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-
 FINAL = ("finished", "stopped", "failed")  # states of a run that is over
 
 
