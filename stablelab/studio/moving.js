@@ -83,38 +83,6 @@ function drawCurve(context, curve, axes, theme) {
   context.globalAlpha = 1;
 }
 
-function drawHeat(context, heat, axes) {
-  const [rows, columns] = heat.shape;
-  const image = new ImageData(columns, rows);
-  heat.values.forEach((value, i) => {
-    const at = 4 * ((rows - 1 - Math.floor(i / columns)) * columns + (i % columns));
-    image.data.set([0, 114, 178, 70 * value], at);
-  });
-  const small = new OffscreenCanvas(columns, rows);
-  small.getContext("2d").putImageData(image, 0, 0);
-  const [left, right, low, high] = heat.extent;
-  context.drawImage(small, axes.atX(left), axes.atY(high), axes.atX(right) - axes.atX(left), axes.atY(low) - axes.atY(high));
-}
-
-function drawRule(context, rule, axes, theme) {
-  const { left, right, top, bottom } = axes.box;
-  const at = rule.axis === "x" ? axes.atX(rule.at) : axes.atY(rule.at);
-  if (rule.axis === "x" ? at < left || at > right : at < top || at > bottom) return;
-  context.strokeStyle = context.fillStyle = theme.ink;
-  context.lineWidth = 1.2;
-  context.setLineDash([3, 3]);
-  stroke(context, rule.axis === "x" ? [[at, top], [at, bottom]] : [[left, at], [right, at]]);
-  context.setLineDash([]);
-  const before = rule.axis === "x" ? at > (left + right) / 2 : true;
-  const [x, y] = rule.axis === "x" ? [at + (before ? -5 : 5), top + 3] : [right - 4, at - FONT - 4];
-  context.textAlign = before ? "right" : "left";
-  context.textBaseline = "top";
-  context.lineWidth = 4;
-  context.strokeStyle = theme.paper;
-  context.strokeText(rule.label, x, y); // a halo, so that it can be read across lines
-  context.fillText(rule.label, x, y);
-}
-
 function paint(canvas, panel) {
   const [width, ratio] = [canvas.clientWidth, window.devicePixelRatio || 1];
   if (!width) return;
@@ -131,13 +99,15 @@ function paint(canvas, panel) {
   context.rect(left, top, right - left, bottom - top);
   context.clip();
   if (panel.heat) drawHeat(context, panel.heat, axes);
+  const faint = (curve) => curve.style === "faint";
+  for (const curve of panel.curves.filter(faint)) drawCurve(context, curve, axes, theme);
   context.restore();
   drawAxes(context, panel, axes, theme);
   context.save();
   context.beginPath();
   context.rect(left, top - 4, right - left + 4, bottom - top + 4);
   context.clip();
-  for (const curve of panel.curves) drawCurve(context, curve, axes, theme);
+  for (const curve of panel.curves.filter((each) => !faint(each))) drawCurve(context, curve, axes, theme);
   for (const rule of panel.rules) drawRule(context, rule, axes, theme);
   context.restore();
   canvas.dataset.n = Number(canvas.dataset.n || 0) + 1; // how often it was drawn, for tests
@@ -172,13 +142,13 @@ function fill(figure, panel) {
   figure.setAttribute("aria-label", [panel.title, panel.summary].filter(Boolean).join(": "));
   figure.querySelector(".sl-head").replaceChildren(title, legend);
   figure.querySelector("figcaption").textContent = panel.summary;
-  paint(figure.querySelector("canvas"), panel);
+  paint(figure.querySelector(".sl-canvas"), panel);
 }
 
 function build() {
   const figure = element("figure", "sl-panel");
   figure.append(element("div", "sl-head"), element("canvas", "sl-canvas"), element("figcaption", ""));
-  figure.querySelector("canvas").style.height = `${HEIGHT}px`;
+  figure.querySelector(".sl-canvas").style.height = `${HEIGHT}px`;
   return figure;
 }
 

@@ -1,4 +1,4 @@
-// Scales, ticks and colours of a moving picture. Shares its scope with moving.js.
+// Scales, ticks, rules and shades of a moving picture. Shares its scope with moving.js.
 
 // Okabe & Ito (2008), "Color Universal Design"; each with a dash pattern, so that colour is never the only difference.
 const COLORS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00"];
@@ -113,4 +113,36 @@ function drawAxes(context, panel, axes, theme) {
   context.textAlign = "center";
   context.fillText(panel.y, 0, 0);
   context.restore();
+}
+
+function drawHeat(context, heat, axes) {
+  const [rows, columns] = heat.shape;
+  const image = new ImageData(columns, rows);
+  heat.values.forEach((value, i) => {
+    const at = 4 * ((rows - 1 - Math.floor(i / columns)) * columns + (i % columns));
+    image.data.set([0, 114, 178, 70 * value], at);
+  });
+  const small = new OffscreenCanvas(columns, rows);
+  small.getContext("2d").putImageData(image, 0, 0);
+  const [left, right, low, high] = heat.extent;
+  context.drawImage(small, axes.atX(left), axes.atY(high), axes.atX(right) - axes.atX(left), axes.atY(low) - axes.atY(high));
+}
+
+function drawRule(context, rule, axes, theme) {
+  const { left, right, top, bottom } = axes.box;
+  const at = rule.axis === "x" ? axes.atX(rule.at) : axes.atY(rule.at);
+  if (rule.axis === "x" ? at < left || at > right : at < top || at > bottom) return;
+  context.strokeStyle = context.fillStyle = theme.ink;
+  context.lineWidth = 1.2;
+  context.setLineDash([3, 3]);
+  stroke(context, rule.axis === "x" ? [[at, top], [at, bottom]] : [[left, at], [right, at]]);
+  context.setLineDash([]);
+  const before = rule.axis === "x" ? at > (left + right) / 2 : true;
+  const [x, y] = rule.axis === "x" ? [at + (before ? -5 : 5), top + 3] : [right - 4, at - FONT - 4];
+  context.textAlign = before ? "right" : "left";
+  context.textBaseline = "top";
+  context.lineWidth = 4;
+  context.strokeStyle = theme.paper;
+  context.strokeText(rule.label, x, y); // a halo, so that it can be read across lines
+  context.fillText(rule.label, x, y);
 }

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from . import figures
 from .figures import BLUE, GREEN, GRID, INK, ORANGE, PURPLE, SKY, VERMILLION
-from .panels import Curve, Panel, drawn
+from .panels import Curve, Panel, Rule, drawn
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -80,11 +80,13 @@ def _curve(axes: Axes, curve: Curve, panel: Panel) -> None:
         axes.quiver(x[:-1], y[:-1], *steps, color=color, angles="xy", scale_units="xy", scale=1, width=0.004, zorder=3)
 
 
-def _rule(axes: Axes, rule: Any, panel: Panel) -> None:
-    upright = rule.axis == "x"
-    at = float(drawn(rule.at, panel.log_x if upright else panel.log_y))
-    (axes.axvline if upright else axes.axhline)(at, color=INK, lw=1.0, ls=":")
-    place = {"x": at, "y": 0.98, "transform": axes.get_xaxis_transform()} if upright else {}
-    place = place or {"x": 0.99, "y": at, "transform": axes.get_yaxis_transform()}
-    look = {"fontsize": 8, "color": INK, "ha": "right", "va": "top" if upright else "bottom", "clip_on": True}
-    axes.text(place.pop("x"), place.pop("y"), f"{rule.label} ", **place, **look)
+def _rule(axes: Axes, rule: Rule, panel: Panel) -> None:
+    look: dict[str, Any] = {"fontsize": 8, "color": INK, "ha": "right", "clip_on": True}
+    if rule.axis == "x":
+        at = float(drawn(rule.at, panel.log_x))
+        axes.axvline(at, color=INK, lw=1.0, ls=":")
+        axes.text(at, 0.98, f"{rule.label} ", va="top", transform=axes.get_xaxis_transform(), **look)
+    else:
+        at = float(drawn(rule.at, panel.log_y))
+        axes.axhline(at, color=INK, lw=1.0, ls=":")
+        axes.text(0.99, at, rule.label, va="bottom", transform=axes.get_yaxis_transform(), **look)
