@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 _COLORS = (BLUE, VERMILLION, GREEN, PURPLE, SKY, ORANGE)
 _DASHES: tuple[Any, ...] = ("-", (0, (4, 2.2)), (0, (1, 1.5)), (0, (5, 2, 1, 2)), (0, (7, 2.2)), (0, (2, 1)))
+_LINE = 48  # characters of the summary that fit under a panel
 _MARKERS = ("o", "s", "^", "o", "s", "^")
 _SHADES = LinearSegmentedColormap.from_list("shades", ["#FFFFFF", "#B9D6E6"])
 
@@ -49,7 +51,7 @@ def _panel(axes: Axes, panel: Panel) -> None:
         if log:
             axis.set_major_formatter(ticker.FuncFormatter(lambda at, _: _power(at)))
     axes.set_title(panel.title, loc="left", fontsize=9.5, fontweight="bold", color=INK)
-    axes.set_xlabel("\n".join(filter(None, (panel.x, panel.summary))), fontsize=8, color=INK)
+    axes.set_xlabel("\n".join((panel.x, *textwrap.wrap(panel.summary, _LINE))), fontsize=8, color=INK)
     axes.set_ylabel(panel.y, fontsize=8.5, color=INK)
     axes.grid(color=GRID, lw=0.6)
     axes.set_axisbelow(True)
@@ -74,7 +76,8 @@ def _curve(axes: Axes, curve: Curve, panel: Panel) -> None:
     elif curve.style == "points":
         axes.plot(x, y, color=color, ls="none", marker=_MARKERS[curve.color], ms=4, label=label)
     else:
-        axes.plot(x, y, color=color, lw=1.1, marker=_MARKERS[curve.color], ms=3, label=label)
+        every = [0] if curve.style == "arrows" else None  # arrows show the rest
+        axes.plot(x, y, color=color, lw=1.1, marker=_MARKERS[curve.color], ms=4, markevery=every, label=label)
     if curve.style == "arrows" and len(x) > 1:
         steps = np.stack([np.diff(x), np.diff(y)])
         axes.quiver(x[:-1], y[:-1], *steps, color=color, angles="xy", scale_units="xy", scale=1, width=0.004, zorder=3)
