@@ -6,7 +6,7 @@ import argparse
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
@@ -60,16 +60,26 @@ def _lab(chosen: argparse.Namespace, rest: list[str]) -> int:
         _fetch(chosen, rest)
     except (OSError, ValueError) as problem:  # only the notebooks on reviews need them, and say so themselves
         print(f"stablelab: {problem}", file=sys.stderr)
-    environment = {**os.environ, "JUPYTER_PREFER_ENV_PATH": "1"}  # this environment's kernel, not one of the user's
-    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-    return launch(lab_command(notebook, rest), environment)
+    return launch(lab_command(notebook, rest), lab_environment(os.environ))
+
+
+def lab_environment(base: Mapping[str, str]) -> dict[str, str]:
+    """The environment that JupyterLab starts in.
+
+    This environment's kernel comes before one of the user's, and no question about news stands in front of the first
+    page (JupyterLab takes that setting from a file alone; the user's own settings still win).
+    """
+    config = [str(Path(__file__).parent / "lab_config"), base.get("JUPYTER_CONFIG_PATH", "")]
+    programs = [str(Path(sys.executable).parent), base.get("PATH", "")]
+    changed = {"JUPYTER_CONFIG_PATH": config, "PATH": programs}
+    joined = {name: os.pathsep.join(filter(None, folders)) for name, folders in changed.items()}
+    return {**base, "JUPYTER_PREFER_ENV_PATH": "1", **joined}
 
 
 def lab_command(notebook: Path, extra: Sequence[str] = ()) -> list[str]:
     """The command that opens ``notebook`` in JupyterLab, with ``extra`` arguments for it."""
     command = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={notebook.parent}"]
     command.append(f"--LabApp.default_url=/lab/tree/{quote(notebook.name)}")  # in the printed address too
-    command.append("--LabApp.news_url=None")  # no question about news in front of the first page
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         command.append("--allow-root")  # as in a container; JupyterLab refuses otherwise
     return [*command, *extra]
