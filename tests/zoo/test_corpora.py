@@ -108,7 +108,7 @@ def link(kind: bytes, target: str) -> tarfile.TarInfo:
     ({"../escaped.txt": b"x"}, None, "leads out of the folder"),
     ({"a/../../escaped.txt": b"x"}, None, "leads out of the folder"),
     ({"..\\escaped.txt": b"x"}, None, "leads out of the folder"),
-    ({"/tmp/escaped.txt": b"x"}, None, "leads out of the folder"),
+    ({"/escaped.txt": b"x"}, None, "leads out of the folder"),
     ({"C:\\escaped.txt": b"x"}, None, "leads out of the folder"),
     ({}, link(tarfile.SYMTYPE, "/etc/passwd"), "is a link or a device"),
     ({}, link(tarfile.LNKTYPE, "wanted.txt"), "is a link or a device"),
