@@ -5,6 +5,9 @@ from __future__ import annotations
 import contextlib
 import copy
 import io
+import itertools
+import time
+from collections.abc import Iterator
 from functools import cache
 
 import torch
@@ -15,6 +18,7 @@ from stablelab.zoo import Task
 
 BATCH_SIZE = 16
 LEARNING_RATE = 5e-5
+TURN = 5  # steps of one rival before the other takes over
 
 
 @cache
@@ -40,21 +44,20 @@ def epoch_batches() -> list[tuple[dict[str, torch.Tensor], torch.Tensor]]:
     return [batches(k) for k in range(batches.per_epoch)]
 
 
-def bare_epoch(model: nn.Module, batches: list) -> None:
-    """The loop as a good PyTorch programmer writes it: fused AdamW, clipping at norm 1, the loss kept."""
+def bare_steps(model: nn.Module, batches: list) -> Iterator[float]:
+    """The loop as a good PyTorch programmer writes it: fused AdamW, clipping at norm 1, the loss kept; without end."""
     decays = [p for p in model.parameters() if p.ndim >= 2]
     plain = [p for p in model.parameters() if p.ndim < 2]
     groups = [{"params": decays}, {"params": plain, "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW(groups, lr=LEARNING_RATE, weight_decay=0.01, fused=True)
     model.train()
-    losses = []
-    for inputs, targets in batches:
+    for inputs, targets in itertools.cycle(batches):
         optimizer.zero_grad()
         loss = nn.functional.cross_entropy(model(**inputs).logits, targets)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
-        losses.append(loss.item())
+        yield loss.item()
 
 
 def our_run(model: nn.Module, epochs: int = 1) -> lab.Run:
@@ -69,3 +72,11 @@ def our_run(model: nn.Module, epochs: int = 1) -> lab.Run:
         epochs=epochs,
         evaluate_every=0,
     )
+
+
+def turn(run: lab.Run, n: int = TURN) -> None:
+    """Let a run do n more steps and wait for the last of them."""
+    target = len(run.history) + n
+    run.step(n)
+    while len(run.history) < target:
+        time.sleep(0.001)
