@@ -28,8 +28,6 @@ def number(
     Raises:
         ValueError: in one line, with the value and what would be right.
     """
-    bounds = {"at least": at_least, "above": above, "at most": at_most, "below": below}
-    wanted = " and ".join(f"{word} {bound:g}" for word, bound in bounds.items() if bound is not None)
     result = float(value) if isinstance(value, Real) and not isinstance(value, bool) else math.nan
     if (
         not math.isfinite(result)
@@ -38,8 +36,27 @@ def number(
         or (at_most is not None and result > at_most)
         or (below is not None and result >= below)
     ):
+        bounds = {"at least": at_least, "above": above, "at most": at_most, "below": below}
+        wanted = " and ".join(f"{word} {bound:g}" for word, bound in bounds.items() if bound is not None)
         raise ValueError(f"{name} is {value!r}; it must be a finite number {wanted}".rstrip())
     return result
+
+
+def whole(name: str, value: object, at_least: int = 0, of: str = "") -> int:
+    """Return `value` if it is a whole number, `at_least` or more.
+
+    Args:
+        name: what the learner calls the value; it opens the complaint.
+        value: what was given; neither a bool nor 3.0 is a whole number here.
+        at_least: the lower bound, included.
+        of: what is counted, such as " of steps".
+
+    Raises:
+        ValueError: in one line, with the value and what would be right.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < at_least:
+        raise ValueError(f"{name} is {value!r}; it must be a whole number{of}, {at_least} or more")
+    return value
 
 
 def same_shape(name: str, tensor: Tensor, other_name: str, other: Tensor) -> None:

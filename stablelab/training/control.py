@@ -6,6 +6,7 @@ import math
 import threading
 from typing import Any
 
+from ..formulas.checks import whole
 from .settings import Settings
 
 
@@ -45,9 +46,7 @@ class Control:
 
     def step(self, n: int = 1) -> None:
         """Do n more steps, then wait."""
-        if isinstance(n, bool) or not isinstance(n, int) or n < 1:
-            raise ValueError(f"cannot do {n!r} steps; give a whole number, 1 or more")
-        self._allow(n)
+        self._allow(whole("n", n, at_least=1, of=" of steps"))
 
     def stop(self) -> None:
         """End the loop before its next step. Final."""

@@ -137,7 +137,7 @@ class _Trainer:
     def _gradients(self, k: int, inputs: Tensor | Mapping[str, Tensor], targets: Tensor) -> float:
         """Forward and backward with step k's randomness; leaves p.grad filled and returns the loss."""
         self.model.train()
-        self.optimizer.zero_grad(set_to_none=True)
+        self.model.zero_grad(set_to_none=True)
         with step_randomness(self.seed, k, self.device), torch.enable_grad():
             logits = forward(self.model, to_device(inputs, self.device))
             loss = self.loss(logits, targets.to(self.device))

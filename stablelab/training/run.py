@@ -12,6 +12,7 @@ from typing import Any
 from torch import nn
 
 from ..formulas import cross_entropy
+from ..formulas.checks import whole
 from . import saved
 from .control import Control
 from .evaluation import evaluate
@@ -60,17 +61,14 @@ class Run:
         trains: nn.Module | None = None,
         name: str | None = None,
     ) -> None:
-        if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-            raise ValueError(f"seed is {seed!r}; it must be a whole number, 0 or more")
-        self.model, self.task, self.seed, self.batch_size, self.loss = model, task, seed, batch_size, loss
+        self.seed = whole("seed", seed)
+        self.model, self.task, self.batch_size, self.loss = model, task, batch_size, loss
         self.trains = model if trains is None else trains
         self.settings = settings or Settings()
         self.batches: Batches = task.batches(seed, batch_size)
         self.total_steps = _length(epochs, steps, self.batches.per_epoch)
         every = math.ceil(self.total_steps / VALIDATIONS_PER_RUN) if evaluate_every is None else evaluate_every
-        if isinstance(every, bool) or not isinstance(every, int) or every < 0:
-            raise ValueError(f"evaluate_every is {evaluate_every!r}; it must be a whole number of steps, 0 for never")
-        self.evaluate_every = every
+        self.evaluate_every = whole("evaluate_every", every, of=" of steps")
         self.name = name or task.name
         self.version = 0
         self.starters: list[Callable[[], object]] = []  # called when training begins, such as what draws it
@@ -270,6 +268,4 @@ def _length(epochs: float | None, steps: int | None, per_epoch: int) -> int:
         if isinstance(epochs, bool) or not isinstance(epochs, int | float) or not (0 < epochs < math.inf):
             raise ValueError(f"epochs is {epochs!r}; it must be a number above 0")
         return max(1, round(epochs * per_epoch))
-    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
-        raise ValueError(f"steps is {steps!r}; it must be a whole number, 1 or more")
-    return steps
+    return whole("steps", steps, at_least=1)

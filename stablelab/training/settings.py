@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from ..formulas import CLIPS, SCHEDULES
-from ..formulas.checks import number
+from ..formulas.checks import number, whole
 
 OPTIMIZERS = ("sgd", "momentum", "nesterov", "adam", "adamw")
 IMPLEMENTATIONS = ("torch", "workbook")
@@ -65,7 +65,7 @@ class Settings:
         number("gamma", self.gamma, above=0, at_most=1)
         number("factor", self.factor, above=0, below=1)
         for name in ("warmup_steps", "patience"):
-            _whole(name, getattr(self, name))
+            whole(name, getattr(self, name))
         if not isinstance(self.bias_correction, bool):
             raise ValueError(f"bias_correction is {self.bias_correction!r}; it must be True or False")
         _choice("optimizer", self.optimizer, OPTIMIZERS)
@@ -107,11 +107,6 @@ class Settings:
 
 NAMES = frozenset(f.name for f in fields(Settings))
 _TITLES = {"sgd": "SGD", "momentum": "Momentum", "nesterov": "Nesterov", "adam": "Adam", "adamw": "AdamW"}
-
-
-def _whole(name: str, value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise ValueError(f"{name} is {value!r}; it must be a whole number, 0 or more")
 
 
 def _choice(name: str, value: Any, choices: tuple[str, ...]) -> None:

@@ -55,7 +55,7 @@ class Split:
 
     def collate(self, positions: Tensor) -> tuple[Inputs, Tensor]:
         """Inputs and targets of the examples at ``positions`` ((B,) int64)."""
-        return self.store.take(positions), self.targets[positions]
+        return self.store.take(positions), self.targets.index_select(0, positions)
 
     def batches(self, batch_size: int) -> Iterator[tuple[Inputs, Tensor]]:
         """Every example once, in a fixed order: as stored, or from short to long."""
