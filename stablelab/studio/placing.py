@@ -63,7 +63,7 @@ class Place:
 
     def _bundle(self) -> dict[str, Any]:
         """The live view; where there is no kernel to show it, a line of text that says so."""
-        return {**self._view._repr_mimebundle_(), "text/plain": "The live dashboard needs its kernel: run this cell."}
+        return {**self._view._repr_mimebundle_(), "text/plain": "This moves only while its kernel runs: run this cell."}
 
 
 def _png(picture: bytes | None, alt: str) -> dict[str, str]:

