@@ -38,7 +38,7 @@ FILES = {  # file of each corpus and its sha256
         "7d8fbcce7dde5d716da53e78f4ef4be6b706e9ef1e1d51887e6d0ad4b69cc27e",
     ),
 }
-CURE = 'connect to the network once and run: stablelab fetch'
+CURE = "connect to the network once and run: stablelab fetch"
 TIME_LIMIT = 300  # seconds
 
 
