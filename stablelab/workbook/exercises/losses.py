@@ -1,0 +1,228 @@
+"""The exercises of notebook 03 on losses; those on what is done against overfitting follow them."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from ..exercise import Case, Exercise, Slip
+from . import regularization
+
+
+def gaussian_nll(prediction, target, variance):
+    square = (prediction - target) ** 2
+    return (square / (2 * variance) + 0.5 * math.log(2 * math.pi * variance)).mean()
+
+
+def log_softmax(z):
+    z = z - z.amax(dim=-1, keepdim=True)
+    return z - z.exp().sum(dim=-1, keepdim=True).log()
+
+
+def cross_entropy(logits, targets):
+    right = logits[torch.arange(len(targets)), targets]
+    return (logits.logsumexp(dim=1) - right).mean()
+
+
+def cross_entropy_gradient(logits, targets):
+    p = torch.softmax(logits, dim=1)
+    onehot = torch.nn.functional.one_hot(targets, logits.shape[1])
+    return (p - onehot) / len(targets)
+
+
+def _tensor(*rows):
+    return torch.tensor(rows, dtype=torch.float64)
+
+
+_PREDICTION, _TARGET = _tensor(1.0, -0.5, 2.0, 0.0), _tensor(1.5, -1.0, 0.0, 0.25)
+
+GAUSSIAN_NLL = Exercise(
+    name="losses.gaussian_nll",
+    asks="the mean negative log-likelihood, in nats, under Gaussian noise of this variance",
+    solution=gaussian_nll,
+    cases=(
+        Case("variance 1", (_PREDICTION, _TARGET, 1.0)),
+        Case("variance 0.25", (_PREDICTION, _TARGET, 0.25)),
+        Case("predictions without any error, variance 4", (_TARGET, _TARGET, 4.0)),
+    ),
+    slips=(
+        Slip(
+            "the normalizer is missing: the density begins with 1 / √(2πσ²), which adds ½ ln(2πσ²)",
+            lambda prediction, target, variance: ((prediction - target) ** 2 / (2 * variance)).mean(),
+        ),
+        Slip(
+            "2π is missing: the normalizer is √(2πσ²), not √σ²",
+            lambda prediction, target, variance: (
+                ((prediction - target) ** 2 / variance + math.log(variance)).mean() / 2
+            ),
+        ),
+        Slip(
+            "½ is missing before the logarithm: the normalizer is the root of 2πσ²",
+            lambda prediction, target, variance: (
+                ((prediction - target) ** 2).mean() / (2 * variance) + math.log(2 * math.pi * variance)
+            ),
+        ),
+        Slip(
+            "the argument is the variance σ² itself; do not square it once more",
+            lambda prediction, target, variance: gaussian_nll(prediction, target, variance**2),
+        ),
+        Slip(
+            "sum instead of mean over the examples",
+            lambda prediction, target, variance: gaussian_nll(prediction, target, variance) * len(target),
+        ),
+        Slip(
+            "the sign: a likely target must cost little, so the logarithm of the density is negated",
+            lambda prediction, target, variance: -gaussian_nll(prediction, target, variance),
+        ),
+    ),
+    hints=(
+        "Write the density of one target down, take its logarithm, change the sign, and average at the very end.",
+        "-ln N(y; f, σ²) = (y - f)² / (2σ²) + ½ ln(2πσ²). The argument called variance is σ².",
+    ),
+)
+
+LOG_SOFTMAX = Exercise(
+    name="losses.log_softmax",
+    asks="the logarithms of the softmax over the last dimension, finite for logits of any size",
+    solution=log_softmax,
+    cases=(
+        Case("one example, three classes", (_tensor(1.0, 2.0, -1.0),)),
+        Case("two examples of two classes", (_tensor([0.0, 1.0], [3.0, -2.0]),)),
+        Case("a logit of 1000: exp(1000) is inf", (_tensor([1000.0, 0.0, 999.0]),)),
+        Case("one row near 0, one near 1000", (_tensor([0.0, 1.0], [1000.0, 1001.0]),)),
+    ),
+    slips=(
+        Slip(
+            "exp overflows: subtract the largest logit of the row before you take exponentials",
+            lambda z: (z.exp() / z.exp().sum(dim=-1, keepdim=True)).log(),
+        ),
+        Slip(
+            "the sum of exp overflows: subtract the largest logit of the row before you take exponentials",
+            lambda z: z - z.exp().sum(dim=-1, keepdim=True).log(),
+        ),
+        Slip(
+            "the shift is safe, but p underflows to 0 and ln 0 is -inf: use ln p = z - ln Σ exp z, "
+            "and never take the logarithm of a probability",
+            lambda z: torch.softmax(z, dim=-1).log(),
+        ),
+        Slip("these are the probabilities; return their logarithms", lambda z: torch.softmax(z, dim=-1)),
+        Slip(
+            "the largest of the whole tensor is subtracted: a row far below it vanishes. Take the largest of each row",
+            lambda z: z - z.max() - (z - z.max()).exp().sum(dim=-1, keepdim=True).log(),
+        ),
+        Slip(
+            "the classes are in the last dimension, and this sums over the first one",
+            lambda z: torch.log_softmax(z, dim=0),
+        ),
+        Slip("the sign: logarithms of probabilities are at most 0", lambda z: -torch.log_softmax(z, dim=-1)),
+    ),
+    hints=(
+        "A constant added to all logits of a row changes no probability. Which constant makes the largest exp equal 1?",
+        "ln p_c = z_c - ln Σ_j exp z_j, with z shifted first; amax(dim=-1, keepdim=True) is the largest of each row.",
+    ),
+)
+
+_LOGITS, _TARGETS = _tensor([2.0, -1.0, 0.5], [0.0, 0.3, -0.7]), torch.tensor([0, 2])
+_BATCHES = (
+    Case("two examples, three classes", (_LOGITS, _TARGETS)),
+    Case(
+        "three examples of two classes, all of class 1",
+        (_tensor([1.0, 1.0], [0.0, 2.0], [4.0, -1.0]), torch.ones(3).long()),
+    ),
+    Case("an answer that is certain and wrong, 40 nats", (_tensor([40.0, 0.0], [0.0, 1.0]), torch.tensor([1, 1]))),
+)
+_SURE = Case("logits of 1000", (_tensor([1000.0, 0.0], [0.0, 1.0]), torch.tensor([1, 0])))
+
+
+def _onehot(logits, targets):
+    return torch.nn.functional.one_hot(targets, logits.shape[1])
+
+
+CROSS_ENTROPY = Exercise(
+    name="losses.cross_entropy",
+    asks="the mean over the batch of -ln p(right class), in nats",
+    solution=cross_entropy,
+    cases=(*_BATCHES, _SURE),
+    slips=(
+        Slip(
+            "sum instead of mean over the examples",
+            lambda logits, targets: cross_entropy(logits, targets) * len(targets),
+        ),
+        Slip("the sign: a surprise is positive, -ln p", lambda logits, targets: -cross_entropy(logits, targets)),
+        Slip(
+            "the mean runs over all N · C entries of onehot · ln p; only the sum over classes and the mean over "
+            "examples is meant",
+            lambda logits, targets: -(_onehot(logits, targets) * log_softmax(logits)).mean(),
+        ),
+        Slip(
+            "this is the mean probability of the right class, not its surprise: take -ln before the mean",
+            lambda logits, targets: (_onehot(logits, targets) * torch.softmax(logits, dim=1)).sum(dim=1).mean(),
+        ),
+        Slip(
+            "the logarithm of the mean probability is not the mean of the logarithms: -ln first, then the mean",
+            lambda logits, targets: -(_onehot(logits, targets) * torch.softmax(logits, dim=1)).sum(dim=1).mean().log(),
+        ),
+        Slip(
+            "the logits are not normalized: ln p is z minus ln Σ exp z",
+            lambda logits, targets: -(_onehot(logits, targets) * logits).sum(dim=1).mean(),
+        ),
+        Slip(
+            "at logits of 1000 exp overflows, or p becomes 0 and its logarithm -inf: use logsumexp or your log_softmax",
+            lambda logits, targets: -torch.softmax(logits, dim=1)[torch.arange(len(targets)), targets].log().mean(),
+        ),
+        Slip(
+            "softmax runs over the classes, dim=1, and this one over the examples",
+            lambda logits, targets: -(_onehot(logits, targets) * torch.log_softmax(logits, dim=0)).sum(dim=1).mean(),
+        ),
+    ),
+    hints=(
+        "Of each row only one log-probability counts: that of the right class. Then average over the rows.",
+        "logits[torch.arange(N), targets] picks the right logits, (N,). Subtract them from logits.logsumexp(dim=1).",
+    ),
+)
+
+CROSS_ENTROPY_GRADIENT = Exercise(
+    name="losses.cross_entropy_gradient",
+    asks="the gradient of the mean cross-entropy with respect to the logits, (N, C)",
+    solution=cross_entropy_gradient,
+    cases=(*_BATCHES, _SURE),
+    slips=(
+        Slip(
+            "the loss is a mean over N examples, so each row of the gradient is divided by N",
+            lambda logits, targets: torch.softmax(logits, dim=1) - _onehot(logits, targets),
+        ),
+        Slip(
+            "the sign: the gradient points uphill, p - onehot",
+            lambda logits, targets: -cross_entropy_gradient(logits, targets),
+        ),
+        Slip(
+            "the right class is not subtracted: p - onehot",
+            lambda logits, targets: torch.softmax(logits, dim=1) / len(targets),
+        ),
+        Slip(
+            "divided by all N · C entries; the mean is over the N examples only",
+            lambda logits, targets: cross_entropy_gradient(logits, targets) / logits.shape[1],
+        ),
+        Slip(
+            "softmax runs over the classes, dim=1, and this one over the examples",
+            lambda logits, targets: (torch.softmax(logits, dim=0) - _onehot(logits, targets)) / len(targets),
+        ),
+        Slip(
+            "only the right class has a gradient here; the wrong ones get p / N, so that the row sums to 0",
+            lambda logits, targets: cross_entropy_gradient(logits, targets) * _onehot(logits, targets),
+        ),
+    ),
+    hints=(
+        "For one example the gradient is p - onehot. What does the mean over the batch add?",
+        "torch.softmax(logits, dim=1), minus 1 at [i, targets[i]], all divided by N.",
+    ),
+)
+
+EXERCISES: tuple[Exercise, ...] = (
+    GAUSSIAN_NLL,
+    LOG_SOFTMAX,
+    CROSS_ENTROPY,
+    CROSS_ENTROPY_GRADIENT,
+    *regularization.EXERCISES,
+)

@@ -1,0 +1,104 @@
+"""``check`` writes down what was judged, crash-safe and versioned; ``progress`` and ``hints`` show it."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from stablelab.workbook import check, hints, progress, store
+from stablelab.workbook.exercises import ALL
+
+NAME = next(iter(ALL))
+
+
+def wrong(*_: object) -> float:
+    return 1e9
+
+
+def test_tries_and_the_first_right_answer_are_kept(data_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    check(NAME, wrong)
+    check(NAME, ALL[NAME].solution)
+    check(NAME, wrong)
+    said = capsys.readouterr().out.splitlines()
+    assert [line.split(" · ")[0] for line in said] == ["not yet", "right", "not yet"]
+    kept = json.loads((data_folder / "progress.json").read_text())
+    assert kept["version"] == 1
+    assert kept["exercises"][NAME]["tries"] == 3
+    assert kept["exercises"][NAME]["right"]
+    assert [path.name for path in data_folder.iterdir()] == ["progress.json"]
+
+
+def test_the_table_has_every_exercise(capsys: pytest.CaptureFixture[str]) -> None:
+    check(NAME, ALL[NAME].solution)
+    lines = repr(progress()).splitlines()
+    assert len(lines) == len(ALL) + 1
+    assert "right since 20" in lines[0]
+    assert lines[-1] == f"1 of {len(ALL)} exercises right"
+
+
+def test_a_stub_leaves_no_trace(data_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    check(NAME, lambda *_: ...)
+    assert capsys.readouterr().out.startswith("not attempted yet · ")
+    assert not data_folder.exists()
+
+
+@pytest.mark.parametrize(
+    "damage", ["", "{", "[]", '{"version": 1}', '{"version": 1, "exercises": {"a": 1}}', "\x00\xff"]
+)
+def test_a_damaged_file_is_put_aside(data_folder: Path, damage: str, capsys: pytest.CaptureFixture[str]) -> None:
+    data_folder.mkdir()
+    (data_folder / "progress.json").write_text(damage)
+    check(NAME, ALL[NAME].solution)
+    assert (data_folder / "progress.damaged-1.json").read_text() == damage
+    assert store.read()[NAME]["tries"] == 1
+
+
+def test_a_file_of_a_newer_version_is_left_alone(data_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data_folder.mkdir()
+    newer = '{"version": 2, "exercises": {}}'
+    (data_folder / "progress.json").write_text(newer)
+    check(NAME, ALL[NAME].solution)
+    verdict, reason = capsys.readouterr().out.splitlines()
+    assert verdict.startswith("right")
+    assert "newer stablelab" in reason
+    assert (data_folder / "progress.json").read_text() == newer
+
+
+def test_a_crash_while_writing_leaves_the_old_file(data_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.record(NAME, right=True)
+
+    def crash(*_: object) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(os, "replace", crash)
+    with pytest.raises(OSError, match="no space"):
+        store.record(NAME, right=False)
+    assert store.read()[NAME]["tries"] == 1
+    assert [path.name for path in data_folder.iterdir()] == ["progress.json"]
+
+
+def test_a_folder_that_cannot_be_written_costs_a_line_and_nothing_else(
+    data_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data_folder.write_text("a file where the folder should be")
+    check(NAME, ALL[NAME].solution)
+    verdict, reason = capsys.readouterr().out.splitlines()
+    assert verdict.startswith("right")
+    assert "was not written down" in reason
+
+
+def test_an_unknown_exercise_gets_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    check(NAME + "x", wrong)
+    assert capsys.readouterr().out.startswith(f"there is no exercise '{NAME}x'; did you mean {NAME}")
+    with pytest.raises(ValueError, match="there is no exercise 'nothing like it'"):
+        hints("nothing like it")
+
+
+def test_hints_and_solution_are_folded_away_one_by_one() -> None:
+    page = hints(NAME)._repr_html_()
+    assert page.count("<details>") == len(ALL[NAME].hints) + 1
+    assert "def " in hints(NAME).solution
+    assert " open" not in page.split("<pre>")[0]
