@@ -38,7 +38,7 @@ class Canvas(anywidget.AnyWidget):
     _css = (_HERE / "moving.css").read_text(encoding="utf-8")
     data = traitlets.Bytes(b"").tag(sync=True)
 
-    def __init__(self, heard: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, heard: Callable[[], object] = lambda: None) -> None:
         super().__init__()
         self.heard = False
         self._report = heard
@@ -77,6 +77,7 @@ class Moving:
             widget.observe(self._moved, "value")
         answer_anywhere(self.box, self.canvas, *controls.values())
         self._lock = threading.Lock()
+        self._png = b""
         self._place = Place(self.box)
         cells.claim(self)
 
@@ -87,7 +88,7 @@ class Moving:
             return
         from .stills import to_png  # matplotlib is slow to import, and nothing else here needs it
 
-        self._png = to_png(self.panels, note=self._values())
+        self._png = to_png(self.panels, note=described(self.controls))
         self._place.settle(self._png, self._words(), on_a_page=True)
         _before_next_cell(self._settle)
 
@@ -114,11 +115,8 @@ class Moving:
     def _settle(self) -> None:
         """Nobody there by the next cell: the still picture takes the widget's place, until a page does report."""
         with self._lock:
-            if self._place.shown:
+            if self._png:  # a page may report while the picture is still being made
                 self._place.settle(self._png, self._words(), on_a_page=self.canvas.heard)
-
-    def _values(self) -> str:
-        return " · ".join(f"{each.description} = {_say(each)}" for each in self.controls.values())
 
     def _words(self) -> str:
         return "; ".join(f"{panel.title}: {panel.summary}" for panel in self.panels)
@@ -139,10 +137,20 @@ def move(draw: Draw, **controls: w.Widget) -> Moving:
     Raises:
         ValueError: a control has no value. What ``draw`` raises on the first call.
     """
+    check_controls(controls)
+    return Moving(draw, controls)
+
+
+def check_controls(controls: dict[str, w.Widget]) -> None:
+    """Raise a one-line ValueError for a control without a value."""
     for name, widget in controls.items():
         if not hasattr(widget, "value"):
             raise ValueError(f"control {name!r} has no value; make it with slider(...) or choice(...)")
-    return Moving(draw, controls)
+
+
+def described(controls: dict[str, w.Widget]) -> str:
+    """The controls in one line: what each is called and the value it has."""
+    return " · ".join(f"{each.description} = {_say(each)}" for each in controls.values())
 
 
 def slider(label: str, value: float, low: float, high: float, *, log: bool = False, steps: int = 100) -> w.Widget:
@@ -166,7 +174,11 @@ def slider(label: str, value: float, low: float, high: float, *, log: bool = Fal
         from math import log10
 
         ends = {"min": log10(low), "max": log10(high)}
-        return w.FloatLogSlider(value, **ends, step=(ends["max"] - ends["min"]) / steps, readout_format=".3g", **look)
+        step = (ends["max"] - ends["min"]) / steps
+        # A page moves the handle to the nearest step at once: the first value has to be one.
+        before = round((log10(value) - ends["min"]) / step)
+        step = (log10(value) - ends["min"]) / before if before else step
+        return w.FloatLogSlider(value, **ends, step=step, readout_format=".3g", **look)
     if all(isinstance(each, int) for each in (value, low, high)):
         return w.IntSlider(value, min=low, max=high, **look)
     return w.FloatSlider(value, min=low, max=high, step=(high - low) / steps, readout_format=".3g", **look)

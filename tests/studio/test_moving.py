@@ -15,7 +15,7 @@ from stablelab.formulas import gradient_descent
 from stablelab.studio import Curve, Panel, contours, move, slider, valley, walk
 from stablelab.studio.chart import unpack
 from stablelab.studio.landscapes import Quadratic
-from stablelab.studio.moving import Moving, choice
+from stablelab.studio.moving import Moving, choice, described
 from stablelab.studio.stills import to_png
 
 FAST = 0.1  # seconds a move may take
@@ -123,9 +123,31 @@ def test_the_still_picture_takes_over_where_no_page_reports_and_gives_way_to_one
     assert place.told == [True, False, True]
 
 
+def test_a_page_that_reports_before_the_still_picture_is_made_disturbs_nothing(
+    moving: Moving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = moving._place = Places()  # type: ignore[assignment]
+
+    def slow(*arguments: Any, **named: Any) -> bytes:
+        moving.canvas._handle_custom_msg({"type": "here"}, [])
+        return to_png(*arguments, **named)
+
+    monkeypatch.setattr("stablelab.studio.stills.to_png", slow)
+    monkeypatch.setattr("stablelab.studio.moving._before_next_cell", lambda call: None)
+    moving.show()
+    assert place.told == [True]
+
+
+def test_the_first_value_of_a_logarithmic_slider_is_one_of_its_steps() -> None:
+    log = slider("η", 0.5, 0.01, 100.0, log=True)
+    steps = (np.log10(0.5) - log.min) / log.step
+    assert steps == pytest.approx(round(steps))
+    assert log.step == pytest.approx(0.04, rel=0.02)
+
+
 def test_the_still_picture_says_what_the_controls_were(moving: Moving) -> None:
-    assert moving._values() == "scale = 1"
-    assert to_png(moving.panels, note=moving._values()).startswith(b"\x89PNG")
+    assert described(moving.controls) == "scale = 1"
+    assert to_png(moving.panels, note=described(moving.controls)).startswith(b"\x89PNG")
 
 
 def test_closing_takes_every_widget_along(moving: Moving) -> None:
