@@ -20,7 +20,8 @@ lab: venv
 
 test: venv-tests
 	@$(VENV) -m stablelab fetch
-	HF_HUB_OFFLINE=1 $(VENV) -m pytest tests notebooks --nbval --nbval-current-env --nbval-cell-timeout=300 $(ARGS)
+	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(VENV) -m pytest tests notebooks --numprocesses=2 --dist=loadfile \
+		--nbval --nbval-current-env --nbval-cell-timeout=600 $(ARGS)
 
 check: venv-tests
 	$(VENV) -m ruff check .

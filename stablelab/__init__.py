@@ -27,22 +27,27 @@ _ROOMS = {
         "Evaluation",
         "evaluate",
         "predict",
+        "range_test",
         "steps",
     ),
+    "stablelab.stability": ("hessian_vector_product", "sharpness"),
     "stablelab.zoo": ("bert", "digits", "fetch_corpora", "images", "resnet", "reviews", "texts", "tokenizer_for"),
     "stablelab.studio": ("Dashboard", "dashboard"),
+    "stablelab.workbook": ("check", "hints", "progress"),
     "stablelab.desk": ("fine_tune", "load"),
 }
 _WHERE = {name: room for room, names in _ROOMS.items() for name in names}
-_MODULES = ("formulas", "training", "zoo", "studio")
+_MODULES = ("formulas", "training", "zoo", "stability", "studio", "workbook")
 
 __all__ = [*sorted(_WHERE), *_MODULES]
 
 if TYPE_CHECKING:
-    from . import formulas, studio, training, zoo
+    from . import formulas, stability, studio, training, workbook, zoo
     from .desk import fine_tune, load
+    from .stability import hessian_vector_product, sharpness
     from .studio import Dashboard, dashboard
-    from .training import Control, Evaluation, History, Run, Settings, Step, evaluate, predict, steps
+    from .training import Control, Evaluation, History, Run, Settings, Step, evaluate, predict, range_test, steps
+    from .workbook import check, hints, progress
     from .zoo import bert, digits, fetch_corpora, images, resnet, reviews, texts, tokenizer_for
 
 

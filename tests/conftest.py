@@ -1,4 +1,8 @@
-"""Under STABLELAB_REQUIRE_BROWSER, as in CI, a test that was skipped is a failure of the whole run."""
+"""What is said at the end of a run.
+
+Under STABLELAB_REQUIRE_BROWSER, as in CI, a test that was skipped is a failure of the whole run. What a test leaves in
+``record_property("in summary", ...)`` is printed (by a worker of pytest-xdist it could not be).
+"""
 
 from __future__ import annotations
 
@@ -20,6 +24,10 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for report in terminalreporter.stats.get("passed", ()):
+        for name, value in getattr(report, "user_properties", ()):
+            if name == "in summary":
+                terminalreporter.line(value)
     count = _skipped(terminalreporter.config)
     if count:
         terminalreporter.line(f"{count} skipped, which counts as failed under STABLELAB_REQUIRE_BROWSER", red=True)

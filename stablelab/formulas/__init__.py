@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from .attention import attention_weights, causal_mask, info_nce, scaled_dot_product_attention
 from .clipping import CLIPS, clip_, clip_by_global_norm, clip_by_tensor_norm, clip_by_value, global_norm
 from .descent import adam, adamw, gradient_descent, momentum
+from .layerwise import lamb, trust_ratio
 from .losses import cross_entropy, log_softmax, mean_squared_error
 from .penalties import l1, l2
+from .regularization import dropout, early_stopping, soft_threshold
 from .schedules import SCHEDULES, constant, cosine, exponential, multiplier, plateau, warmup
 
 __all__ = [
@@ -13,6 +16,8 @@ __all__ = [
     "SCHEDULES",
     "adam",
     "adamw",
+    "attention_weights",
+    "causal_mask",
     "clip_",
     "clip_by_global_norm",
     "clip_by_tensor_norm",
@@ -20,15 +25,22 @@ __all__ = [
     "constant",
     "cosine",
     "cross_entropy",
+    "dropout",
+    "early_stopping",
     "exponential",
     "global_norm",
     "gradient_descent",
+    "info_nce",
     "l1",
     "l2",
+    "lamb",
     "log_softmax",
     "mean_squared_error",
     "momentum",
     "multiplier",
     "plateau",
+    "scaled_dot_product_attention",
+    "soft_threshold",
+    "trust_ratio",
     "warmup",
 ]

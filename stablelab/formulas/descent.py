@@ -133,7 +133,7 @@ def adam(
     """
     checks.same_shape("theta", theta, "g", g)
     g = g + weight_decay * theta
-    direction, m, v = _adam_direction(g, m, v, t, beta1, beta2, eps, bias_correction)
+    direction, m, v = adam_direction(g, m, v, t, beta1, beta2, eps, bias_correction)
     return theta - learning_rate * direction, m, v
 
 
@@ -161,11 +161,11 @@ def adamw(
         Loshchilov & Hutter 2019, "Decoupled weight decay regularization", Algorithm 2, line 12 (in green).
     """
     checks.same_shape("theta", theta, "g", g)
-    direction, m, v = _adam_direction(g, m, v, t, beta1, beta2, eps, bias_correction)
+    direction, m, v = adam_direction(g, m, v, t, beta1, beta2, eps, bias_correction)
     return theta - learning_rate * (direction + weight_decay * theta), m, v
 
 
-def _adam_direction(
+def adam_direction(
     g: Tensor, m: Tensor, v: Tensor, t: int, beta1: float, beta2: float, eps: float, bias_correction: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The body of Kingma & Ba's Algorithm 1: the direction m̂ / (√v̂ + ε), with the new m and v."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-# The module of the dashboard is `board`: importing a module `dashboard` would hide the function of that name.
+# The module of the dashboard is `board`: importing a module `dashboard` would hide the function of that name. So it is
+# with `live`, in `growing`.
 _WHERE = {
     "Chart": "chart",
     "Dashboard": "board",
@@ -15,6 +16,7 @@ _WHERE = {
     "Panel": "panels",
     "Rule": "panels",
     "choice": "moving",
+    "live": "growing",
     "move": "moving",
     "slider": "moving",
     "Quadratic": "landscapes",
@@ -38,6 +40,7 @@ __all__ = [
     "dashboard",
     "figures",
     "ghosts",
+    "live",
     "move",
     "slider",
     "valley",
@@ -48,6 +51,7 @@ if TYPE_CHECKING:
     from . import cells, figures, ghosts
     from .board import Dashboard, dashboard
     from .chart import Chart
+    from .growing import live
     from .landscapes import Quadratic, contours, valley, walk
     from .moving import choice, move, slider
     from .panels import Curve, Heat, Panel, Rule

@@ -8,10 +8,10 @@ from typing import Any
 import ipywidgets as w
 
 from ..training.control import Control
-from ..training.settings import Settings
+from ..training.settings import OPTIMIZERS, TITLES, Settings
 from .entries import LABEL_WIDTH, LogNumber, WholeNumber, answer_anywhere
 
-_OPTIMIZERS = (("SGD", "sgd"), ("Momentum", "momentum"), ("Nesterov", "nesterov"), ("Adam", "adam"), ("AdamW", "adamw"))
+_OPTIMIZERS = tuple((TITLES[name], name) for name in OPTIMIZERS)
 _CLIPS = (("whole gradient", "norm"), ("each tensor", "tensor"), ("each value", "value"))
 _SCHEDULES = (("constant", "constant"), ("exponential", "exponential"), ("cosine", "cosine"), ("plateau", "plateau"))
 

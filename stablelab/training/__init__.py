@@ -3,9 +3,12 @@
 from .control import Control
 from .evaluation import evaluate, forward, predict
 from .history import History
+from .layerwise import Lamb
 from .loop import steps
 from .optimizers import Adam, AdamW, GradientDescent, Momentum
+from .rangetest import RangeTest, range_test
 from .record import Evaluation, Intervention, Step
+from .restored import restored
 from .run import Run
 from .settings import Settings
 from .task import Batches, Split, Task
@@ -19,7 +22,9 @@ __all__ = [
     "GradientDescent",
     "History",
     "Intervention",
+    "Lamb",
     "Momentum",
+    "RangeTest",
     "Run",
     "Settings",
     "Split",
@@ -28,5 +33,7 @@ __all__ = [
     "evaluate",
     "forward",
     "predict",
+    "range_test",
+    "restored",
     "steps",
 ]

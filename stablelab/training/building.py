@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from . import optimizers
+from .layerwise import Lamb
 from .settings import Settings
 
 
@@ -59,4 +60,5 @@ _KINDS: dict[str, tuple[Any, Any]] = {
     "nesterov": (optimizers.Momentum, torch.optim.SGD),
     "adam": (optimizers.Adam, torch.optim.Adam),
     "adamw": (optimizers.AdamW, torch.optim.AdamW),
+    "lamb": (Lamb, None),  # torch has none
 }

@@ -130,16 +130,33 @@ class Adam(Shell):
         checks.switch("bias_correction", settings["bias_correction"])
 
     def update(self, group: dict[str, Any], parameters: list[Tensor]) -> None:
-        # A parameter that had no gradient in some step has taken fewer steps, and its correction differs.
+        for t, members in self.by_step(parameters).items():
+            columns = members, gradients(members), self.kept(members, "exp_avg"), self.kept(members, "exp_avg_sq")
+            for theta, g, m, v in pieces(*columns):
+                self._move(group, t, theta, g, m, v)
+
+    def by_step(self, parameters: list[Tensor]) -> dict[int, list[Tensor]]:
+        """Count a step for each; a parameter that had no gradient in some step has taken fewer than others."""
         by_step: dict[int, list[Tensor]] = defaultdict(list)
         for p in parameters:
             state = self.state[p]
             state["step"] = state["step"] + 1 if "step" in state else torch.tensor(1.0)
             by_step[int(state["step"])].append(p)
-        for t, members in by_step.items():
-            columns = members, gradients(members), self.kept(members, "exp_avg"), self.kept(members, "exp_avg_sq")
-            for theta, g, m, v in pieces(*columns):
-                self._move(group, t, theta, g, m, v)
+        return by_step
+
+    @staticmethod
+    def average(beta1: float, beta2: float, g: list[Tensor], m: list[Tensor], v: list[Tensor]) -> None:
+        """Take g into m, and its square into v."""
+        torch._foreach_lerp_(m, g, 1 - beta1)
+        torch._foreach_mul_(v, beta2)
+        torch._foreach_addcmul_(v, g, g, 1 - beta2)
+
+    @staticmethod
+    def corrections(group: dict[str, Any], t: int) -> tuple[float, float]:
+        """c1 = 1 - β₁ᵗ and c2 = √(1 - β₂ᵗ). With them m̂ / (√v̂ + ε) = (c2 / c1) · m / (√v + c2 ε): correcting two
+        numbers instead of two tensors saves a pass over the memory."""
+        beta1, beta2 = group["betas"]
+        return (1 - beta1**t, math.sqrt(1 - beta2**t)) if group["bias_correction"] else (1.0, 1.0)
 
     def _move(
         self, group: dict[str, Any], t: int, theta: list[Tensor], g: list[Tensor], m: list[Tensor], v: list[Tensor]
@@ -149,12 +166,8 @@ class Adam(Shell):
             torch._foreach_mul_(theta, 1 - lr * weight_decay)
         elif weight_decay:
             g = list(torch._foreach_add(g, theta, alpha=weight_decay))
-        torch._foreach_lerp_(m, g, 1 - beta1)
-        torch._foreach_mul_(v, beta2)
-        torch._foreach_addcmul_(v, g, g, 1 - beta2)
-        # With c1 = 1 - β₁ᵗ and c2 = √(1 - β₂ᵗ): m̂ / (√v̂ + ε) = (c2 / c1) · m / (√v + c2 ε). Correcting two numbers
-        # instead of two tensors saves a pass over the memory.
-        c1, c2 = (1 - beta1**t, math.sqrt(1 - beta2**t)) if group["bias_correction"] else (1.0, 1.0)
+        self.average(beta1, beta2, g, m, v)
+        c1, c2 = self.corrections(group, t)
         denominator = torch._foreach_sqrt(v)
         torch._foreach_add_(denominator, c2 * group["eps"])
         torch._foreach_addcdiv_(theta, m, denominator, -lr * c2 / c1)

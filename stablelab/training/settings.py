@@ -8,7 +8,8 @@ from typing import Any
 from ..formulas import CLIPS, SCHEDULES
 from ..formulas.checks import number, whole
 
-OPTIMIZERS = ("sgd", "momentum", "nesterov", "adam", "adamw")
+OPTIMIZERS = ("sgd", "momentum", "nesterov", "adam", "adamw", "lamb")
+TITLES = dict(zip(OPTIMIZERS, ("SGD", "Momentum", "Nesterov", "Adam", "AdamW", "LAMB"), strict=True))
 IMPLEMENTATIONS = ("torch", "workbook")
 
 
@@ -18,13 +19,13 @@ class Settings:
 
     Arguments:
         learning_rate: base learning rate η > 0; the schedule multiplies it.
-        weight_decay: λ ≥ 0; coupled (L2) for every optimizer but ``adamw``, where it is decoupled.
-        optimizer: one of ``sgd``, ``momentum``, ``nesterov``, ``adam``, ``adamw``.
+        weight_decay: λ ≥ 0; coupled (L2) for every optimizer but ``adamw`` and ``lamb``, where it is decoupled.
+        optimizer: one of ``sgd``, ``momentum``, ``nesterov``, ``adam``, ``adamw``, ``lamb``.
         momentum: β of momentum and Nesterov, in [0, 1).
-        beta1, beta2: decay of Adam's moving averages, each in [0, 1).
+        beta1, beta2: decay of Adam's and LAMB's moving averages, each in [0, 1).
         eps: Adam's ε > 0, outside the root.
         bias_correction: Adam's division by 1 − βᵗ; torch has no switch for it, so off means the workbook's own code.
-        implementation: ``torch`` (fused) or ``workbook`` (ours, foreach).
+        implementation: ``torch`` (fused) or ``workbook`` (ours, foreach); torch has no LAMB, so that is always ours.
         clip: what ``max_norm`` bounds: ``norm`` (of all gradients), ``tensor`` (of each), ``value`` (of each entry).
         max_norm: the bound > 0, or None for no clipping.
         schedule: one of ``constant``, ``exponential``, ``cosine``, ``plateau``.
@@ -92,12 +93,13 @@ class Settings:
     @property
     def label(self) -> str:
         """Who does the arithmetic: ``AdamW · torch fused`` or ``AdamW · workbook``."""
-        return f"{_TITLES[self.optimizer]} · {'torch fused' if self.uses_torch else 'workbook'}"
+        return f"{TITLES[self.optimizer]} · {'torch fused' if self.uses_torch else 'workbook'}"
 
     @property
     def uses_torch(self) -> bool:
         """Whether torch's fused optimizer can, and is asked to, do these settings."""
-        return self.implementation == "torch" and (self.bias_correction or self.optimizer not in ("adam", "adamw"))
+        corrected = self.bias_correction or self.optimizer not in ("adam", "adamw")
+        return self.implementation == "torch" and self.optimizer != "lamb" and corrected
 
     def differences(self, other: Settings) -> tuple[tuple[str, Any, Any], ...]:
         """(name, value here, value in ``other``) for each field that differs."""
@@ -106,7 +108,6 @@ class Settings:
 
 
 NAMES = frozenset(f.name for f in fields(Settings))
-_TITLES = {"sgd": "SGD", "momentum": "Momentum", "nesterov": "Nesterov", "adam": "Adam", "adamw": "AdamW"}
 
 
 def _choice(name: str, value: Any, choices: tuple[str, ...]) -> None:

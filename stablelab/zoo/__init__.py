@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .image_models import resnet
     from .image_tasks import digits, images
     from .paths import verify_bundled
+    from .pretraining import linear_probe, mask_tokens
     from .review_tasks import reviews
     from .stock import inventory
     from .table_tasks import texts
@@ -39,6 +40,8 @@ _HOME = {
     "digits": "image_tasks",
     "images": "image_tasks",
     "inventory": "stock",
+    "linear_probe": "pretraining",
+    "mask_tokens": "pretraining",
     "resnet": "image_models",
     "reviews": "review_tasks",
     "texts": "table_tasks",
@@ -60,6 +63,8 @@ __all__ = [
     "head_of",
     "images",
     "inventory",
+    "linear_probe",
+    "mask_tokens",
     "resnet",
     "reviews",
     "texts",

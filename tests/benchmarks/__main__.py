@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import sys
 
+import adam
 import against_trainer
 import cached_head
 import importing
+import sharpness
 import shown_dashboard
 from timing import HEADER
 
@@ -16,6 +18,8 @@ BENCHMARKS = {
     "dashboard": shown_dashboard,
     "trainer": against_trainer,
     "head": cached_head,
+    "sharpness": sharpness,
+    "adam": adam,
 }
 
 

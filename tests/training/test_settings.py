@@ -57,3 +57,10 @@ def test_without_bias_correction_the_workbook_does_the_arithmetic_and_says_so():
     assert Settings(optimizer="adamw").label == "AdamW · torch fused"
     assert Settings(optimizer="adamw", bias_correction=False).label == "AdamW · workbook"
     assert Settings(optimizer="sgd", bias_correction=False).label == "SGD · torch fused"
+
+
+def test_torch_has_no_lamb_so_the_workbook_does_it_whoever_is_asked():
+    for implementation in ("torch", "workbook"):
+        settings = Settings(optimizer="lamb", implementation=implementation)
+        assert not settings.uses_torch
+        assert settings.label == "LAMB · workbook"

@@ -68,7 +68,7 @@ def causal_mask(T):
 
 CAUSAL_MASK = Exercise(
     name="attention.causal_mask",
-    asks="a boolean (T, T) tensor: may position t (row) look at position s (column)?",
+    asks="a boolean (T, T) tensor, True where position t (row) may look at position s (column)",
     solution=causal_mask,
     cases=(Case("one position", (1,)), Case("two positions", (2,)), Case("five positions", (5,))),
     slips=(

@@ -61,15 +61,16 @@ def plateau_counting_drops(losses, factor, patience):
     return factor**drops
 
 
-def plateau_torch(losses, factor, patience):
-    weights = [torch.nn.Parameter(torch.zeros(1))]
-    optimizer = torch.optim.SGD(weights, lr=1.0)
-    scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(
-        optimizer, factor=factor, patience=patience, threshold=0.0, eps=0.0
-    )
-    for loss in losses:
-        scheduler.step(loss)
-    return optimizer.param_groups[0]["lr"]
+def plateau_by_recursion(losses, factor, patience):
+    """The first stretch of more than `patience` bad evaluations drops the rate; then the rest, with the best kept."""
+    start, best = 0, math.inf
+    for i, loss in enumerate(losses):
+        if loss < best:
+            best, start = loss, i
+        if i - start > patience:
+            rest = [best, *losses[i + 1 :]]
+            return torch.tensor(factor) * plateau_by_recursion(rest, factor, patience)
+    return torch.tensor(1.0)
 
 
 def rates_logspace(low, high, steps):
@@ -105,7 +106,7 @@ VARIANTS = {
     "schedules.gamma": (gamma_by_logarithm, gamma_torch),
     "schedules.warmup": (warmup_otherwise, warmup_table),
     "schedules.restarts": (restarts_by_subtraction, restarts_torch),
-    "schedules.plateau": (plateau_counting_drops, plateau_torch),
+    "schedules.plateau": (plateau_counting_drops, plateau_by_recursion),
     "schedules.rates": (rates_logspace, rates_list),
     "schedules.suggestion": (suggestion_loop, suggestion_numpy),
 }

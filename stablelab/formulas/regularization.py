@@ -1,0 +1,100 @@
+"""What is done against overfitting beside a penalty: soft thresholding, dropout, early stopping."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from . import checks
+
+
+def soft_threshold(theta: Tensor, threshold: float | Tensor) -> Tensor:
+    """sign(θ) · max(|θ| - threshold, 0): every weight comes closer to 0, and those within the threshold are exactly 0.
+
+    It minimizes ½ (z - θ)² + threshold · |z| over z. After a step of gradient descent with learning rate η on a loss,
+    a threshold of η λ makes the step one on the loss plus λ times the L1 penalty (ISTA).
+
+    Args:
+        theta: weights, any shape.
+        threshold: 0 or more; as a tensor, one for each weight (any shape that broadcasts to theta's).
+
+    Returns:
+        The shrunken weights, same shape.
+
+    Raises:
+        ValueError: the threshold is not a finite number (or numbers), 0 or more.
+
+    Source:
+        Tibshirani 1996, "Regression shrinkage and selection via the lasso", Section 2.2; Beck & Teboulle 2009, "A fast
+        iterative shrinkage-thresholding algorithm for linear inverse problems", Section 3 (ISTA).
+    """
+    if not isinstance(threshold, Tensor):
+        checks.number("threshold", threshold, at_least=0)
+    elif not bool(((threshold >= 0) & threshold.isfinite()).all()):
+        raise ValueError("threshold has entries that are negative or not finite; each must be a number at least 0")
+    return torch.sign(theta) * (theta.abs() - threshold).clamp(min=0)
+
+
+def dropout(x: Tensor, keep: Tensor, p: float) -> Tensor:
+    """Inverted dropout: x / (1 - p) where a unit is kept, 0 where it is dropped.
+
+    Where each unit is kept with probability 1 - p, the mean of the result is x and its variance x² p / (1 - p). So
+    nothing has to be scaled when the network is used.
+
+    Convention, as in torch: p is the probability of being dropped. (In the paper p is that of being kept.)
+
+    Args:
+        x: activations, any shape.
+        keep: which of them stay, bool, same shape: `torch.rand(x.shape, generator=generator) >= p`.
+        p: probability of being dropped, in [0, 1).
+
+    Returns:
+        The activations that go on, same shape.
+
+    Raises:
+        ValueError: the shapes differ, keep is not bool, or p is outside its range.
+
+    Source:
+        Srivastava et al. 2014, "Dropout: a simple way to prevent neural networks from overfitting", Section 4; scaling
+        in training instead of in use: Section 10.
+    """
+    checks.same_shape("x", x, "keep", keep)
+    if keep.dtype != torch.bool:
+        raise ValueError(f"keep must say True or False for each unit (torch.bool), not {keep.dtype}")
+    p = checks.number("p, the probability of being dropped,", p, at_least=0, below=1)
+    return x * keep / (1 - p)
+
+
+def early_stopping(losses: Sequence[float], patience: int) -> tuple[int, int]:
+    """Which evaluation to keep the weights of, and after which one to stop.
+
+    Training stops once `patience` evaluations in a row were not below the best before them; the weights to keep are
+    those of the best. A loss that is nan never counts as better.
+
+    Args:
+        losses: validation losses, oldest first, at least one.
+        patience: evaluations in a row without improvement until training stops, 1 or more.
+
+    Returns:
+        The positions in `losses`, from 0, of the best evaluation and of the last one: of the end of the list where
+        patience never ran out.
+
+    Raises:
+        ValueError: there are no losses, or patience is not a whole number of at least 1.
+
+    Source:
+        Goodfellow, Bengio & Courville 2016, "Deep learning", Algorithm 7.1.
+    """
+    checks.whole("patience", patience, at_least=1, of=" of evaluations")
+    if len(losses) == 0:
+        raise ValueError("early stopping needs at least one validation loss; there is none")
+    best, lowest = 0, math.inf
+    for i, loss in enumerate(losses):
+        if loss < lowest:
+            best, lowest = i, loss
+        elif i - best >= patience:
+            return best, i
+    return best, len(losses) - 1

@@ -1,0 +1,143 @@
+"""Sharpness: the largest eigenvalue of the loss's Hessian, without ever forming the Hessian."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from ..formulas import cross_entropy
+from ..formulas.checks import number, whole
+from ..training.evaluation import to_device
+from ..training.loop import Loss
+from ..training.randomness import one_step_at_a_time, step_randomness
+from ..training.task import Inputs
+from .lanczos import largest_eigenvalue
+
+
+def hessian_vector_product(loss: Tensor, parameters: Sequence[Tensor], vector: Sequence[Tensor]) -> list[Tensor]:
+    """Hv, where H holds the second derivatives of the loss: the gradient of g·v with v held fixed.
+
+    Args:
+        loss: (), with its graph, which is kept.
+        parameters: what to differentiate by, each a leaf that requires a gradient.
+        vector: one tensor for each parameter, of its shape.
+
+    Returns:
+        One tensor for each parameter, of its shape. `p.grad` is not touched.
+
+    Raises:
+        ValueError: the loss is not one number with a graph, or a shape does not fit.
+
+    Source:
+        Pearlmutter 1994, "Fast exact multiplication by the Hessian", here with two passes backward.
+    """
+    shapes = [tuple(v.shape) for v in vector], [tuple(p.shape) for p in parameters]
+    if shapes[0] != shapes[1]:
+        raise ValueError(f"vector must have the shapes of the parameters, {shapes[1]}, not {shapes[0]}")
+    flat = torch.cat([v.flatten() for v in vector])
+    product = _products(loss, parameters)(flat)
+    pieces = product.split([p.numel() for p in parameters])
+    return [piece.view_as(p) for piece, p in zip(pieces, parameters, strict=True)]
+
+
+def sharpness(
+    model: nn.Module,
+    inputs: Inputs,
+    targets: Tensor,
+    loss: Loss = cross_entropy,
+    *,
+    iterations: int = 30,
+    tolerance: float = 5e-2,
+    seed: int = 0,
+    training: bool = True,
+) -> float:
+    """λ_max of the Hessian of the loss on these examples, by the weights that are trained.
+
+    It may be called while a run trains the model: it waits for the step under way, and the next one waits for it.
+
+    Args:
+        model: any classifier. Its weights, `p.grad`, buffers (batch norm's statistics) and mode, and the state of
+            torch's generators, are afterwards what they were before.
+        inputs, targets: a batch as the model takes it; all examples for the sharpness of full-batch descent.
+        loss: mean loss of (logits (B, C), targets (B,)).
+        iterations: Hessian-vector products at most; each costs about two gradients.
+        tolerance: relative residual at which to stop, see `lanczos.largest_eigenvalue`.
+        seed: of the random start, and of dropout.
+        training: measure the loss that descent sees, with dropout on and batch norm by the batch; else in eval mode.
+
+    Returns:
+        λ_max. It is negative where the loss curves downwards in every direction.
+
+    Raises:
+        ValueError: nothing is trained, the loss is not finite, or an argument is out of its range.
+
+    Source:
+        Cohen et al. 2021, "Gradient descent on neural networks typically occurs at the edge of stability", Section 2.
+    """
+    whole("iterations", iterations, at_least=1)
+    number("tolerance", tolerance, above=0)
+    whole("seed", seed)
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    if not parameters:
+        raise ValueError("the model has no trainable parameter: every requires_grad is False; unfreeze something")
+    device = parameters[0].device
+    with one_step_at_a_time, _mode(model, training), step_randomness(seed, 0, device), torch.enable_grad():
+        with sdpa_kernel(SDPBackend.MATH):  # the fused kernels of attention have no second derivative
+            logits = _forward(model, to_device(inputs, device))
+        value = loss(logits, targets.to(device))
+        if not math.isfinite(value.item()):
+            raise ValueError(f"the loss is {value.item()}; sharpness needs weights at which it is finite")
+        start = torch.randn(sum(p.numel() for p in parameters), generator=torch.Generator().manual_seed(seed))
+        start = start.to(device, parameters[0].dtype)
+        return largest_eigenvalue(_products(value, parameters), start, iterations, tolerance)
+
+
+def _products(loss: Tensor, parameters: Sequence[Tensor]) -> Callable[[Tensor], Tensor]:
+    """v -> Hv on flat vectors (D,), each product in the place of the one before. The gradient keeps its graph, so a
+    product is one pass backward through that."""
+    if loss.dim() or not loss.requires_grad:
+        raise ValueError("loss must be one number with its graph: the mean loss, not detached")
+    gradients = torch.autograd.grad(loss, parameters, create_graph=True, materialize_grads=True)
+    curved = [i for i, g in enumerate(gradients) if g.requires_grad]  # the others do not depend on any weight
+    sizes = [p.numel() for p in parameters]
+    result = torch.zeros(sum(sizes), dtype=parameters[0].dtype, device=parameters[0].device)
+    places = [part.view_as(p) for part, p in zip(result.split(sizes), parameters, strict=True)]
+
+    def product(flat: Tensor) -> Tensor:
+        if not curved:
+            return result
+        v = flat.split(sizes)
+        outputs, directions = [gradients[i] for i in curved], [v[i].view_as(gradients[i]) for i in curved]
+        Hv = torch.autograd.grad(outputs, parameters, directions, retain_graph=True, materialize_grads=True)
+        torch._foreach_copy_(
+            places, list(Hv)
+        )  # into memory that is there: at millions of weights half the price of cat
+        return result
+
+    return product
+
+
+def _forward(model: nn.Module, inputs: Inputs) -> Tensor:
+    """Logits, with copies of the buffers in place of the model's own."""
+    buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    by_position, by_name = ((), dict(inputs)) if isinstance(inputs, Mapping) else ((inputs,), {})
+    output: Any = functional_call(model, buffers, by_position, by_name)
+    return getattr(output, "logits", output)
+
+
+@contextmanager
+def _mode(model: nn.Module, training: bool) -> Iterator[None]:
+    before = [(module, module.training) for module in model.modules()]
+    model.train(training)
+    try:
+        yield
+    finally:
+        for module, was in before:
+            module.training = was

@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from stablelab.formulas import dropout, early_stopping, soft_threshold
+
+
+def normal(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("threshold", [0.0, 0.3, 2.0])
+def test_soft_threshold_is_torchs(threshold: float) -> None:
+    theta = normal(4, 5)
+    torch.testing.assert_close(soft_threshold(theta, threshold), F.softshrink(theta, threshold), rtol=1e-14, atol=1e-15)
+
+
+@pytest.mark.parametrize("theta", [-1.7, -0.4, 0.0, 0.25, 3.0])
+def test_soft_threshold_minimizes_what_it_says(theta: float) -> None:
+    z = torch.linspace(-4, 4, 80_001, dtype=torch.float64)  # 0 is one of them
+    best = z[(0.5 * (z - theta) ** 2 + 0.4 * z.abs()).argmin()].item()
+    assert soft_threshold(torch.tensor(theta, dtype=torch.float64), 0.4).item() == pytest.approx(best, abs=1e-4)
+
+
+def test_soft_threshold_leaves_exact_zeros_and_its_argument_alone() -> None:
+    theta = torch.tensor([0.5, -0.5, 0.4, -2.0])
+    assert torch.equal(soft_threshold(theta, 0.5), torch.tensor([0.0, 0.0, 0.0, -1.5]))
+    assert theta[0] == 0.5
+
+
+def test_soft_threshold_takes_one_threshold_for_each_weight() -> None:
+    theta, thresholds = normal(3, 4), torch.tensor([[0.1], [0.5], [2.0]], dtype=torch.float64)
+    rows = [soft_threshold(row, t.item()) for row, t in zip(theta, thresholds, strict=True)]
+    assert torch.equal(soft_threshold(theta, thresholds), torch.stack(rows))
+
+
+def test_dropout_keeps_mean_and_has_the_variance_it_says() -> None:
+    x, p = torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64), 0.4
+    keep = torch.rand(200_000, 3, generator=torch.Generator().manual_seed(0)) >= p
+    dropped = dropout(x.expand(200_000, 3), keep, p)
+    torch.testing.assert_close(dropped.mean(0), x, rtol=0.01, atol=0)
+    torch.testing.assert_close(dropped.var(0), x**2 * p / (1 - p), rtol=0.02, atol=0)
+
+
+def test_dropout_gives_the_values_that_torchs_gives() -> None:
+    x = normal(1000) + 10
+    theirs = F.dropout(x, 0.25)  # whichever units it drops: the others must be scaled as here
+    torch.testing.assert_close(dropout(x, theirs != 0, 0.25), theirs, rtol=1e-14, atol=0)
+
+
+def test_no_dropout_changes_nothing() -> None:
+    x = normal(3, 2)
+    assert torch.equal(dropout(x, torch.ones(3, 2, dtype=torch.bool), 0.0), x)
+
+
+@pytest.mark.parametrize(
+    ("losses", "patience", "expected"),
+    [
+        ([3.0, 2.0, 1.0], 1, (2, 2)),  # never ran out
+        ([3.0, 2.0, 2.5, 1.0], 1, (1, 2)),  # what came later is not known
+        ([3.0, 2.0, 2.5, 1.0, 1.1, 1.2], 2, (3, 5)),  # an improvement starts the count anew
+        ([1.0, 1.0, 1.0], 2, (0, 2)),  # as good is not better
+        ([1.0, math.nan, 0.5], 2, (2, 2)),
+        ([math.nan, math.nan, math.nan], 2, (0, 2)),
+        ([0.7], 3, (0, 0)),
+    ],
+)
+def test_early_stopping(losses: list[float], patience: int, expected: tuple[int, int]) -> None:
+    assert early_stopping(losses, patience) == expected
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: soft_threshold(normal(2), -0.1), "threshold is -0.1; it must be a finite number at least 0"),
+        (lambda: soft_threshold(normal(2), math.nan), "threshold is nan"),
+        (lambda: soft_threshold(normal(2), torch.tensor([0.1, -0.1])), "entries that are negative or not finite"),
+        (lambda: soft_threshold(normal(2), torch.tensor(math.inf)), "entries that are negative or not finite"),
+        (lambda: dropout(normal(2), torch.ones(3, dtype=torch.bool), 0.5), "same shape, not (2,) and (3,)"),
+        (lambda: dropout(normal(2), torch.ones(2), 0.5), "True or False for each unit (torch.bool), not torch.float32"),
+        (lambda: dropout(normal(1), torch.ones(1, dtype=torch.bool), 1.0), "p, the probability of being dropped, is 1"),
+        (lambda: dropout(normal(1), torch.ones(1, dtype=torch.bool), -0.5), "at least 0 and below 1"),
+        (lambda: early_stopping([], 1), "at least one validation loss"),
+        (lambda: early_stopping([1.0], 0), "patience is 0; it must be a whole number of evaluations, 1 or more"),
+        (lambda: early_stopping([1.0], 1.5), "patience is 1.5"),  # type: ignore[arg-type]
+    ],
+)
+def test_bad_input_is_one_line(call: Callable[[], Any], words: str) -> None:
+    with pytest.raises(ValueError) as caught:
+        call()
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
