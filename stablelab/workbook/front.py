@@ -14,6 +14,8 @@ from .exercise import Exercise
 from .exercises import ALL
 from .judge import NOT_ATTEMPTED, RIGHT, judge
 
+WIDTH = 100  # characters of a line; a page breaks longer ones in the middle of a word
+
 
 def check(name: str, answer: Any) -> None:
     """Judge an answer and say one of *right*, *not yet* or *not attempted yet*; never raises.
@@ -27,7 +29,7 @@ def check(name: str, answer: Any) -> None:
         print(_unknown(name))
         return
     verdict = judge(exercise, answer)
-    print(verdict)
+    print(textwrap.fill(str(verdict), WIDTH))
     if verdict.status == NOT_ATTEMPTED:
         return
     try:
