@@ -59,13 +59,12 @@ def log_softmax(logits: Tensor) -> Tensor:
 def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     """Mean over the batch of -log p(target): how surprised the model is by the right answer.
 
-    Its gradient with respect to the logits of one example is (p - onehot(target)) / N: bounded, however wrong.
+    Its gradient with respect to the logits of one example is (p - onehot(target)) / N: bounded, however wrong. As
+    log p_c = z_c - log Σ_j exp z_j, only the logit of the right class and one sum per example are needed.
 
     Args:
         logits: (N, C), floating point, any size (±1e4 is fine).
         targets: (N,), the right class of each example, integers in 0..C-1.
-
-    As log p_c = z_c - log Σ_j exp z_j, only the logit of the right class and one sum per example are needed.
 
     Returns:
         The loss in nats, a 0-dim tensor; log C for a model that guesses evenly.

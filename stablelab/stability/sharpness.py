@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +12,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ..formulas import cross_entropy
 from ..formulas.checks import number, whole
-from ..training.evaluation import to_device
+from ..training.building import trainable_parameters
+from ..training.evaluation import forward, mode, to_device
 from ..training.loop import Loss
 from ..training.randomness import one_step_at_a_time, step_randomness
 from ..training.task import Inputs
@@ -84,11 +83,9 @@ def sharpness(
     whole("iterations", iterations, at_least=1)
     number("tolerance", tolerance, above=0)
     whole("seed", seed)
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    if not parameters:
-        raise ValueError("the model has no trainable parameter: every requires_grad is False; unfreeze something")
+    parameters = trainable_parameters(model)
     device = parameters[0].device
-    with one_step_at_a_time, _mode(model, training), step_randomness(seed, 0, device), torch.enable_grad():
+    with one_step_at_a_time, mode(model, training), step_randomness(seed, 0, device), torch.enable_grad():
         with sdpa_kernel(SDPBackend.MATH):  # the fused kernels of attention have no second derivative
             logits = _forward(model, to_device(inputs, device))
         value = loss(logits, targets.to(device))
@@ -116,9 +113,8 @@ def _products(loss: Tensor, parameters: Sequence[Tensor]) -> Callable[[Tensor], 
         v = flat.split(sizes)
         outputs, directions = [gradients[i] for i in curved], [v[i].view_as(gradients[i]) for i in curved]
         Hv = torch.autograd.grad(outputs, parameters, directions, retain_graph=True, materialize_grads=True)
-        torch._foreach_copy_(
-            places, list(Hv)
-        )  # into memory that is there: at millions of weights half the price of cat
+        # Into memory that is there: at millions of weights half the price of cat.
+        torch._foreach_copy_(places, list(Hv))
         return result
 
     return product
@@ -127,17 +123,4 @@ def _products(loss: Tensor, parameters: Sequence[Tensor]) -> Callable[[Tensor], 
 def _forward(model: nn.Module, inputs: Inputs) -> Tensor:
     """Logits, with copies of the buffers in place of the model's own."""
     buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
-    by_position, by_name = ((), dict(inputs)) if isinstance(inputs, Mapping) else ((inputs,), {})
-    output: Any = functional_call(model, buffers, by_position, by_name)
-    return getattr(output, "logits", output)
-
-
-@contextmanager
-def _mode(model: nn.Module, training: bool) -> Iterator[None]:
-    before = [(module, module.training) for module in model.modules()]
-    model.train(training)
-    try:
-        yield
-    finally:
-        for module, was in before:
-            module.training = was
+    return forward(lambda *by_position, **by_name: functional_call(model, buffers, by_position, by_name), inputs)

@@ -8,10 +8,10 @@ from typing import Any
 import ipywidgets as w
 
 from ..training.control import Control
-from ..training.settings import OPTIMIZERS, TITLES, Settings
+from ..training.settings import TITLES, Settings
 from .entries import LABEL_WIDTH, LogNumber, WholeNumber, answer_anywhere
 
-_OPTIMIZERS = tuple((TITLES[name], name) for name in OPTIMIZERS)
+_OPTIMIZERS = tuple((title, name) for name, title in TITLES.items())
 _CLIPS = (("whole gradient", "norm"), ("each tensor", "tensor"), ("each value", "value"))
 _SCHEDULES = (("constant", "constant"), ("exponential", "exponential"), ("cosine", "cosine"), ("plateau", "plateau"))
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib import ticker
 from matplotlib.figure import Figure
+from PIL import Image
 
 from ..training.history import History
 from ..training.record import number
@@ -65,8 +66,6 @@ def curves(
 
 def to_png(figure: Figure) -> bytes:
     """The figure as the bytes of a PNG file."""
-    from PIL import Image
-
     drawn, out = io.BytesIO(), io.BytesIO()
     figure.savefig(drawn, format="png")
     # Lines on a white ground need few colours, and a palette makes a notebook's pictures a third of the size.

@@ -14,7 +14,7 @@ import ipywidgets as w
 from . import cells
 from .entries import answer_anywhere
 from .moving import Canvas, check_controls, described
-from .panels import Panel
+from .panels import Panel, as_panels, in_words
 from .placing import Place
 from .ticker import Ticker
 
@@ -121,11 +121,9 @@ class Live:
 
     def _refresh(self, over: bool) -> None:
         count = len(self.records)
-        if count > self._drawn and (
-            over or self.canvas.heard
-        ):  # with no page there is nobody to draw for before the end
-            panels = self._draw(self.records[:count])
-            self.panels = (panels,) if isinstance(panels, Panel) else tuple(panels)
+        looked_at = over or self.canvas.heard  # with no page there is nobody to draw for before the end
+        if looked_at and count > self._drawn:
+            self.panels = as_panels(self._draw(self.records[:count]))
             self.canvas.show(self.panels)
             self._drawn = count
         if not over:
@@ -137,8 +135,7 @@ class Live:
             from .stills import to_png  # matplotlib is slow to import, and a live picture does without
 
             self._png = self._png or to_png(self.panels, note=described(self.controls))
-            words = "; ".join(f"{panel.title}: {panel.summary}" for panel in self.panels)
-            self._place.settle(self._png, words, on_a_page=self.canvas.heard)
+            self._place.settle(self._png, in_words(self.panels), on_a_page=self.canvas.heard)
 
     def _ipython_display_(self) -> None:
         self._place.show()

@@ -16,7 +16,7 @@ import traitlets
 from . import cells
 from .chart import pack
 from .entries import answer_anywhere
-from .panels import Panel, message
+from .panels import Panel, as_panels, in_words, message
 from .placing import Place
 
 _HERE = Path(__file__).parent
@@ -89,7 +89,7 @@ class Moving:
         from .stills import to_png  # matplotlib is slow to import, and nothing else here needs it
 
         self._png = to_png(self.panels, note=described(self.controls))
-        self._place.settle(self._png, self._words(), on_a_page=True)
+        self._place.settle(self._png, in_words(self.panels), on_a_page=True)
         _before_next_cell(self._settle)
 
     def close(self) -> None:
@@ -99,8 +99,7 @@ class Moving:
         cells.hide(self)
 
     def _drawn(self) -> tuple[Panel, ...]:
-        drawn = self._draw(**{name: widget.value for name, widget in self.controls.items()})
-        return (drawn,) if isinstance(drawn, Panel) else tuple(drawn)
+        return as_panels(self._draw(**{name: widget.value for name, widget in self.controls.items()}))
 
     def _moved(self, _change: Any) -> None:
         try:
@@ -116,10 +115,7 @@ class Moving:
         """Nobody there by the next cell: the still picture takes the widget's place, until a page does report."""
         with self._lock:
             if self._png:  # a page may report while the picture is still being made
-                self._place.settle(self._png, self._words(), on_a_page=self.canvas.heard)
-
-    def _words(self) -> str:
-        return "; ".join(f"{panel.title}: {panel.summary}" for panel in self.panels)
+                self._place.settle(self._png, in_words(self.panels), on_a_page=self.canvas.heard)
 
     def _ipython_display_(self) -> None:
         self.show()

@@ -143,6 +143,16 @@ def drawn(values: Any, log: bool) -> np.ndarray:
     return np.clip(values, -_FAR, _FAR)
 
 
+def as_panels(drawn: Panel | Sequence[Panel]) -> tuple[Panel, ...]:
+    """What a drawing function returned, one panel or several, as several."""
+    return (drawn,) if isinstance(drawn, Panel) else tuple(drawn)
+
+
+def in_words(panels: Sequence[Panel]) -> str:
+    """What panels show, for those who cannot see them."""
+    return "; ".join(f"{panel.title}: {panel.summary}" for panel in panels)
+
+
 def message(panels: Sequence[Panel]) -> tuple[dict[str, Any], list[bytes]]:
     """The panels as a header (JSON) and float32 buffers: of each panel the heat, if any, then x and y of each curve."""
     header, buffers = [], []

@@ -12,11 +12,17 @@ from .layerwise import Lamb
 from .settings import Settings
 
 
-def parameter_groups(model: nn.Module) -> list[dict[str, Any]]:
-    """Trainable parameters in two groups: matrices and kernels decay; biases, norms and other vectors do not."""
+def trainable_parameters(model: nn.Module) -> list[nn.Parameter]:
+    """The parameters that are trained; raises ValueError where there is none."""
     trainable = [p for p in model.parameters() if p.requires_grad]
     if not trainable:
         raise ValueError("the model has no trainable parameter: every requires_grad is False; unfreeze something")
+    return trainable
+
+
+def parameter_groups(model: nn.Module) -> list[dict[str, Any]]:
+    """Trainable parameters in two groups: matrices and kernels decay; biases, norms and other vectors do not."""
+    trainable = trainable_parameters(model)
     decays = {"params": [p for p in trainable if p.ndim >= 2], "decays": True}
     plain = {"params": [p for p in trainable if p.ndim < 2], "decays": False}
     return [group for group in (decays, plain) if group["params"]]

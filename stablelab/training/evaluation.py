@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from .loop import Loss
 
 
-def forward(model: nn.Module, inputs: Inputs) -> Tensor:
+def forward(model: Callable[..., Any], inputs: Inputs) -> Tensor:
     """Logits (B, C) of any classifier: torchvision's take a tensor, Hugging Face's take keywords."""
     output: Any = model(**inputs) if isinstance(inputs, Mapping) else model(inputs)
     return getattr(output, "logits", output)
@@ -29,17 +30,24 @@ def to_device(inputs: Inputs, device: torch.device) -> Inputs:
     return inputs.to(device)
 
 
+@contextmanager
+def mode(model: nn.Module, training: bool) -> Iterator[None]:
+    """The model in training or evaluation mode; afterwards each part is in its own mode again."""
+    before = {module: module.training for module in model.modules()}
+    model.train(training)
+    try:
+        yield
+    finally:
+        for module, was in before.items():
+            module.training = was
+
+
 @torch.no_grad()
 def predict(model: nn.Module, split: Split, batch_size: int = 64) -> tuple[Tensor, Tensor]:
     """Logits (N, C) and targets (N,) of a split, on the CPU, in the split's batch order; the mode is put back after."""
     device = next(model.parameters()).device
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
+    with mode(model, training=False):
         pairs = [(forward(model, to_device(x, device)).float().cpu(), y) for x, y in split.batches(batch_size)]
-    finally:
-        for module, training in modes.items():
-            module.training = training
     logits, targets = zip(*pairs, strict=True)
     return torch.cat(logits), torch.cat(targets)
 

@@ -8,8 +8,15 @@ from typing import Any
 from ..formulas import CLIPS, SCHEDULES
 from ..formulas.checks import number, whole
 
-OPTIMIZERS = ("sgd", "momentum", "nesterov", "adam", "adamw", "lamb")
-TITLES = dict(zip(OPTIMIZERS, ("SGD", "Momentum", "Nesterov", "Adam", "AdamW", "LAMB"), strict=True))
+TITLES = {
+    "sgd": "SGD",
+    "momentum": "Momentum",
+    "nesterov": "Nesterov",
+    "adam": "Adam",
+    "adamw": "AdamW",
+    "lamb": "LAMB",
+}
+OPTIMIZERS = tuple(TITLES)
 IMPLEMENTATIONS = ("torch", "workbook")
 
 

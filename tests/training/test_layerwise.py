@@ -1,8 +1,7 @@
-"""LAMB as an optimizer: its formula in every layer, resumed bit for bit, and a choice of the settings."""
+"""LAMB as an optimizer: its formula in every layer, and a choice of the settings (test_optimizers resumes it)."""
 
 from __future__ import annotations
 
-import io
 from typing import Any
 
 import pytest
@@ -38,12 +37,6 @@ def set_gradients(thetas: list[nn.Parameter], k: int) -> None:
         theta.grad = None if (k + i) % 7 == 3 else g
 
 
-def walk(rule: torch.optim.Optimizer, thetas: list[nn.Parameter], steps: range) -> None:
-    for k in steps:
-        set_gradients(thetas, k)
-        rule.step()
-
-
 @pytest.mark.parametrize("weight_decay", [0.0, 0.03])
 @pytest.mark.parametrize("piece", [2**18, 8])
 def test_equals_its_formula(weight_decay: float, piece: int, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -64,27 +57,6 @@ def test_equals_its_formula(weight_decay: float, piece: int, monkeypatch: pytest
             memory[i] = m, v, t + 1
         for ours, expected in zip(mine, theirs, strict=True):
             torch.testing.assert_close(ours.detach(), expected, rtol=1e-11, atol=1e-13)
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_resumed_it_goes_on_bit_for_bit(dtype: torch.dtype) -> None:
-    straight = parameters(dtype)
-    rule = Lamb(groups(straight), weight_decay=0.03)
-    walk(rule, straight, range(37))
-    file = io.BytesIO()
-    torch.save({"rule": rule.state_dict(), "thetas": [p.detach() for p in straight]}, file)
-    walk(rule, straight, range(37, STEPS))
-
-    resumed = parameters(dtype)
-    rule = Lamb(groups(resumed), weight_decay=0.03)
-    file.seek(0)
-    saved = torch.load(file, weights_only=True)
-    with torch.no_grad():
-        for theta, value in zip(resumed, saved["thetas"], strict=True):
-            theta.copy_(value)
-    rule.load_state_dict(saved["rule"])
-    walk(rule, resumed, range(37, STEPS))
-    assert all(torch.equal(a, b) for a, b in zip(straight, resumed, strict=True))
 
 
 def test_a_layer_that_starts_at_zero_leaves_it_and_the_gradient_is_only_read() -> None:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from stablelab import formulas
-from stablelab.training import shell
+from stablelab.training import Lamb, shell
 from stablelab.training.optimizers import Adam, AdamW, GradientDescent, Momentum
 
 STEPS = 100
@@ -29,7 +29,7 @@ PAIRS: list[Any] = [
     pytest.param(Adam, torch.optim.Adam, {"lr": 0.01}, BETAS, id="adam"),
     pytest.param(AdamW, torch.optim.AdamW, {"lr": 0.01}, BETAS, id="adamw"),
 ]
-RULES = [(p.values[0], p.values[2]) for p in PAIRS]
+RULES = [*((p.values[0], p.values[2]) for p in PAIRS), (Lamb, {"lr": 0.01})]  # torch has no LAMB to pair it with
 
 
 def parameters(seed: int = 0) -> list[torch.nn.Parameter]:
