@@ -1,9 +1,13 @@
 """Training: settings, control, optimizers, the loop, the history, the run."""
 
+from .branches import replay
+from .checkpoints import Checkpoint, Checkpoints
 from .control import Control
+from .diagnosis import Diagnosis, diagnose
 from .evaluation import evaluate, forward, predict
 from .history import History
 from .layerwise import Lamb
+from .log import Log
 from .loop import steps
 from .optimizers import Adam, AdamW, GradientDescent, Momentum
 from .rangetest import RangeTest, range_test
@@ -17,12 +21,16 @@ __all__ = [
     "Adam",
     "AdamW",
     "Batches",
+    "Checkpoint",
+    "Checkpoints",
     "Control",
+    "Diagnosis",
     "Evaluation",
     "GradientDescent",
     "History",
     "Intervention",
     "Lamb",
+    "Log",
     "Momentum",
     "RangeTest",
     "Run",
@@ -30,10 +38,12 @@ __all__ = [
     "Split",
     "Step",
     "Task",
+    "diagnose",
     "evaluate",
     "forward",
     "predict",
     "range_test",
+    "replay",
     "restored",
     "steps",
 ]

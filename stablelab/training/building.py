@@ -1,4 +1,4 @@
-"""From settings to an optimizer: parameter groups, the workbook's own code or torch's fused one."""
+"""From settings to an optimizer: the workbook's own code or torch's fused one, and its numbers before each step."""
 
 from __future__ import annotations
 
@@ -20,17 +20,8 @@ def trainable_parameters(model: nn.Module) -> list[nn.Parameter]:
     return trainable
 
 
-def parameter_groups(model: nn.Module) -> list[dict[str, Any]]:
-    """Trainable parameters in two groups: matrices and kernels decay; biases, norms and other vectors do not."""
-    trainable = trainable_parameters(model)
-    decays = {"params": [p for p in trainable if p.ndim >= 2], "decays": True}
-    plain = {"params": [p for p in trainable if p.ndim < 2], "decays": False}
-    return [group for group in (decays, plain) if group["params"]]
-
-
-def build(model: nn.Module, settings: Settings) -> torch.optim.Optimizer:
-    """A fresh optimizer for these settings; ``apply`` must set its numbers before each step."""
-    groups = parameter_groups(model)
+def build(groups: list[dict[str, Any]], settings: Settings) -> torch.optim.Optimizer:
+    """A fresh optimizer for these parameter groups and settings; ``apply`` must set its numbers before each step."""
     own, theirs = _KINDS[settings.optimizer]
     kind = {"momentum": settings.momentum} if settings.optimizer in ("momentum", "nesterov") else {}
     if settings.optimizer == "nesterov":
@@ -41,9 +32,13 @@ def build(model: nn.Module, settings: Settings) -> torch.optim.Optimizer:
 
 
 def apply(settings: Settings, learning_rate: float, optimizer: torch.optim.Optimizer) -> tuple[float, ...]:
-    """Write the numbers of the settings into every group; returns the learning rate of each group."""
+    """Write the numbers of the settings into every group; returns the learning rate of each group.
+
+    Source of the learning rate that falls by a factor from layer to layer: Howard & Ruder 2018, "Universal language
+    model fine-tuning for text classification", Section 3.2 (discriminative fine-tuning).
+    """
     for group in optimizer.param_groups:
-        group["lr"] = learning_rate
+        group["lr"] = learning_rate * settings.layer_decay ** group["depth"]
         group["weight_decay"] = settings.weight_decay if group["decays"] else 0.0
         if "betas" in group:
             group["betas"] = (settings.beta1, settings.beta2)

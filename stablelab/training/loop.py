@@ -4,86 +4,119 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from typing import TypeAlias
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
 from ..formulas import clip_, multiplier
 from .building import apply, build, needs_rebuild
+from .checkpoints import Best, Checkpoint, Checkpoints, copied, interval, live, put_back, state_copied, trainable_names
 from .control import Control
 from .evaluation import forward, to_device
-from .lastgood import LastGood
+from .layers import Layers
 from .randomness import one_step_at_a_time, step_randomness
 from .record import Evaluation, Intervention, Step
 from .settings import Settings
-from .task import Batches
+from .task import Batches, Inputs
 
 Loss: TypeAlias = Callable[[Tensor, Tensor], Tensor]  # (logits (B, C), targets (B,)) -> mean loss ()
+Augment: TypeAlias = Callable[[Any, Settings], Any]  # (inputs, settings) -> inputs, drawing from torch's generator
 
 
-def steps(
-    model: nn.Module,
-    batches: Batches,
-    loss: Loss,
-    control: Control,
-    *,
-    total_steps: int,
-    seed: int = 0,
-    evaluate: Callable[[nn.Module, int], Evaluation] | None = None,
-    evaluate_every: int = 0,
-) -> Iterator[Step]:
+def steps(model: nn.Module, batches: Batches, loss: Loss, control: Control, **arguments: Any) -> Iterator[Step]:
     """Train, one optimizer step at a time; a script, a test, a sweep and the dashboard drain the same generator.
 
     Arguments:
-        model: any classifier; trained in place, wherever its parameters are.
-        batches: batch k as a pure function of k.
-        loss: mean loss of (logits (B, C), targets (B,)).
         control: the settings are read once, at the start of each step; pause and stop act there too.
-        total_steps: length of the run; cosine ends there.
-        seed: of the randomness inside a step (dropout); step k sees the same whatever happened before it.
-        evaluate: scores the model after a number of steps; called every ``evaluate_every`` steps and after the last.
+        model, batches, loss and all others: see ``Trainer``.
 
     Yields:
         A ``Step`` for every batch. Where the loss or the gradient is not finite the step is marked ``diverged``, no
         update is made, the last good weights are put back, and the optimizer starts with fresh state.
     """
-    trainer = _Trainer(model, batches, loss, total_steps, seed)
-    for k in range(total_steps):
-        settings = control.turn()
-        if settings is None:
-            return
-        with one_step_at_a_time:
-            step = trainer.step(k, settings)
-        due = evaluate_every and (step.step % evaluate_every == 0 or step.step == total_steps)
-        if evaluate is not None and due and not step.diverged and not control.stopped:
-            evaluation = evaluate(model, step.step)
-            trainer.validation_losses.append(evaluation.loss)
-            step = replace(step, evaluation=evaluation)
-        yield step
+    return Trainer(model, batches, loss, **arguments).steps(control)
 
 
-@dataclass
-class _Trainer:
-    """The state that lives from one step to the next."""
+class Trainer:
+    """What lives from one step to the next.
 
-    model: nn.Module
-    batches: Batches
-    loss: Loss
-    total_steps: int
-    seed: int
+    Arguments:
+        model: any classifier; trained in place, wherever its parameters are.
+        batches: batch k as a pure function of k.
+        loss: mean loss of (logits (B, C), targets (B,)).
+        total_steps: length of the run; cosine ends there.
+        seed: of the randomness inside a step (dropout, augmentation); step k sees the same whatever happened before.
+        evaluate: scores the model after a number of steps; called every ``evaluate_every`` steps and after the last.
+        layers: of each layer, from the head down, the names of its modules; needed for ``layer_decay``, ``unfrozen``
+            and ``unfreeze_every`` to mean anything.
+        augment: makes other training inputs of the same classes, as the settings say.
+        checkpoints: where states to go back to are kept; by default only what a divergence needs.
+    """
 
-    def __post_init__(self) -> None:
-        self.device = next(self.model.parameters()).device
-        self.validation_losses: list[float] = []
-        self.last_good = LastGood(self.model)
+    def __init__(
+        self,
+        model: nn.Module,
+        batches: Batches,
+        loss: Loss,
+        *,
+        total_steps: int,
+        seed: int = 0,
+        evaluate: Callable[[nn.Module, int], Evaluation] | None = None,
+        evaluate_every: int = 0,
+        layers: Sequence[Sequence[str]] | None = None,
+        augment: Augment | None = None,
+        checkpoints: Checkpoints | None = None,
+    ) -> None:
+        self.model, self.batches, self.loss, self.total_steps, self.seed = model, batches, loss, total_steps, seed
+        self.evaluate, self.evaluate_every, self.augment = evaluate, evaluate_every, augment
+        self.device = next(model.parameters()).device
+        self.layers = Layers(model, layers)
+        self.trainable = trainable_names(model)
+        self.checkpoints = Checkpoints(memory=0) if checkpoints is None else checkpoints
+        self.interval = interval(self._live())
         self.settings: Settings | None = None
+        self.validation_losses: list[float] = []
+        self.best: Best | None = None
+        self.k = 0  # steps done
+        self._diverged = self._over = False
 
-    def step(self, k: int, settings: Settings) -> Step:
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Go on from there: model, optimizer and all else as they were, bit for bit."""
+        put_back(checkpoint.weights, self._live())
+        self.k, self.settings, self.best = checkpoint.step, checkpoint.settings, checkpoint.best
+        self.validation_losses = list(checkpoint.validation_losses)
+        if self.settings is not None:
+            self.optimizer = build(self.layers.groups(), self.settings)
+        if checkpoint.optimizer is not None:
+            self.optimizer.load_state_dict(state_copied(checkpoint.optimizer))
+
+    def steps(self, control: Control, until: int | None = None) -> Iterator[Step]:
+        """Train on to step ``until``, or to the end; see ``steps`` of this module."""
+        end = self.total_steps if until is None else until
+        try:
+            while self.k < end and not self._over:
+                settings = control.turn()
+                if settings is None:
+                    return
+                with one_step_at_a_time:
+                    step = self._step(self.k, settings)
+                due = self.evaluate_every and (step.step % self.evaluate_every == 0 or step.step == self.total_steps)
+                if self.evaluate is not None and due and not step.diverged and not control.stopped:
+                    evaluation = self.evaluate(self.model, step.step)
+                    with one_step_at_a_time:
+                        step = self._judge(step, evaluation, settings)
+                self.k += 1
+                yield step
+        finally:
+            self.layers.release()
+
+    def _step(self, k: int, settings: Settings) -> Step:
         """Step k (from 0) under these settings."""
         began = time.perf_counter()
+        before_it = self._checkpoint(k, settings)
         interventions = self._adopt(settings, k + 1)
         factor = multiplier(
             settings.schedule,
@@ -97,14 +130,16 @@ class _Trainer:
         )
         learning_rates = apply(settings, settings.learning_rate * factor, self.optimizer)
         inputs, targets = self.batches(k)
-        loss = self._gradients(k, inputs, targets)
+        loss = self._gradients(k, settings, inputs, targets)
         gradients = [p.grad for group in self.optimizer.param_groups for p in group["params"] if p.grad is not None]
         before, after, clipped = clip_(gradients, settings.clip, settings.max_norm)
         diverged = not (math.isfinite(loss) and math.isfinite(before))
-        kept = self._go_back(k, loss) if diverged else None
+        if before_it is not None and not diverged:  # only now is it known that its weights give a finite loss
+            self.checkpoints.add(before_it, marked=bool(interventions))
+        kept = self._go_back(k, settings, loss) if diverged else None
         if not diverged:
-            self.last_good.offer(k)
             self.optimizer.step()
+        self._diverged = diverged
         seconds = time.perf_counter() - began
         return Step(
             step=k + 1,
@@ -125,34 +160,68 @@ class _Trainer:
             kept=kept,
         )
 
+    def _checkpoint(self, k: int, settings: Settings) -> Checkpoint | None:
+        """The state after k steps, if it is time for one, or if something has changed by hand: the learner may want to
+        go back to just before it."""
+        newest = self.checkpoints.newest
+        fresh = newest is not None and newest.step >= k - 1
+        changed = self.settings is not None and settings != self.settings and not fresh
+        if k % self.interval and not changed and not self._diverged:
+            return None
+        optimizer = None if self.settings is None else state_copied(self.optimizer.state_dict())
+        weights = copied(self._live())
+        return Checkpoint(k, self.settings, weights, optimizer, tuple(self.validation_losses), self.best)
+
     def _adopt(self, settings: Settings, step: int) -> tuple[Intervention, ...]:
         """Take over new settings: what changed by hand, and another optimizer where one is asked for."""
         old, self.settings = self.settings, settings
         if old is None or needs_rebuild(old, settings):
-            self.optimizer = build(self.model, settings)
+            self.optimizer = build(self.layers.groups(), settings)
         if old is None or old is settings:
             return ()
         return tuple(Intervention(step, *change) for change in old.differences(settings))
 
-    def _gradients(self, k: int, inputs: Tensor | Mapping[str, Tensor], targets: Tensor) -> float:
+    def _gradients(self, k: int, settings: Settings, inputs: Inputs, targets: Tensor) -> float:
         """Forward and backward with step k's randomness; leaves p.grad filled and returns the loss."""
-        self.model.train()
+        self.layers.hold(self.layers.trained(settings, k))
         self.model.zero_grad(set_to_none=True)
         with step_randomness(self.seed, k, self.device), torch.enable_grad():
+            if self.augment is not None:
+                inputs = self.augment(inputs, settings)
             logits = forward(self.model, to_device(inputs, self.device))
             loss = self.loss(logits, targets.to(self.device))
             loss.backward()
         return float(loss.detach())
 
-    def _go_back(self, k: int, loss: float) -> int:
+    def _go_back(self, k: int, settings: Settings, loss: float) -> int:
         """After a non-finite step: weights from before the trouble, and an optimizer that remembers none of it."""
-        assert self.settings is not None
-        self.optimizer = build(self.model, self.settings)
-        # A finite loss with a non-finite gradient: the weights themselves are still good.
-        return k if math.isfinite(loss) else self.last_good.restore()
+        self.optimizer = build(self.layers.groups(), settings)
+        good = self.checkpoints.newest
+        if math.isfinite(loss) or good is None:
+            return k  # a non-finite gradient, or the very first loss: the weights themselves are as good as they were
+        put_back(good.weights, self._live())
+        return good.step
+
+    def _judge(self, step: Step, evaluation: Evaluation, settings: Settings) -> Step:
+        """Take in a validation: remember the best weights, and stop early where that is asked for."""
+        self.validation_losses.append(evaluation.loss)
+        if math.isfinite(evaluation.loss) and (self.best is None or evaluation.loss < self.best.loss):
+            self.best = Best(step.step, evaluation.loss, copied(self._live()))
+        step = replace(step, evaluation=evaluation)
+        if not settings.early_stopping or self.best is None:
+            return step
+        since = len(self.validation_losses) - 1 - self.validation_losses.index(self.best.loss)
+        self._over = since >= settings.early_stopping
+        if not self._over and step.step < self.total_steps:
+            return step
+        put_back(self.best.weights, self._live())
+        return replace(step, kept=self.best.step, stopped_early=self._over and step.step < self.total_steps)
+
+    def _live(self) -> dict[str, Tensor]:
+        return live(self.model, self.trainable)
 
 
-def _tokens(inputs: Tensor | Mapping[str, Tensor], seconds: float) -> float | None:
+def _tokens(inputs: Inputs, seconds: float) -> float | None:
     """Real tokens per second, padding not counted; None where there are none."""
     if not isinstance(inputs, Mapping) or "attention_mask" not in inputs:
         return None

@@ -58,7 +58,9 @@ class Step:
         interventions: settings that changed by hand right before this step.
         evaluation: validation right after this step, if it was due.
         diverged: the loss or the gradient was not finite; no update was made.
-        kept: where it diverged, the number of steps after which the weights now in the model were taken.
+        kept: where earlier weights were put back (after a divergence, or because early stopping keeps the best ones),
+            the number of steps after which they were taken.
+        stopped_early: training ended here, because the validation loss had not fallen for long enough.
     """
 
     step: int
@@ -78,6 +80,7 @@ class Step:
     evaluation: Evaluation | None = None
     diverged: bool = False
     kept: int | None = None
+    stopped_early: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""

@@ -6,18 +6,22 @@ import asyncio
 import math
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from torch import nn
 
 from ..formulas import cross_entropy
 from ..formulas.checks import whole
-from . import saved
+from . import branches, saved
+from .branches import Past
+from .checkpoints import Best, Checkpoints
 from .control import Control
 from .evaluation import evaluate
 from .history import History
-from .loop import Loss, steps
+from .log import Log
+from .loop import Augment, Loss, Trainer
 from .randomness import one_step_at_a_time
 from .record import Step
 from .settings import Settings
@@ -27,7 +31,7 @@ VALIDATIONS_PER_RUN = 10
 
 
 class Run:
-    """Train ``model`` on ``task``; start, pause, step, resume, stop, wait, reset, save, load.
+    """Train ``model`` on ``task``; start, pause, step, resume, stop, wait, reset; go back and branch; save, load.
 
     Arguments:
         model: any classifier; trained in place.
@@ -41,6 +45,14 @@ class Run:
         trains: the part of the model that is handed to the loop, where the task's inputs are that part's inputs
             (a head on cached features); the whole model if not given.
         name: how the run is called in charts.
+        layers: of each layer of what is trained, from the head down, the names of its modules: what ``layer_decay``,
+            ``unfrozen`` and ``unfreeze_every`` act on.
+        augment: (inputs, settings) -> inputs, for ``noise``, ``crop``, ``rotation`` and ``flip``.
+        checkpoint_memory: bytes for states to go back to; about a sixteenth of the machine's memory if not given.
+
+    Attributes:
+        parent, born: of a branch, the run it comes from and the number of steps it shares with it; None and 0 else.
+        branches: those made of this run.
 
     Raises:
         ValueError: in one line, where the length, the batch size or the seed cannot be.
@@ -60,6 +72,9 @@ class Run:
         loss: Loss = cross_entropy,
         trains: nn.Module | None = None,
         name: str | None = None,
+        layers: Sequence[Sequence[str]] | None = None,
+        augment: Augment | None = None,
+        checkpoint_memory: int | None = None,
     ) -> None:
         self.seed = whole("seed", seed)
         self.model, self.task, self.batch_size, self.loss = model, task, batch_size, loss
@@ -70,16 +85,23 @@ class Run:
         every = math.ceil(self.total_steps / VALIDATIONS_PER_RUN) if evaluate_every is None else evaluate_every
         self.evaluate_every = whole("evaluate_every", every, of=" of steps")
         self.name = name or task.name
+        self.layers, self.augment = layers, augment
+        self.parent: Run | None = None
+        self.branches: list[Run] = []
         self.version = 0
         self.starters: list[Callable[[], object]] = []  # called when training begins, such as what draws it
         self.watchers: list[Callable[[], object]] = []  # what wait() also waits for, such as a last picture being drawn
         self._initial = {key: value.detach().clone() for key, value in model.state_dict().items()}
+        self._past = Past(Checkpoints(checkpoint_memory))
+        self._script: Log | None = None  # what is done again, step by step
         self._begin()
 
     def _begin(self) -> None:
-        """History, control and state of a run that has not started."""
-        self.history = History()
-        self.control = Control(self.settings)
+        """History, control and state of a run that has not started, or has come as far as its past."""
+        self.history = History(self._past.steps)
+        self.control = Control(self._past.settings or self.settings)
+        self.checkpoints = Checkpoints(self._past.checkpoints.memory, tuple(self._past.checkpoints))
+        self._trainer: Trainer | None = None
         self.error: BaseException | None = None
         self._thread: threading.Thread | None = None
         self._ended: str | None = None
@@ -144,12 +166,60 @@ class Run:
         return await asyncio.to_thread(self.wait, timeout)
 
     def reset(self) -> None:
-        """Stop, put the initial weights back and empty the history; the latest settings stay."""
+        """Stop, put the initial weights back and empty the history; the latest settings stay.
+
+        A branch goes back to where it was born.
+        """
         self.stop()
-        self.settings = self.control.settings
+        if self.born:
+            self._past = replace(self._past, settings=self.control.settings)
+        else:
+            self.settings = self.control.settings
         self.model.load_state_dict(self._initial)
         self.version += 1
         self._begin()
+
+    # -- going back ------------------------------------------------------------------------------------------------
+
+    def branch(self, step: int, **changes: Any) -> Run:
+        """A run that shares this one's first ``step`` steps and goes on from there, with some settings changed.
+
+        It has a copy of the model. Without changes, and without changes to this run after that step, it comes to the
+        same numbers, bit for bit on a CPU. Steps between the last checkpoint and ``step`` are trained again.
+
+        Arguments:
+            step: steps done, from 0 to as many as this run has done.
+            changes: any field of ``Settings``.
+
+        Returns:
+            A run, ready to start. This one is not touched.
+
+        Raises:
+            ValueError: in one line, for a step that was not done or a setting that cannot be.
+        """
+        return branches.branch(self, step, changes)
+
+    def untouched(self) -> Run:
+        """What if I had not touched it? A branch from before the last change by hand, without that change.
+
+        Raises:
+            ValueError: nothing was changed by hand.
+        """
+        return branches.untouched(self)
+
+    @property
+    def born(self) -> int:
+        """How many steps of the history are those of the parent."""
+        return len(self._past.steps)
+
+    @property
+    def best(self) -> Best | None:
+        """The weights with the lowest validation loss so far; None before the first validation."""
+        return None if self._trainer is None else self._trainer.best
+
+    def log(self) -> Log:
+        """What was done by hand, as it can be done again by ``replay``."""
+        return branches.log(self)
 
     # -- what the learner sees -------------------------------------------------------------------------------------
 
@@ -178,7 +248,13 @@ class Run:
         if self.state == "diverged" and self._diverged is not None:
             return f"diverged at step {self._diverged.step}; weights of step {self._diverged.kept} kept"
         if self.state == "ready":
-            return f"ready: {self.total_steps} steps"
+            return f"ready: {self.total_steps} steps" + (f", the first {done} already done" if done else "")
+        if done < self.born:
+            return f"going back to step {self.born}"
+        last = self.history[done - 1] if done else None
+        if self.state == "finished" and last is not None and last.kept is not None:
+            early = f"stopped early at step {done}" if last.stopped_early else f"finished at step {done}"
+            return f"{early}; best weights, of step {last.kept}, put back"
         return f"{self.state} at step {done} of {self.total_steps}"
 
     # -- on disk ---------------------------------------------------------------------------------------------------
@@ -212,7 +288,8 @@ class Run:
 
     def _launch(self) -> None:
         self._need_unfinished("start")
-        self.settings = self.control.settings
+        if not self.born:
+            self.settings = self.control.settings
         self._thread = threading.Thread(target=self._train, name=f"stablelab run {self.name}", daemon=True)
         self._thread.start()
         for starter in tuple(self.starters):
@@ -222,9 +299,11 @@ class Run:
         try:
             if self.evaluate_every:
                 import sklearn.metrics  # noqa: F401  (takes a second: better before the first step than at step n)
-            for step in self._steps():
+            self._trainer = self._prepared()
+            for step in self._trainer.steps(self.control):
                 self.history.append(step)
-                if step.diverged:
+                self._follow_script(step)
+                if step.diverged and not self._scripted(step.step):
                     self._diverged = step
                     self.control.pause()
                     self._settled.set()
@@ -232,19 +311,38 @@ class Run:
             self.error = error
             self._end("failed")
         else:
-            self._end("finished" if len(self.history) == self.total_steps else "stopped")
+            over = len(self.history) == self.total_steps or (len(self.history) and self.history[-1].stopped_early)
+            self._end("finished" if over else "stopped")
 
-    def _steps(self) -> Any:
-        return steps(
+    def _prepared(self) -> Trainer:
+        """Where training goes on: from the start, or after the steps that are past."""
+        trainer = Trainer(
             self.trains,
             self.batches,
             self.loss,
-            self.control,
             total_steps=self.total_steps,
             seed=self.seed,
             evaluate=lambda model, step: evaluate(model, self.task.validation, self.loss, step),
             evaluate_every=self.evaluate_every,
+            layers=self.layers,
+            augment=self.augment,
+            checkpoints=self.checkpoints,
         )
+        start = self.checkpoints.at_or_before(self.born) if self.born else None
+        if start is not None:
+            trainer.restore(start)
+        branches.catch_up(self, trainer)
+        return trainer
+
+    def _follow_script(self, step: Step) -> None:
+        """Do again what was done by hand before the next step."""
+        if self._script is not None:
+            due = {each.name: each.new for each in self._script.interventions if each.step == step.step + 1}
+            if due:
+                self.control.change(**due)
+
+    def _scripted(self, step: int) -> bool:
+        return self._script is not None and step < self._script.steps
 
     def _end(self, state: str) -> None:
         self._ended = state

@@ -17,6 +17,7 @@ TITLES = {
     "lamb": "LAMB",
 }
 OPTIMIZERS = tuple(TITLES)
+AUGMENTATIONS = {"noise": None, "crop": 0.5, "rotation": 180, "flip": 1}  # name: the most there can be
 IMPLEMENTATIONS = ("torch", "workbook")
 
 
@@ -40,6 +41,15 @@ class Settings:
         gamma: factor per step of ``exponential``, in (0, 1].
         factor: factor per drop of ``plateau``, in (0, 1).
         patience: validations without improvement that ``plateau`` forgives, ≥ 0.
+        layer_decay: in (0, 1]; a layer d layers under the head trains with the learning rate times layer_decay^d.
+        unfrozen: how many layers train, counted from the head (1: the head alone); None for all.
+        unfreeze_every: steps after which one layer more is trained than before, again and again; 0 for never.
+        early_stopping: validations without a new lowest loss after which training ends; the best weights are put back
+            then, and at the end of the run. 0 for neither.
+        noise: standard deviation of the noise on training pictures, ≥ 0, where black is 0 and white is 1.
+        crop: share of the side by which training pictures are shifted at most, in [0, 0.5].
+        rotation: degrees by which they are turned at most, in [0, 180].
+        flip: probability with which each is mirrored, in [0, 1].
 
     Raises:
         ValueError: in one line, naming the field, its value and what would be right.
@@ -61,6 +71,14 @@ class Settings:
     gamma: float = 0.99
     factor: float = 0.1
     patience: int = 2
+    layer_decay: float = 1.0
+    unfrozen: int | None = None
+    unfreeze_every: int = 0
+    early_stopping: int = 0
+    noise: float = 0.0
+    crop: float = 0.0
+    rotation: float = 0.0
+    flip: float = 0.0
 
     def __post_init__(self) -> None:
         number("learning_rate", self.learning_rate, above=0)
@@ -72,8 +90,13 @@ class Settings:
         number("eps", self.eps, above=0)
         number("gamma", self.gamma, above=0, at_most=1)
         number("factor", self.factor, above=0, below=1)
-        for name in ("warmup_steps", "patience"):
+        number("layer_decay", self.layer_decay, above=0, at_most=1)
+        for name in ("warmup_steps", "patience", "unfreeze_every", "early_stopping"):
             whole(name, getattr(self, name))
+        if self.unfrozen is not None:
+            whole("unfrozen", self.unfrozen, at_least=1, of=" of layers")
+        for name, most in AUGMENTATIONS.items():
+            number(name, getattr(self, name), at_least=0, at_most=most)
         if not isinstance(self.bias_correction, bool):
             raise ValueError(f"bias_correction is {self.bias_correction!r}; it must be True or False")
         _choice("optimizer", self.optimizer, OPTIMIZERS)

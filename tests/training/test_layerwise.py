@@ -11,6 +11,7 @@ from torch import nn
 from stablelab import formulas
 from stablelab.training import Lamb, Settings, shell
 from stablelab.training.building import apply, build
+from stablelab.training.layers import Layers
 
 STEPS = 100
 SHAPES = ((4, 3), (7,), (2, 3, 2, 2), (30, 5), ())
@@ -74,7 +75,7 @@ def test_a_layer_that_starts_at_zero_leaves_it_and_the_gradient_is_only_read() -
 def test_settings_build_it_and_reach_every_group() -> None:
     model = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2))
     settings = Settings(optimizer="lamb", learning_rate=0.02, weight_decay=0.1, beta2=0.9, eps=1e-5)
-    rule = build(model, settings)
+    rule = build(Layers(model).groups(), settings)
     assert isinstance(rule, Lamb)
     assert apply(settings, 0.01, rule) == (0.01, 0.01)
     assert [group["weight_decay"] for group in rule.param_groups] == [0.1, 0.0]

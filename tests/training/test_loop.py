@@ -8,7 +8,7 @@ import torch
 
 from stablelab.formulas import cross_entropy
 from stablelab.training import Control, Settings, evaluate, steps
-from stablelab.training.building import parameter_groups
+from stablelab.training.layers import Layers
 
 
 def drain(model, task, settings=None, *, total_steps=30, seed=0, control=None, watch=None, evaluate_every=0):
@@ -67,7 +67,7 @@ def test_the_loop_does_what_a_bare_torch_loop_does(clouds, make_network, optimiz
     settings = Settings(
         learning_rate=0.02, weight_decay=0.1, optimizer=optimizer, implementation=implementation, max_norm=0.5
     )
-    groups = [{**g, "weight_decay": 0.1 if g["decays"] else 0.0} for g in parameter_groups(theirs)]
+    groups = [{**g, "weight_decay": 0.1 if g["decays"] else 0.0} for g in Layers(theirs).groups()]
     kinds = {
         "sgd": lambda: torch.optim.SGD(groups, lr=0.02),
         "momentum": lambda: torch.optim.SGD(groups, lr=0.02, momentum=0.9),

@@ -1,0 +1,138 @@
+"""Going back: branches of a run, and doing again what was done to one."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+
+from ..formulas.checks import whole
+from .checkpoints import Checkpoints, live, put_back, trainable_names
+from .control import Control
+from .log import Log, last_gesture, settings_at
+from .randomness import one_step_at_a_time
+from .record import Step
+from .settings import Settings
+from .task import Task
+
+if TYPE_CHECKING:
+    from .loop import Trainer
+    from .run import Run
+
+
+@dataclass(frozen=True, eq=False)
+class Past:
+    """What a run begins with.
+
+    Arguments:
+        checkpoints: of these steps, or of fewer.
+        steps: those that are done already; none for a run that starts from the beginning.
+        settings: to go on with; the run's own if not given.
+    """
+
+    checkpoints: Checkpoints = field(default_factory=Checkpoints)
+    steps: tuple[Step, ...] = ()
+    settings: Settings | None = None
+
+
+def branch(run: Run, step: int, changes: dict[str, Any]) -> Run:
+    """See ``Run.branch``."""
+    done = len(run.history)
+    whole("step", step, of=" of steps done")
+    if step > done:
+        raise ValueError(f"step is {step}, but the run has done {done} steps; branch at one of them")
+    if step >= run.total_steps:
+        raise ValueError(f"step is {step}, which is the end of the run; branch at an earlier one")
+    before = settings_at(run.settings, run.history.interventions(), step) if done else run.control.settings
+    after = before.replace(**changes)
+    checkpoints = run.checkpoints.until(step)
+    child = copy.copy(run)
+    with one_step_at_a_time:  # no update may fall between two tensors
+        child.model, child.trains = copy.deepcopy((run.model, run.trains))
+    child.parent, child.branches, child.starters, child.watchers, child.version = run, [], [], [], 0
+    if not step:  # nothing to share: it starts from the first weights, with settings of its own
+        child.settings = after
+    if run._trainer is not None:
+        for name, p in child.trains.named_parameters():
+            p.requires_grad_(name in run._trainer.trainable)  # the run may hold some of them still at this moment
+    if checkpoints:
+        put_back(checkpoints[-1].weights, live(child.trains, trainable_names(child.trains)))
+    else:
+        child.model.load_state_dict(run._initial)
+    child._past = Past(Checkpoints(run.checkpoints.memory, checkpoints), run.history.since(0)[:step], after)
+    child._script = None
+    child._begin()
+    child.name = f"{run.name} from step {step}"
+    run.branches.append(child)
+    return child
+
+
+def untouched(run: Run) -> Run:
+    """See ``Run.untouched``."""
+    first = last_gesture(run.history)
+    if first is None:
+        raise ValueError("nothing was changed by hand in this run, so there is nothing to take back")
+    child = branch(run, first - 1, {})
+    child.name = f"{run.name}, untouched at step {first}"
+    return child
+
+
+def catch_up(run: Run, trainer: Trainer) -> None:
+    """Train again, unseen, the steps between the checkpoint a branch starts from and the step it was born at."""
+    if trainer.k >= run.born:
+        return
+    changes = run.history.interventions()
+    past = Control(settings_at(run.settings, changes, trainer.k + 1))
+    for step in trainer.steps(past, until=run.born):
+        past.publish(settings_at(run.settings, changes, step.step + 1))
+        if run.control.stopped:
+            past.stop()
+
+
+def log(run: Run) -> Log:
+    """See ``Run.log``."""
+    return Log(
+        name=run.name,
+        task=run.task.name,
+        fingerprint=run.task.fingerprint,
+        seed=run.seed,
+        batch_size=run.batch_size,
+        total_steps=run.total_steps,
+        evaluate_every=run.evaluate_every,
+        steps=len(run.history),
+        settings=run.settings,
+        interventions=run.history.interventions(),
+    )
+
+
+def replay(log: Log, model: nn.Module, task: Task, **arguments: Any) -> Run:
+    """A run that does again what a log says, change by change; ready to start.
+
+    Arguments:
+        log: of a run, from ``run.log()``.
+        model: with the weights that the run of the log began with.
+        task: the data of that run.
+        arguments: of ``Run`` that the log does not hold, such as ``layers``, ``augment`` and ``loss``.
+
+    Raises:
+        ValueError: the task is of other data.
+    """
+    from .run import Run
+
+    if log.fingerprint != task.fingerprint:
+        raise ValueError(f"the log of {log.name!r} is of other data ({log.task}) than {task.name!r} as split here")
+    run = Run(
+        model,
+        task,
+        settings=log.settings,
+        seed=log.seed,
+        steps=log.total_steps,
+        batch_size=log.batch_size,
+        evaluate_every=log.evaluate_every,
+        name=f"{log.name}, again",
+        **arguments,
+    )
+    run._script = log
+    return run

@@ -1,0 +1,169 @@
+"""What it takes to go back: the state of training after some steps, and a ring of such states."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..formulas.checks import whole
+from .settings import Settings
+
+# Copying weights and optimizer state costs about as much as reading them twice. That is nothing for a small model and
+# most of a step for BERT, so the interval grows with the model and the cost stays under three per cent of training.
+PARAMETERS_PER_STEP = 500_000
+SHORTEST_INTERVAL, LONGEST_INTERVAL = 10, 50
+MOST = 64  # checkpoints of one run: closer together they would save less replaying than they cost to look through
+SHARE_OF_MEMORY = 1 / 16  # of the machine's, for the checkpoints of one run
+
+
+@dataclass(frozen=True, eq=False)
+class Best:
+    """The weights with the lowest validation loss so far, and the number of steps after which they were taken."""
+
+    step: int
+    loss: float
+    weights: dict[str, Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """All that training knows after ``step`` steps. Its tensors are copies that nothing writes to.
+
+    Data order and randomness inside a step are functions of the seed and the step, so the one number stands for both.
+
+    Arguments:
+        step: steps done.
+        settings: those of the last of these steps, None before the first.
+        weights: by name, all parameters that may be trained and all buffers.
+        optimizer: its ``state_dict``, None where there is none yet.
+        validation_losses: of all validations so far.
+        best: the best weights so far, None before the first validation.
+    """
+
+    step: int
+    settings: Settings | None
+    weights: dict[str, Tensor]
+    optimizer: dict[str, Any] | None
+    validation_losses: tuple[float, ...] = ()
+    best: Best | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory; ``best`` is shared by many checkpoints and left out."""
+        return sum(t.nbytes for t in [*self.weights.values(), *tensors(self.optimizer or {})])
+
+
+class Checkpoints:
+    """The checkpoints of a run, oldest first: appended by its thread, read by any.
+
+    Over the budget, the one that is missed least goes: the one whose neighbours stand closest together. The first, the
+    newest and the newest that stands before a change by hand stay.
+
+    Arguments:
+        memory: bytes; about a sixteenth of the machine's memory if not given. 0 keeps only those that always stay.
+        kept: to begin with, such as those that a branch shares with its parent.
+    """
+
+    def __init__(self, memory: int | None = None, kept: Sequence[Checkpoint] = ()) -> None:
+        self.memory = default_memory() if memory is None else whole("checkpoint_memory", memory, of=" of bytes")
+        self._kept = list(kept)
+        self._marked = -1  # step of the newest that stands before a change by hand
+        self._lock = threading.Lock()
+
+    def add(self, checkpoint: Checkpoint, marked: bool = False) -> None:
+        """Append one, which is newer than all others unless a replay has come by here again."""
+        with self._lock:
+            if marked:
+                self._marked = checkpoint.step
+            if self._kept and self._kept[-1].step >= checkpoint.step:
+                return
+            self._kept.append(checkpoint)
+            while len(self._kept) > MOST or sum(each.nbytes for each in self._kept) > self.memory:
+                least = self._least_missed()
+                if least is None:
+                    return
+                del self._kept[least]
+
+    def at_or_before(self, step: int) -> Checkpoint | None:
+        """The newest after at most ``step`` steps."""
+        with self._lock:
+            return next((each for each in reversed(self._kept) if each.step <= step), None)
+
+    def until(self, step: int) -> tuple[Checkpoint, ...]:
+        """All after at most ``step`` steps."""
+        return tuple(each for each in self if each.step <= step)
+
+    @property
+    def newest(self) -> Checkpoint | None:
+        """The last one, None where there is none."""
+        with self._lock:
+            return self._kept[-1] if self._kept else None
+
+    def __iter__(self) -> Iterator[Checkpoint]:
+        with self._lock:
+            return iter(tuple(self._kept))
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def _least_missed(self) -> int | None:
+        steps = [each.step for each in self._kept]
+        inner = [i for i in range(1, len(steps) - 1) if steps[i] != self._marked]
+        return min(inner, key=lambda i: steps[i + 1] - steps[i - 1], default=None)
+
+
+def interval(weights: dict[str, Tensor]) -> int:
+    """Steps between two checkpoints of a model with these weights."""
+    count = sum(t.numel() for t in weights.values())
+    return min(max(SHORTEST_INTERVAL, count // PARAMETERS_PER_STEP), LONGEST_INTERVAL)
+
+
+def trainable_names(model: nn.Module) -> set[str]:
+    """The names of the parameters that may be trained."""
+    return {name for name, p in model.named_parameters() if p.requires_grad}
+
+
+def live(model: nn.Module, trainable: set[str]) -> dict[str, Tensor]:
+    """What training changes, by name: the parameters named, and all buffers."""
+    parameters = {name: p.detach() for name, p in model.named_parameters() if name in trainable}
+    return parameters | dict(model.named_buffers())
+
+
+@torch.no_grad()
+def copied(values: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A copy of each."""
+    return {name: tensor.detach().clone() for name, tensor in values.items()}
+
+
+@torch.no_grad()
+def put_back(kept: dict[str, Tensor], into: dict[str, Tensor]) -> None:
+    """Write kept values into the tensors of the same names."""
+    for name, tensor in into.items():
+        tensor.copy_(kept[name])
+
+
+def state_copied(state: dict[str, Any]) -> dict[str, Any]:
+    """An optimizer's ``state_dict`` with tensors of its own; ``load_state_dict`` would train on the given ones."""
+    per_parameter = {
+        i: {name: value.clone() if isinstance(value, Tensor) else value for name, value in values.items()}
+        for i, values in state["state"].items()
+    }
+    return {"state": per_parameter, "param_groups": [dict(group) for group in state["param_groups"]]}
+
+
+def tensors(state: dict[str, Any]) -> Iterator[Tensor]:
+    """The tensors in an optimizer's ``state_dict``."""
+    for values in state.get("state", {}).values():
+        yield from (value for value in values.values() if isinstance(value, Tensor))
+
+
+def default_memory() -> int:
+    """Bytes for the checkpoints of one run on this machine."""
+    import psutil
+
+    return int(psutil.virtual_memory().total * SHARE_OF_MEMORY)

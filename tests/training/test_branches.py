@@ -1,0 +1,223 @@
+"""Going back is exact: branches, replays and what if, at any step, whatever state there is."""
+
+from __future__ import annotations
+
+import random
+import threading
+from dataclasses import replace
+
+import pytest
+import torch
+
+from stablelab.training import Log, Run, Settings, replay
+
+LAYERS = (("4",), ("1", "0"))
+KINDS = {
+    "AdamW, cosine": Settings(learning_rate=0.02, schedule="cosine", warmup_steps=4, weight_decay=0.1),
+    "momentum, plateau": Settings(learning_rate=0.1, optimizer="momentum", schedule="plateau", patience=0),
+    "own Adam, clipping": Settings(learning_rate=0.02, optimizer="adam", implementation="workbook", max_norm=0.3),
+    "LAMB, exponential": Settings(learning_rate=0.05, optimizer="lamb", schedule="exponential"),
+    "frozen, then thawed": Settings(learning_rate=0.02, unfrozen=1, unfreeze_every=15, layer_decay=0.5),
+    "augmented": Settings(learning_rate=0.02, noise=0.3, optimizer="nesterov"),
+    "best kept": Settings(learning_rate=0.05, early_stopping=50),
+}
+
+
+def timeless(history):
+    """What must be the same bit for bit: everything but the clock. As text, in which a nan equals a nan."""
+    return [
+        repr(replace(s, seconds=0, examples_per_second=0, evaluation=s.evaluation and replace(s.evaluation, seconds=0)))
+        for s in history
+    ]
+
+
+def noisy(inputs, settings):
+    return inputs + settings.noise * torch.randn_like(inputs) if settings.noise else inputs
+
+
+def same_weights(a, b) -> bool:
+    return all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
+
+
+@pytest.fixture
+def make_run(clouds, make_network):
+    def make(settings=KINDS["AdamW, cosine"], **arguments) -> Run:
+        given = {"steps": 37, "evaluate_every": 4, "layers": LAYERS, "augment": noisy, "seed": 5}
+        return Run(make_network(), clouds, settings=settings, batch_size=20, **{**given, **arguments})
+
+    return make
+
+
+def trained(run: Run, changes: dict[int, dict]) -> Run:
+    """Train to the end, with settings changed after these numbers of steps."""
+    for step in sorted(changes):
+        run.step(step - len(run.history))
+        pause_at(run, step)
+        run.control.change(**changes[step])
+    if run.alive:
+        run.resume()
+    return run.start().wait(60) if not run.alive else run.wait(60)
+
+
+def pause_at(run: Run, step: int) -> None:
+    waiting = threading.Event()
+    for _ in range(4000):
+        if len(run.history) == step and run.state == "paused":
+            return
+        waiting.wait(0.005)
+    raise AssertionError(f"{run.message}, but it should wait at step {step}")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("memory", [0, None], ids=["first and newest checkpoint", "all checkpoints"])
+def test_a_branch_with_the_same_settings_is_its_parent_bit_for_bit(make_run, kind, memory):
+    run = make_run(KINDS[kind], checkpoint_memory=memory).start().wait(60)
+    for step in random.Random(kind).sample(range(run.total_steps), 3):
+        branch = run.branch(step)
+        assert timeless(branch.history) == timeless(run.history)[:step]
+        branch.start().wait(60)
+        assert timeless(branch.history) == timeless(run.history)
+        assert same_weights(branch.model, run.model)
+        assert (branch.parent, branch.born) == (run, step)
+
+
+def test_a_branch_shares_the_past_and_goes_its_own_way(make_run):
+    run = make_run().start().wait(60)
+    weights = {k: v.clone() for k, v in run.model.state_dict().items()}
+    record = timeless(run.history)
+    branch = run.branch(13, learning_rate=0.001, max_norm=0.1)
+    assert branch.message == "ready: 37 steps, the first 13 already done"
+    branch.start().wait(60)
+    assert timeless(branch.history)[:13] == record[:13]
+    assert [str(each) for each in branch.history.interventions()] == [
+        "step 14: learning rate 0.02 → 1e-3",
+        "step 14: clip threshold off → 0.1",
+    ]
+    assert timeless(branch.history)[13:] != record[13:]
+    assert timeless(run.history) == record and all(
+        torch.equal(v, weights[k]) for k, v in run.model.state_dict().items()
+    )
+    assert run.branches == [branch]
+
+
+def test_a_branch_of_a_branch_and_one_from_the_very_start(make_run):
+    run = make_run().start().wait(60)
+    child = run.branch(20, learning_rate=0.003).start().wait(60)
+    grandchild = child.branch(28).start().wait(60)
+    assert timeless(grandchild.history) == timeless(child.history)
+    cousin = child.branch(9).start().wait(60)  # before the change: the first run's way again
+    assert timeless(cousin.history) == timeless(run.history)
+    restart = run.branch(0, learning_rate=0.003)
+    assert len(restart.history) == 0
+    restart.start().wait(60)
+    assert not restart.history.interventions() and restart.log().settings.learning_rate == 0.003
+
+
+def test_a_running_parent_is_not_disturbed_and_its_frozen_layers_may_thaw_in_the_branch(make_run):
+    settings = KINDS["AdamW, cosine"].replace(unfrozen=1)
+    expected = make_run(settings).start().wait(60)
+    run = make_run(settings)
+    run.step(15)
+    pause_at(run, 15)
+    branch = run.branch(11, unfrozen=None).start().wait(60)
+    frozen, thawed = run.history[10], branch.history[11]
+    assert len(thawed.learning_rates) == len(frozen.learning_rates)
+    assert not torch.equal(branch.model[0].weight, run.model[0].weight)
+    run.resume()
+    run.wait(60)
+    assert timeless(run.history) == timeless(expected.history)
+
+
+def test_untouched_is_the_run_without_the_last_change_by_hand(make_run):
+    quiet = make_run().start().wait(60)
+    run = trained(make_run(), {12: {"learning_rate": 0.3}})
+    assert timeless(run.history) != timeless(quiet.history)
+    what_if = run.untouched()
+    assert what_if.born == 12 and what_if.name == "clouds, untouched at step 13"
+    assert run.checkpoints.at_or_before(12).step == 12  # kept on purpose: nothing has to be trained again
+    what_if.start().wait(60)
+    assert timeless(what_if.history) == timeless(quiet.history)
+
+
+def test_one_drag_of_a_slider_is_one_change(make_run):
+    run = trained(make_run(), {5: {"max_norm": 0.5}, 12: {"learning_rate": 0.1}, 13: {"learning_rate": 0.2}})
+    assert run.untouched().born == 12
+    assert run.branch(12).untouched().born == 5
+
+
+def test_a_divergence_and_what_came_after_it_are_replayed_too(make_run):
+    run = make_run(Settings(learning_rate=0.02, optimizer="sgd"), steps=30)
+    run.step(14)
+    pause_at(run, 14)
+    run.control.change(learning_rate=1e38)
+    run.resume()
+    run.wait(60)
+    assert run.state == "diverged"
+    run.control.change(learning_rate=0.01)
+    run.resume()
+    run.wait(60)
+    bad = next(s.step for s in run.history if s.diverged)
+    for step in (bad - 1, bad, bad + 3):
+        branch = run.branch(step)
+        for change in (c for c in run.history.interventions() if c.step > step):
+            branch._script = run.log()  # the same changes by hand, at the same steps
+            if change.step == step + 1:
+                branch.control.change(**{change.name: change.new})
+        branch.start().wait(60)
+        assert timeless(branch.history) == timeless(run.history)
+
+
+def test_replay_of_a_log_gives_the_same_curve(make_run, clouds, make_network):
+    changes = {6: {"learning_rate": 0.1}, 17: {"optimizer": "sgd", "max_norm": 0.2}, 25: {"unfrozen": 1}}
+    run = trained(make_run(), changes)
+    log = Log.from_dict(run.log().to_dict())
+    again = replay(log, make_network(), clouds, layers=LAYERS, augment=noisy).start().wait(60)
+    assert timeless(again.history) == timeless(run.history)
+    assert same_weights(again.model, run.model)
+    assert str(log).splitlines()[1:] == [str(each) for each in run.history.interventions()]
+    branch = run.branch(20, learning_rate=0.5).start().wait(60)
+    once_more = replay(branch.log(), make_network(), clouds, layers=LAYERS, augment=noisy).start().wait(60)
+    assert timeless(once_more.history) == timeless(branch.history)
+
+
+def test_a_replay_goes_on_after_a_divergence_as_the_run_did(make_run, clouds, make_network):
+    run = make_run(Settings(learning_rate=1e38, optimizer="sgd"), steps=20)
+    run.start().wait(60)
+    run.control.change(learning_rate=0.05)
+    run.resume()
+    run.wait(60)
+    again = replay(run.log(), make_network(), clouds, layers=LAYERS, augment=noisy).start().wait(60)
+    assert again.state == "finished" and timeless(again.history) == timeless(run.history)
+
+
+def test_reset_of_a_branch_leads_back_to_where_it_was_born(make_run):
+    run = make_run().start().wait(60)
+    branch = run.branch(13, learning_rate=0.001).start().wait(60)
+    record = timeless(branch.history)
+    branch.reset()
+    assert len(branch.history) == 13
+    branch.start().wait(60)
+    assert timeless(branch.history) == record
+
+
+def test_what_cannot_be_is_said_in_one_line(make_run, clouds, make_network):
+    run = make_run(steps=10)
+    run.step(4)
+    pause_at(run, 4)
+    for step, message in ((5, "has done 4 steps"), (-1, "step is -1"), (2.5, "step is 2.5")):
+        with pytest.raises(ValueError, match=message):
+            run.branch(step)
+    with pytest.raises(ValueError, match="there is no setting 'speed'"):
+        run.branch(2, speed=3)
+    with pytest.raises(ValueError, match="nothing was changed by hand"):
+        run.untouched()
+    run.resume()
+    run.wait(60)
+    with pytest.raises(ValueError, match="the end of the run"):
+        run.branch(10)
+    log = run.log()
+    clouds.fingerprint = "clouds-2"
+    with pytest.raises(ValueError, match="is of other data"):
+        replay(log, make_network(), clouds)
+    with pytest.raises(ValueError, match="not the log of a run"):
+        Log.from_dict({"settings": {}})

@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import torch
+
+from stablelab.training import Checkpoint, Checkpoints
+
+
+def checkpoint(step: int, size: int = 100) -> Checkpoint:
+    return Checkpoint(step, None, {"w": torch.zeros(size)}, None)
+
+
+def filled(memory: int, steps, marked=()) -> list[int]:
+    ring = Checkpoints(memory)
+    for step in steps:
+        ring.add(checkpoint(step), marked=step in marked)
+    return [each.step for each in ring]
+
+
+def test_within_the_budget_all_are_kept():
+    assert filled(4000, range(0, 100, 10)) == list(range(0, 100, 10))
+
+
+def test_over_it_they_thin_out_evenly_and_the_ends_stay():
+    kept = filled(400 * 6, range(0, 1000, 10))
+    assert len(kept) == 6 and kept[0] == 0 and kept[-1] == 990
+    gaps = [b - a for a, b in itertools.pairwise(kept)]
+    assert max(gaps) <= 640  # no stretch is bare: 6 of 1000 steps cannot stand closer than 200 on average
+
+
+def test_the_one_before_a_change_by_hand_stays_until_the_next_change():
+    assert 33 in filled(400 * 3, [*range(0, 40, 10), 33, *range(40, 100, 10)], marked=(33,))
+    assert filled(0, [0, 10, 13, 20, 27, 30], marked=(13, 27)) == [0, 27, 30]
+
+
+def test_no_memory_keeps_the_first_and_the_newest():
+    assert filled(0, range(0, 50, 10)) == [0, 40]
+
+
+def test_where_a_replay_comes_by_again_nothing_is_added_twice():
+    assert filled(10_000, [0, 10, 20, 10, 20, 30]) == [0, 10, 20, 30]
+
+
+def test_the_newest_at_or_before_a_step():
+    ring = Checkpoints(10_000, [checkpoint(step) for step in (0, 10, 20)])
+    assert [ring.at_or_before(step).step for step in (0, 9, 10, 25)] == [0, 0, 10, 20]
+    assert Checkpoints(0).at_or_before(5) is None
+    assert [each.step for each in ring.until(10)] == [0, 10]
+
+
+@pytest.mark.parametrize("memory", [-1, 0.5, "1 GB"])
+def test_a_budget_that_cannot_be(memory):
+    with pytest.raises(ValueError, match="checkpoint_memory is"):
+        Checkpoints(memory)
