@@ -8,6 +8,7 @@ import sys
 import adam
 import against_trainer
 import cached_head
+import going_back
 import importing
 import sharpness
 import shown_dashboard
@@ -18,6 +19,7 @@ BENCHMARKS = {
     "dashboard": shown_dashboard,
     "trainer": against_trainer,
     "head": cached_head,
+    "back": going_back,
     "sharpness": sharpness,
     "adam": adam,
 }

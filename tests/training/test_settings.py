@@ -34,6 +34,16 @@ def test_a_learning_rate_or_clip_that_cannot_be_is_refused_in_one_line(name, val
         ("clip", "all"),
         ("schedule", "step"),
         ("implementation", "jax"),
+        ("layer_decay", 0.0),
+        ("layer_decay", 1.1),
+        ("unfrozen", 0),
+        ("unfrozen", 1.5),
+        ("unfreeze_every", -1),
+        ("early_stopping", 2.0),
+        ("noise", -0.1),
+        ("crop", 0.6),
+        ("rotation", 181),
+        ("flip", 1.1),
     ],
 )
 def test_other_impossible_values_are_refused_by_name(name, value):
