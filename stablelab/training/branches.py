@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from torch import nn
 
@@ -13,7 +13,7 @@ from .checkpoints import Checkpoints, live, put_back, trainable_names
 from .control import Control
 from .log import Log, last_gesture, settings_at
 from .randomness import one_step_at_a_time
-from .record import Step
+from .record import Evaluation, Step
 from .settings import Settings
 from .task import Task
 
@@ -57,8 +57,9 @@ def branch(run: Run, step: int, changes: dict[str, Any]) -> Run:
     if run._trainer is not None:
         for name, p in child.trains.named_parameters():
             p.requires_grad_(name in run._trainer.trainable)  # the run may hold some of them still at this moment
-    if checkpoints:
-        put_back(checkpoints[-1].weights, live(child.trains, trainable_names(child.trains)))
+    start = run.checkpoints.at_or_before(step)
+    if start is not None:
+        put_back(start.weights, live(child.trains, trainable_names(child.trains)))
     else:
         child.model.load_state_dict(run._initial)
     child._past = Past(Checkpoints(run.checkpoints.memory, checkpoints), run.history.since(0)[:step], after)
@@ -80,15 +81,20 @@ def untouched(run: Run) -> Run:
 
 
 def catch_up(run: Run, trainer: Trainer) -> None:
-    """Train again, unseen, the steps between the checkpoint a branch starts from and the step it was born at."""
+    """Train again, unseen, the steps between the checkpoint a branch starts from and the step it was born at.
+
+    Their validations are known already.
+    """
     if trainer.k >= run.born:
         return
     changes = run.history.interventions()
     past = Control(settings_at(run.settings, changes, trainer.k + 1))
+    scored, trainer.evaluate = trainer.evaluate, lambda _, step: cast(Evaluation, run.history[step - 1].evaluation)
     for step in trainer.steps(past, until=run.born):
         past.publish(settings_at(run.settings, changes, step.step + 1))
         if run.control.stopped:
             past.stop()
+    trainer.evaluate = scored
 
 
 def log(run: Run) -> Log:

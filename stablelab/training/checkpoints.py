@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -13,8 +14,10 @@ from torch import Tensor, nn
 from ..formulas.checks import whole
 from .settings import Settings
 
-# Copying weights and optimizer state costs about as much as reading them twice. That is nothing for a small model and
-# most of a step for BERT, so the interval grows with the model and the cost stays under three per cent of training.
+# Copying weights and optimizer state costs about as much as reading them twice: nothing for a small model, a fifth of a
+# step for BERT, a whole step for a ResNet on small pictures. So the next copy waits until it costs 2 per cent at most.
+SHARE_OF_TIME = 0.02
+# A divergence goes back to a copy whose step is a function of the model alone, so that a replay goes back to the same.
 PARAMETERS_PER_STEP = 500_000
 SHORTEST_INTERVAL, LONGEST_INTERVAL = 10, 50
 MOST = 64  # checkpoints of one run: closer together they would save less replaying than they cost to look through
@@ -43,6 +46,8 @@ class Checkpoint:
         optimizer: its ``state_dict``, None where there is none yet.
         validation_losses: of all validations so far.
         best: the best weights so far, None before the first validation.
+        safe_step: the steps done at the copy that a divergence right after this one goes back to; its own where it may
+            be that copy itself.
     """
 
     step: int
@@ -51,8 +56,14 @@ class Checkpoint:
     optimizer: dict[str, Any] | None
     validation_losses: tuple[float, ...] = ()
     best: Best | None = None
+    safe_step: int = 0
 
     @property
+    def safe(self) -> bool:
+        """Whether a divergence may go back to it."""
+        return self.safe_step == self.step
+
+    @cached_property
     def nbytes(self) -> int:
         """Bytes of memory; ``best`` is shared by many checkpoints and left out."""
         return sum(t.nbytes for t in [*self.weights.values(), *tensors(self.optimizer or {})])
@@ -62,7 +73,7 @@ class Checkpoints:
     """The checkpoints of a run, oldest first: appended by its thread, read by any.
 
     Over the budget, the one that is missed least goes: the one whose neighbours stand closest together. The first, the
-    newest and the newest that stands before a change by hand stay.
+    newest, the newest safe one and the newest that stands before a change by hand stay.
 
     Arguments:
         memory: bytes; about a sixteenth of the machine's memory if not given. 0 keeps only those that always stay.
@@ -90,13 +101,21 @@ class Checkpoints:
                 del self._kept[least]
 
     def at_or_before(self, step: int) -> Checkpoint | None:
-        """The newest after at most ``step`` steps."""
+        """The newest after at most ``step`` steps from which all can be done again, a divergence included."""
         with self._lock:
-            return next((each for each in reversed(self._kept) if each.step <= step), None)
+            there = {each.step for each in self._kept}
+            usable = (each for each in reversed(self._kept) if each.step <= step and each.safe_step in there)
+            return next(usable, None)
 
     def until(self, step: int) -> tuple[Checkpoint, ...]:
         """All after at most ``step`` steps."""
         return tuple(each for each in self if each.step <= step)
+
+    @property
+    def safe(self) -> Checkpoint | None:
+        """The newest that a divergence may go back to."""
+        with self._lock:
+            return next((each for each in reversed(self._kept) if each.safe), None)
 
     @property
     def newest(self) -> Checkpoint | None:
@@ -113,12 +132,13 @@ class Checkpoints:
 
     def _least_missed(self) -> int | None:
         steps = [each.step for each in self._kept]
-        inner = [i for i in range(1, len(steps) - 1) if steps[i] != self._marked]
+        stay = {self._marked, next((each.step for each in reversed(self._kept) if each.safe), -1)}
+        inner = [i for i in range(1, len(steps) - 1) if steps[i] not in stay]
         return min(inner, key=lambda i: steps[i + 1] - steps[i - 1], default=None)
 
 
-def interval(weights: dict[str, Tensor]) -> int:
-    """Steps between two checkpoints of a model with these weights."""
+def safe_interval(weights: dict[str, Tensor]) -> int:
+    """Steps between two safe checkpoints of a model with these weights."""
     count = sum(t.numel() for t in weights.values())
     return min(max(SHORTEST_INTERVAL, count // PARAMETERS_PER_STEP), LONGEST_INTERVAL)
 

@@ -13,7 +13,19 @@ from torch import Tensor, nn
 
 from ..formulas import clip_, multiplier
 from .building import apply, build, needs_rebuild
-from .checkpoints import Best, Checkpoint, Checkpoints, copied, interval, live, put_back, state_copied, trainable_names
+from .checkpoints import (
+    MOST,
+    SHARE_OF_TIME,
+    Best,
+    Checkpoint,
+    Checkpoints,
+    copied,
+    live,
+    put_back,
+    safe_interval,
+    state_copied,
+    trainable_names,
+)
 from .control import Control
 from .evaluation import forward, to_device
 from .layers import Layers
@@ -76,12 +88,14 @@ class Trainer:
         self.layers = Layers(model, layers)
         self.trainable = trainable_names(model)
         self.checkpoints = Checkpoints(memory=0) if checkpoints is None else checkpoints
-        self.interval = interval(self._live())
+        self.safe_interval = safe_interval(self._live())
+        self.spacing = max(1, total_steps // MOST)  # the fewest steps between two checkpoints that are not asked for
         self.settings: Settings | None = None
         self.validation_losses: list[float] = []
         self.best: Best | None = None
         self.k = 0  # steps done
         self._diverged = self._over = False
+        self._next_copy = 0.0  # by the clock; see SHARE_OF_TIME
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Go on from there: model, optimizer and all else as they were, bit for bit."""
@@ -163,14 +177,20 @@ class Trainer:
     def _checkpoint(self, k: int, settings: Settings) -> Checkpoint | None:
         """The state after k steps, if it is time for one, or if something has changed by hand: the learner may want to
         go back to just before it."""
+        began = time.perf_counter()
         newest = self.checkpoints.newest
-        fresh = newest is not None and newest.step >= k - 1
-        changed = self.settings is not None and settings != self.settings and not fresh
-        if k % self.interval and not changed and not self._diverged:
+        since = k if newest is None else k - newest.step
+        safe = k % self.safe_interval == 0 or self._diverged
+        changed = self.settings is not None and settings != self.settings and since > 1
+        if not (safe or changed or (since >= self.spacing and began >= self._next_copy)):
             return None
         optimizer = None if self.settings is None else state_copied(self.optimizer.state_dict())
         weights = copied(self._live())
-        return Checkpoint(k, self.settings, weights, optimizer, tuple(self.validation_losses), self.best)
+        now = time.perf_counter()
+        self._next_copy = now + (now - began) / SHARE_OF_TIME
+        before = self.checkpoints.safe
+        safe_step = k if safe or before is None else before.step
+        return Checkpoint(k, self.settings, weights, optimizer, tuple(self.validation_losses), self.best, safe_step)
 
     def _adopt(self, settings: Settings, step: int) -> tuple[Intervention, ...]:
         """Take over new settings: what changed by hand, and another optimizer where one is asked for."""
@@ -196,7 +216,7 @@ class Trainer:
     def _go_back(self, k: int, settings: Settings, loss: float) -> int:
         """After a non-finite step: weights from before the trouble, and an optimizer that remembers none of it."""
         self.optimizer = build(self.layers.groups(), settings)
-        good = self.checkpoints.newest
+        good = self.checkpoints.safe
         if math.isfinite(loss) or good is None:
             return k  # a non-finite gradient, or the very first loss: the weights themselves are as good as they were
         put_back(good.weights, self._live())

@@ -9,7 +9,7 @@ from stablelab.training import Checkpoint, Checkpoints
 
 
 def checkpoint(step: int, size: int = 100) -> Checkpoint:
-    return Checkpoint(step, None, {"w": torch.zeros(size)}, None)
+    return Checkpoint(step, None, {"w": torch.zeros(size)}, None, safe_step=step)
 
 
 def filled(memory: int, steps, marked=()) -> list[int]:
@@ -54,3 +54,15 @@ def test_the_newest_at_or_before_a_step():
 def test_a_budget_that_cannot_be(memory):
     with pytest.raises(ValueError, match="checkpoint_memory is"):
         Checkpoints(memory)
+
+
+def test_what_a_divergence_may_go_back_to_stays_and_is_found():
+    ring = Checkpoints(0)
+    for step in range(0, 60, 5):
+        ring.add(Checkpoint(step, None, {"w": torch.zeros(9)}, None, safe_step=step - step % 25))
+    assert ring.safe.step == 50 and [each.step for each in ring] == [0, 50, 55]
+
+
+def test_one_whose_safe_copy_is_gone_is_no_place_to_start_from():
+    ring = Checkpoints(10_000, [checkpoint(0), Checkpoint(30, None, {}, None, safe_step=25), checkpoint(50)])
+    assert ring.at_or_before(40).step == 0
