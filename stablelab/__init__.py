@@ -25,16 +25,38 @@ _ROOMS = {
         "Settings",
         "Step",
         "Evaluation",
+        "diagnose",
         "evaluate",
         "predict",
         "range_test",
         "steps",
     ),
     "stablelab.stability": ("hessian_vector_product", "sharpness"),
-    "stablelab.zoo": ("bert", "digits", "fetch_corpora", "images", "resnet", "reviews", "texts", "tokenizer_for"),
-    "stablelab.studio": ("Dashboard", "dashboard"),
+    "stablelab.zoo": (
+        "as_dataset",
+        "attention_maps",
+        "attributions",
+        "bert",
+        "digits",
+        "fetch_corpora",
+        "images",
+        "resnet",
+        "reviews",
+        "texts",
+        "tokenizer_for",
+    ),
+    "stablelab.studio": (
+        "Dashboard",
+        "dashboard",
+        "show_attention",
+        "show_attributions",
+        "show_confusion",
+        "show_mistakes",
+        "show_pictures",
+    ),
     "stablelab.workbook": ("check", "hints", "progress"),
-    "stablelab.desk": ("fine_tune", "load"),
+    "stablelab.exporting": ("export",),
+    "stablelab.desk": ("fine_tune", "load", "reopen", "replay"),
 }
 _WHERE = {name: room for room, names in _ROOMS.items() for name in names}
 _MODULES = ("formulas", "training", "zoo", "stability", "studio", "workbook")
@@ -43,12 +65,45 @@ __all__ = [*sorted(_WHERE), *_MODULES]
 
 if TYPE_CHECKING:
     from . import formulas, stability, studio, training, workbook, zoo
-    from .desk import fine_tune, load
+    from .desk import fine_tune, load, reopen, replay
+    from .exporting import export
     from .stability import hessian_vector_product, sharpness
-    from .studio import Dashboard, dashboard
-    from .training import Control, Evaluation, History, Run, Settings, Step, evaluate, predict, range_test, steps
+    from .studio import (
+        Dashboard,
+        dashboard,
+        show_attention,
+        show_attributions,
+        show_confusion,
+        show_mistakes,
+        show_pictures,
+    )
+    from .training import (
+        Control,
+        Evaluation,
+        History,
+        Run,
+        Settings,
+        Step,
+        diagnose,
+        evaluate,
+        predict,
+        range_test,
+        steps,
+    )
     from .workbook import check, hints, progress
-    from .zoo import bert, digits, fetch_corpora, images, resnet, reviews, texts, tokenizer_for
+    from .zoo import (
+        as_dataset,
+        attention_maps,
+        attributions,
+        bert,
+        digits,
+        fetch_corpora,
+        images,
+        resnet,
+        reviews,
+        texts,
+        tokenizer_for,
+    )
 
 
 def __getattr__(name: str) -> Any:

@@ -9,13 +9,32 @@ from typing import Any, cast
 import torch
 from torch import nn
 
+from . import training
+from .acting import check_acting
 from .studio.cells import claim, release_earlier
-from .training import Run, Settings, Task
+from .training import Log, Run, Settings, Task
 from .zoo import Task as ZooTask
-from .zoo import cached_features, check_fits, freeze, head_of, unfreeze
+from .zoo import augment, cached_features, check_fits, freeze, head_of, layer_names, layers_of, unfreeze
 
 _SETTINGS = frozenset(f.name for f in fields(Settings))
-_RUN = ("batch_size", "epochs", "evaluate_every", "loss", "name", "seed", "steps")
+_RUN = ("batch_size", "checkpoint_memory", "epochs", "evaluate_every", "folder", "loss", "name", "seed", "steps")
+
+
+class NamedLayers(tuple[tuple[str, ...], ...]):
+    """The layers of a model, from the head down: of each the dotted names of its modules.
+
+    Attributes:
+        names: what to call each of them.
+    """
+
+    names: tuple[str, ...]
+
+    @classmethod
+    def of(cls, model: nn.Module) -> NamedLayers:
+        """Those of this model."""
+        layers = cls(layers_of(model))
+        layers.names = layer_names(model)
+        return layers
 
 
 def fine_tune(model: nn.Module, task: Task, train: str = "all", device: str | None = None, **arguments: Any) -> Run:
@@ -23,9 +42,10 @@ def fine_tune(model: nn.Module, task: Task, train: str = "all", device: str | No
 
     Arguments:
         model: any classifier whose head has as many outputs as the task has classes.
-        task: from the zoo, or your own.
-        train: ``"all"`` trains everything. ``"head"`` freezes the body, its batch-norm statistics and dropout included,
-            and computes the body's features once (where it has no single head, its body runs at every step).
+        task: from the zoo, or your own; one whose ``kind`` is ``"image"`` can be augmented.
+        train: ``"all"`` trains everything, or with ``unfrozen=`` the uppermost layers. ``"head"`` freezes the body, its
+            batch-norm statistics and dropout included, and computes the body's features once (where it has no single
+            head, its body runs at every step).
         device: ``"cuda"``, ``"cpu"`` …; a GPU if there is one.
         arguments: any field of ``Settings`` (``learning_rate``, ``max_norm`` …) and of ``Run`` (``epochs``, ``seed``).
 
@@ -33,38 +53,108 @@ def fine_tune(model: nn.Module, task: Task, train: str = "all", device: str | No
         A ``Run``. Running a notebook cell again first stops the runs that the same cell had made before.
 
     Raises:
-        ValueError: in one line, for an argument that does not exist or cannot be.
+        ValueError: in one line, for an argument that does not exist, cannot be, or would change nothing in this run.
     """
     release_earlier()  # before the weights are copied: the cell's earlier run may be training this very model
     settings, rest = _sorted(arguments)
-    check_fits(model, task)
-    model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    if train == "all":
-        unfreeze(model)
-        run = Run(model, task, settings=settings, **rest)
-    elif train == "head":
-        run = _head_run(model, task, settings, rest)
-    else:
-        raise ValueError(f'train is {train!r}; it must be "all" or "head"')
+    parts = _ready(model, task, train, device, settings, rest.get("evaluate_every"))
+    if train == "head":
+        rest.setdefault("name", f"{task.name} (head)")
+    run = Run(model, settings=settings, **parts, **rest)
     claim(run)
     return run
 
 
-def _head_run(model: nn.Module, task: Task, settings: Settings, rest: dict[str, Any]) -> Run:
-    """A run of the head alone, on cached features where the model allows it, else with the frozen body in front."""
-    freeze(model)
-    rest.setdefault("name", f"{task.name} (head)")
+def replay(
+    log: Log, model: nn.Module, task: Task, train: str = "all", device: str | None = None, **arguments: Any
+) -> Run:
+    """A run, ready to start, that does again what a log says, change by change, and comes to the same numbers.
+
+    Arguments:
+        log: of a run, from ``run.log()``.
+        model: with the weights that the run of the log began with.
+        task: the data of that run.
+        train, device: as for ``fine_tune``, and as they were then.
+        arguments: ``loss`` and ``checkpoint_memory``, as for ``fine_tune``.
+
+    Raises:
+        ValueError: in one line, where the task is of other data or does not fit the model.
+    """
+    release_earlier()
+    run = training.replay(log, model, **_ready(model, task, train, device), **arguments)
+    claim(run)
+    return run
+
+
+def load(
+    folder: str | os.PathLike[str], model: nn.Module, task: Task, train: str = "all", device: str | None = None
+) -> Run:
+    """A saved run: its weights in ``model``, its history and settings.
+
+    Arguments:
+        folder: that ``run.save(...)`` wrote, or that the run was given as ``folder``.
+        model: of the same structure as the one that was saved.
+        task: the data of that run.
+        train, device: as for ``fine_tune``; of interest only if the run is trained again.
+
+    Raises:
+        FileNotFoundError, ValueError: in one line, where there is none, it is damaged, or it is of another task.
+    """
+    return Run.load(folder, model, **_ready(model, task, train, device))
+
+
+def reopen(
+    folder: str | os.PathLike[str], model: nn.Module, task: Task, train: str = "all", device: str | None = None
+) -> Run:
+    """A run that was killed or stopped, ready to go on from its last checkpoint; says which one that is.
+
+    Trained on, it comes to the numbers of a run that was never interrupted, bit for bit on a CPU.
+
+    Arguments:
+        folder: what the run was given as ``folder``, or what ``run.save(...)`` wrote.
+        model, task, train, device: as for ``load``.
+
+    Raises:
+        FileNotFoundError, ValueError: in one line, where there is none, none can be used, or it is of another task.
+    """
+    release_earlier()
+    run = training.reopen(folder, model, **_ready(model, task, train, device))
+    claim(run)
+    return run
+
+
+def _ready(
+    model: nn.Module,
+    task: Task,
+    train: str,
+    device: str | None,
+    settings: Settings | None = None,
+    evaluate_every: int | None = None,
+) -> dict[str, Any]:
+    """What a run trains on what, and what its settings can act on; the model is frozen or released for it."""
+    if train not in ("all", "head"):
+        raise ValueError(f'train is {train!r}; it must be "all" or "head"')
+    check_fits(model, task)
+    model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    parts = _parts(model, task, train)
+    if settings is not None:
+        check_acting(settings, parts, evaluate_every, task)
+    if train == "head":
+        freeze(model)
+    else:
+        unfreeze(model)
+    return parts
+
+
+def _parts(model: nn.Module, task: Task, train: str) -> dict[str, Any]:
+    pictures = augment if getattr(task, "kind", None) == "image" else None
+    if train == "all":
+        return {"task": task, "layers": NamedLayers.of(model), "augment": pictures}
     try:
-        features = cached_features(cast(ZooTask, task), model)
+        return {"task": cached_features(cast(ZooTask, task), model), "trains": head_of(model)[1]}
     except ValueError as reason:
         print(f"the frozen body runs at every step: {reason}")
-        return Run(model, task, settings=settings, **rest)
-    return Run(model, features, settings=settings, trains=head_of(model)[1], **rest)
-
-
-def load(folder: str | os.PathLike[str], model: nn.Module, task: Task) -> Run:
-    """A saved run, over: its weights in ``model``, its history and settings."""
-    return Run.load(folder, model, task)
+        return {"task": task, "augment": pictures}
 
 
 def _sorted(arguments: dict[str, Any]) -> tuple[Settings, dict[str, Any]]:

@@ -4,6 +4,8 @@ import threading
 
 import pytest
 import torch
+import torchvision
+import transformers
 from torch import nn
 
 import stablelab as lab
@@ -83,6 +85,124 @@ def test_a_model_and_a_task_of_ones_own(digits):
     network = nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 10))
     run = lab.fine_tune(network, Mine(), learning_rate=0.01, steps=4, batch_size=16)
     assert run.start().wait(60).state == "finished"
+
+
+def small_network() -> nn.Sequential:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        below = [nn.Conv2d(3, 4, 3, stride=4), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 6, 3, stride=3), nn.Flatten()]
+        return nn.Sequential(*below, nn.Linear(24, 10))
+
+
+def test_layers_go_by_their_names(digits, movies):
+    network = torchvision.models.resnet18(num_classes=10)
+    run = lab.fine_tune(network, digits, steps=2, batch_size=16)
+    assert run.layers.names == ("head", "layer4", "layer3", "layer2", "layer1", "stem")
+    assert run.layers[0] == ("fc",) and len(run.layers) == 6
+    bert = lab.fine_tune(lab.bert(movies.classes), movies, steps=2, batch_size=8)
+    assert bert.layers.names == ("head", *(f"block {i}" for i in range(6, 0, -1)), "embeddings")
+
+
+def test_what_a_run_has_controls_for(digits, movies):
+    layers, pictures = {"unfrozen", "unfreeze_every", "layer_decay"}, {"noise", "crop", "rotation", "flip"}
+
+    def folded(model: nn.Module, task: lab.training.Task, **arguments: object) -> set[str]:
+        run = lab.fine_tune(model, task, steps=2, batch_size=8, **arguments)
+        board = lab.Dashboard(run)
+        board.close()
+        return set(board.controls.more.each)
+
+    assert folded(small_network(), digits) == {*layers, *pictures, "early_stopping"}
+    assert folded(small_network(), digits, train="head") == {"early_stopping"}
+    assert folded(small_network(), digits, evaluate_every=0) == {*layers, *pictures}
+    assert folded(lab.bert(movies.classes), movies) == {*layers, "early_stopping"}
+
+
+def test_layers_train_one_after_another_and_pictures_are_changed(digits):
+    def losses(**settings: object) -> tuple[list[float], nn.Module]:
+        model = small_network()
+        run = lab.fine_tune(model, digits, learning_rate=0.01, steps=6, batch_size=16, **settings)
+        return [step.loss for step in run.start().wait(60).history], model
+
+    plain, _ = losses()
+    assert losses()[0] == plain
+    for name, value in {"noise": 0.2, "crop": 0.2, "rotation": 40.0, "flip": 1.0}.items():
+        changed, _ = losses(**{name: value})
+        assert changed[0] != plain[0], name
+    first = small_network().state_dict()
+    _, model = losses(unfrozen=1, unfreeze_every=4, layer_decay=0.5)
+    same = {name: torch.equal(value, first[name]) for name, value in model.state_dict().items()}
+    assert not same["5.weight"] and not same["3.weight"], "the head, and from step 5 on the layer under it"
+    assert same["0.weight"] and same["1.running_mean"]
+
+
+def test_a_log_is_done_again_by_the_front_desk(digits):
+    for train, settings in (("all", {"noise": 0.1, "layer_decay": 0.5, "unfrozen": 2}), ("head", {})):
+        run = lab.fine_tune(small_network(), digits, train=train, steps=12, batch_size=16, seed=3, **settings)
+        run.step(5)
+        run.wait_paused()
+        run.control.change(learning_rate=0.02, **({"unfrozen": None} if train == "all" else {}))
+        run.resume()
+        run.wait(60)
+        again = lab.replay(run.log(), small_network(), digits, train=train).start().wait(60)
+        assert [step.loss for step in again.history] == [step.loss for step in run.history]
+        assert again.history.interventions() == run.history.interventions() != ()
+        assert all(torch.equal(a, b) for a, b in zip(again.model.parameters(), run.model.parameters(), strict=True))
+
+
+def test_a_loaded_run_knows_its_layers(digits, tmp_path):
+    run = lab.fine_tune(small_network(), digits, steps=2, batch_size=16, unfrozen=1)
+    run.start().wait(60)
+    run.save(tmp_path / "run")
+    again = lab.load(tmp_path / "run", small_network(), digits)
+    assert again.layers.names == run.layers.names and again.augment is run.augment
+    assert again.control.settings.unfrozen == 1
+
+
+@pytest.mark.parametrize("train", ["all", "head"])
+def test_a_run_that_was_ended_too_early_goes_on_to_the_same_numbers(train, digits, tmp_path, capsys):
+    arguments = {"train": train, "steps": 12, "batch_size": 16, **({"unfrozen": 2} if train == "all" else {})}
+    whole = lab.fine_tune(small_network(), digits, **arguments).start().wait(60)
+    ended = lab.fine_tune(small_network(), digits, folder=tmp_path / "run", **arguments)
+    ended.step(5)
+    ended.wait_paused()
+    ended.stop()
+    again = lab.reopen(tmp_path / "run", small_network(), digits, train=train)
+    assert "reopened at step" in capsys.readouterr().out
+    again.start().wait(60)
+    assert [step.loss for step in again.history] == [step.loss for step in whole.history]
+    assert all(torch.equal(a, b) for a, b in zip(again.model.parameters(), whole.model.parameters(), strict=True))
+
+
+def test_memory_for_checkpoints_is_passed_on(digits):
+    run = lab.fine_tune(small_network(), digits, steps=2, batch_size=16, checkpoint_memory=12_345)
+    assert run.checkpoints.memory == 12_345
+
+
+def test_a_setting_that_would_change_nothing_is_refused(digits, movies):
+    class Mine:
+        name, classes, fingerprint = "mine", digits.classes, "mine-1"
+        train, validation, test, batches = digits.train, digits.validation, digits.test, digits.batches
+
+    flat = nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 10))
+    bert = transformers.BertForSequenceClassification(
+        transformers.BertConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8)
+    )
+    for model, task, arguments, said in (
+        (small_network(), digits, {"train": "head", "unfrozen": 1}, 'unfrozen is 1, but train="head" trains one'),
+        (small_network(), digits, {"train": "head", "layer_decay": 0.5}, 'layer_decay is 0.5, but train="head"'),
+        (small_network(), digits, {"train": "head", "noise": 0.1}, 'noise is 0.1, but train="head" looks at each'),
+        (small_network(), digits, {"unfrozen": 9}, "unfrozen is 9, but this model has 3 layers: head, "),
+        (small_network(), digits, {"unfreeze_every": 5}, "all layers train from the start; .* unfrozen=1"),
+        (flat, digits, {"early_stopping": 2, "evaluate_every": 0}, "early_stopping is 2, but it looks at validations"),
+        (flat, digits, {"layer_decay": 0.5}, "layer_decay is 0.5, but this model has one layer only"),
+        (flat, Mine(), {"flip": 0.5}, 'flip is 0.5, but mine does not say that it holds pictures .*kind = "image"'),
+        (bert, movies, {"rotation": 9.0}, "rotation is 9.0, but it changes pictures, and .* holds texts"),
+    ):
+        with pytest.raises(ValueError, match=said) as caught:
+            lab.fine_tune(model, task, **arguments)
+        assert "\n" not in str(caught.value)
+        assert all(p.requires_grad for p in model.parameters()), "a call that is refused freezes nothing"
 
 
 def test_what_cannot_be_is_said_in_one_line_and_starts_nothing(digits):

@@ -11,6 +11,11 @@ _WHERE = {
     "Chart": "chart",
     "Dashboard": "board",
     "dashboard": "board",
+    "show_attention": "insides",
+    "show_attributions": "insides",
+    "show_confusion": "diagnoses",
+    "show_mistakes": "diagnoses",
+    "show_pictures": "gallery",
     "Curve": "panels",
     "Heat": "panels",
     "Panel": "panels",
@@ -42,6 +47,11 @@ __all__ = [
     "ghosts",
     "live",
     "move",
+    "show_attention",
+    "show_attributions",
+    "show_confusion",
+    "show_mistakes",
+    "show_pictures",
     "slider",
     "valley",
     "walk",
@@ -51,7 +61,10 @@ if TYPE_CHECKING:
     from . import cells, figures, ghosts
     from .board import Dashboard, dashboard
     from .chart import Chart
+    from .diagnoses import show_confusion, show_mistakes
+    from .gallery import show_pictures
     from .growing import live
+    from .insides import show_attention, show_attributions
     from .landscapes import Quadratic, contours, valley, walk
     from .moving import choice, move, slider
     from .panels import Curve, Heat, Panel, Rule

@@ -23,24 +23,49 @@ _KINDS = {  # name: (label, icon, tooltip, the states it can be pressed in)
 _OVER = ("diverged", "finished", "stopped", "failed")
 
 
-class Buttons:
-    """The six buttons of a run.
-
-    Stop and reset wait for the training thread, so what is pressed is done by a short thread, in the order pressed.
+class Presses:
+    """Does what is pressed in short threads, in the order pressed: some of it waits for the training thread, and the
+    thread that a press arrives on must not wait.
 
     Arguments:
-        run: what they act on.
         done: called after each, with an empty line or with what went wrong.
     """
 
-    def __init__(self, run: Run, done: Callable[[str], None]) -> None:
-        self._run, self._done = run, done
-        self._pressed: queue.SimpleQueue[str] = queue.SimpleQueue()
+    def __init__(self, done: Callable[[str], None]) -> None:
+        self._done = done
+        self._pressed: queue.SimpleQueue[tuple[str, Callable[[], object]]] = queue.SimpleQueue()
         self._working = threading.Lock()
+
+    def do(self, name: str, action: Callable[[], object]) -> None:
+        """See to it that this is done; returns at once. ``name`` is what a learner calls it."""
+        self._pressed.put((name, action))
+        threading.Thread(target=self._work, name="stablelab-button", daemon=True).start()
+
+    def _work(self) -> None:
+        with self._working:
+            name, action = self._pressed.get()
+            note = ""
+            try:
+                action()
+            except Exception as error:  # whatever it is, the learner has to read it
+                note = f"{name}: {error}"
+        self._done(note)
+
+
+class Buttons:
+    """The six buttons of a run.
+
+    Arguments:
+        run: called for the run they act on.
+        presses: what does it.
+    """
+
+    def __init__(self, run: Callable[[], Run], presses: Presses) -> None:
+        self._run, self._presses = run, presses
         self.each = {name: self._button(name) for name in _KINDS}
         self.box = w.HBox(tuple(self.each.values()))
         self.box.add_class("stablelab-buttons")
-        self.show(run.state)
+        self.show(run().state)
         answer_anywhere(*self.each.values())
 
     def show(self, state: str) -> None:
@@ -50,8 +75,14 @@ class Buttons:
 
     def press(self, name: str) -> None:
         """Do what a button does; returns at once."""
-        self._pressed.put(name)
-        threading.Thread(target=self._work, name="stablelab-button", daemon=True).start()
+        self._presses.do(name, lambda: self._do(name))
+
+    def _do(self, name: str) -> None:
+        run = self._run()  # by now: what was pressed before may have turned to another one
+        if name == "reset":
+            run.stop()
+            remember(run)
+        getattr(run, name)()
 
     def _button(self, name: str) -> w.Button:
         label, icon, tooltip, _ = _KINDS[name]
@@ -59,19 +90,6 @@ class Buttons:
         button.add_class(f"lab-{name}")
         button.on_click(lambda _: self.press(name))
         return button
-
-    def _work(self) -> None:
-        with self._working:
-            name = self._pressed.get()
-            note = ""
-            try:
-                if name == "reset":
-                    self._run.stop()
-                    remember(self._run)
-                getattr(self._run, name)()
-            except Exception as error:  # whatever it is, the learner has to read it
-                note = f"{name}: {error}"
-        self._done(note)
 
 
 def _fits(states: tuple[str, ...], state: str) -> bool:

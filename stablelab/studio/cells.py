@@ -76,6 +76,21 @@ def shown(run: Run) -> Iterable[Closable]:
         return [each for each in _shown if each.run is run]
 
 
+def family(run: Run) -> list[Run]:
+    """The run that this one comes from in the end, and all branches of it: parents before their branches."""
+    while run.parent is not None:
+        run = run.parent
+    return descent(run)
+
+
+def descent(run: Run) -> list[Run]:
+    """The run and all branches of it, parents before their branches."""
+    found = [run]
+    for each in found:  # grows as it goes
+        found += each.branches
+    return found
+
+
 def hide(thing: Closable) -> None:
     """Called by what has closed itself."""
     with _lock:
@@ -88,9 +103,13 @@ def _release(thing: Owned | None) -> None:
     if isinstance(thing, Closable):
         thing.close()
         return
-    for dashboard in shown(thing):
-        dashboard.close()
-    thing.stop()
+    runs = descent(thing)
+    for run in runs:
+        run.control.stop()  # all of them before the first is waited for
+        for dashboard in shown(run):
+            dashboard.close()
     from .ghosts import remember  # only here, so that making a run imports no arrays
 
-    remember(thing)
+    for run in runs:
+        run.stop()
+        remember(run)

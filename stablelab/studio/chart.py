@@ -19,7 +19,7 @@ from .ghosts import Ghost
 
 _SCRIPT = Path(__file__).parent / "script"
 # anywidget takes one script; these pieces share its scope, and the last one exports the widget.
-_PIECES = ("format.js", "store.js", "scale.js", "theme.js", "paint.js", "panels.js", "pointer.js", "view.js")
+_PIECES = ("format", "store", "scale", "theme", "paint", "marks", "panels", "pointer", "view")
 
 
 class Chart(anywidget.AnyWidget):
@@ -29,37 +29,49 @@ class Chart(anywidget.AnyWidget):
     after a reload) and when it misses a message; until it has asked once, nothing is sent at all.
 
     Arguments:
-        asked: called, in whatever thread the message arrives, when the script wants everything.
+        asked: called, in whatever thread the message arrives, when there is something to do for ``push``.
 
     Attributes:
+        picked: the step that the learner has picked on the curve, None where there is none.
         heard: whether a script ever reported, that is, whether there is a page with a working chart.
         snapshot: the final curves as bytes, so that the chart lives on wherever widget state is saved.
     """
 
-    _esm = "\n".join((_SCRIPT / piece).read_text(encoding="utf-8") for piece in _PIECES)
+    _esm = "\n".join((_SCRIPT / f"{piece}.js").read_text(encoding="utf-8") for piece in _PIECES)
     _css = (_SCRIPT / "chart.css").read_text(encoding="utf-8")
     snapshot = traitlets.Bytes(b"").tag(sync=True)
 
     def __init__(self, asked: Callable[[], object] = lambda: None) -> None:
         super().__init__()
         self.heard = False
+        self.picked: int | None = None
         self._asked = asked
         self._wanted = False
         self._sent: tuple[int, int] | None = None  # (points, evaluations) the page has been sent of this feed
+        self._marked: int | None = None  # the step that the page has been told is picked
         self.on_msg(self._on_message)
 
     def push(self, feed: Feed, ghosts: Sequence[Ghost] = ()) -> None:
         """Send what the page has not got; everything where it asked for that, or where the feed is a new one."""
+        picked = self.picked
         if self._wanted or (self.heard and self._sent is None):
             self._wanted = False
-            self._send_pair(everything(feed, ghosts))
-        elif self._sent is not None and self._sent[0] < len(feed):
-            self._send_pair(news(feed, *self._sent))
+            self._send_pair(everything(feed, ghosts, picked))
+        else:
+            if self._sent is not None and self._sent[0] < len(feed):
+                self._send_pair(news(feed, *self._sent))
+            if self.heard and picked != self._marked:
+                self.send({"type": "pick", "step": picked}, buffers=[])
         if self.heard:
-            self._sent = (len(feed), len(feed.evaluations))
+            self._sent, self._marked = (len(feed), len(feed.evaluations)), picked
 
     def renew(self) -> None:
-        """The next push is of another feed: the run was reset."""
+        """The next push is of another feed: of another run, or of one that was reset."""
+        self.picked = None
+        self.repeat()
+
+    def repeat(self) -> None:
+        """The next push is of everything: there are other ghosts."""
         self._sent = None
         if self.snapshot:
             self.snapshot = b""
@@ -73,9 +85,13 @@ class Chart(anywidget.AnyWidget):
         self.send(message[0], buffers=message[1])
 
     def _on_message(self, _widget: Any, content: Any, _buffers: Any) -> None:
-        if isinstance(content, dict) and content.get("type") == "resync":
+        said = content if isinstance(content, dict) else {}
+        if said.get("type") == "resync":
             self.heard = True
             self._wanted = True
+            self._asked()
+        elif said.get("type") == "pick" and (said.get("step") is None or type(said["step"]) is int):
+            self.picked = said["step"]
             self._asked()
 
 
@@ -91,13 +107,17 @@ def news(feed: Feed, points: int, evaluations: int) -> tuple[dict[str, Any], lis
     return content, [_bytes(rows[chosen]), _bytes(feed.evaluations[evaluations:])]
 
 
-def everything(feed: Feed, ghosts: Sequence[Ghost] = ()) -> tuple[dict[str, Any], list[bytes]]:
+def everything(
+    feed: Feed, ghosts: Sequence[Ghost] = (), picked: int | None = None
+) -> tuple[dict[str, Any], list[bytes]]:
     """The message with all points (thinned out where there are many), and the ghosts, two buffers each."""
     content = {
         "type": "all",
         "first": 0,
         "next": len(feed),
-        "ghosts": [{"id": ghost.id, "label": ghost.label} for ghost in ghosts],
+        "born": feed.born,
+        "picked": picked,
+        "ghosts": [{"id": ghost.id, "label": ghost.label, "parent": ghost.parent} for ghost in ghosts],
         **_summary(feed),
     }
     buffers = [_bytes(feed.rows[keep(feed.rows)]), _bytes(feed.evaluations)]

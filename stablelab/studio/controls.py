@@ -8,72 +8,74 @@ from typing import Any
 import ipywidgets as w
 
 from ..training.control import Control
+from ..training.run import Run
 from ..training.settings import TITLES, Settings
-from .entries import LABEL_WIDTH, LogNumber, WholeNumber, answer_anywhere
+from .entries import Choice, Entry, WholeNumber, answer_anywhere
+from .more_controls import MoreControls
+from .sliders import LogNumber
 
-_OPTIMIZERS = tuple((title, name) for name, title in TITLES.items())
-_CLIPS = (("whole gradient", "norm"), ("each tensor", "tensor"), ("each value", "value"))
-_SCHEDULES = (("constant", "constant"), ("exponential", "exponential"), ("cosine", "cosine"), ("plateau", "plateau"))
+_NUMBERS: dict[str, tuple[str, str, str, dict[str, Any]]] = {  # name: (label, css, tooltip, what else the slider needs)
+    "learning_rate": (
+        "learning rate",
+        "lr",
+        "η: how far one step goes; the schedule multiplies it. An arrow key moves it by a factor of 1.12.",
+        {},
+    ),
+    "max_norm": (
+        "clip threshold",
+        "clip",
+        "The largest gradient that is let through unshortened.",
+        {"absent": (None,), "low": -3, "high": 3},
+    ),
+    "weight_decay": (
+        "weight decay",
+        "decay",
+        "λ: how strongly each step pulls the weights towards 0.",
+        {"absent": (0.0,), "resting": 0.01},
+    ),
+}
+_CHOICES = {  # name: (label, options, tooltip)
+    "clip": (
+        "clipping",
+        (("whole gradient", "norm"), ("each tensor", "tensor"), ("each value", "value")),
+        "What the threshold bounds: the norm of all gradients together, that of each tensor, or each value.",
+    ),
+    "optimizer": (
+        "optimizer",
+        tuple((title, name) for name, title in TITLES.items()),
+        "Another optimizer starts with fresh state.",
+    ),
+    "implementation": (
+        "run by",
+        (("torch fused", "torch"), ("workbook", "workbook")),
+        "The same arithmetic by torch's fused code or by the workbook's own; a change starts with fresh state.",
+    ),
+    "schedule": (
+        "schedule",
+        tuple((name, name) for name in ("constant", "exponential", "cosine", "plateau")),
+        "How the learning rate changes by itself as training goes on.",
+    ),
+}
 
 
 class Controls:
     """The widgets of the settings.
 
     Arguments:
-        settings: what they show at first.
+        run: what is steered: they show its settings at first, and only what can act on it is there.
         control: called for the control to publish to (a run that is reset has a new one).
         note: called with one line for the learner, or an empty one.
 
     Attributes:
-        box: all of them, laid out; widgets: all of them, flat.
+        each: by the name of the setting; more: those folded away; box: all, laid out; widgets: all, flat.
     """
 
-    def __init__(self, settings: Settings, control: Callable[[], Control], note: Callable[[str], None]) -> None:
+    def __init__(self, run: Run, control: Callable[[], Control], note: Callable[[str], None]) -> None:
         self._control, self._note = control, note
-        self.learning_rate = LogNumber(
-            "learning rate",
-            settings.learning_rate,
-            lambda value: self._change(learning_rate=value),
-            note,
-            css="lr",
-            tooltip="η: how far one step goes; the schedule multiplies it. An arrow key moves it by a factor of 1.12.",
-        )
-        self.max_norm = LogNumber(
-            "clip threshold",
-            settings.max_norm,
-            lambda value: self._change(max_norm=value),
-            note,
-            css="clip",
-            tooltip="The largest gradient that is let through unshortened.",
-            absent=(None,),
-            low=-3,
-            high=3,
-        )
-        self.weight_decay = LogNumber(
-            "weight decay",
-            settings.weight_decay,
-            lambda value: self._change(weight_decay=value),
-            note,
-            css="decay",
-            tooltip="λ: how strongly each step pulls the weights towards 0.",
-            absent=(0.0,),
-            resting=0.01,
-        )
-        bounds = "What the threshold bounds: the norm of all gradients together, that of each tensor, or each value."
-        self.clip = self._choice("clipping", "clip", _CLIPS, settings, bounds)
-        self.optimizer = self._choice(
-            "optimizer", "optimizer", _OPTIMIZERS, settings, "Another optimizer starts with fresh state."
-        )
-        self.implementation = self._choice(
-            "run by",
-            "implementation",
-            (("torch fused", "torch"), ("workbook", "workbook")),
-            settings,
-            "The same arithmetic by torch's fused code or by the workbook's own; a change starts with fresh state.",
-        )
-        self.schedule = self._choice(
-            "schedule", "schedule", _SCHEDULES, settings, "How the learning rate changes by itself as training goes on."
-        )
+        settings = run.control.settings
+        self.learning_rate, self.max_norm, self.weight_decay = (self._number(name, settings) for name in _NUMBERS)
+        choices = {name: self._choice(name, settings) for name in _CHOICES}
+        self.clip, self.optimizer, self.implementation, self.schedule = (each.box for each in choices.values())
         self.warmup = WholeNumber(
             "warm-up steps",
             settings.warmup_steps,
@@ -82,6 +84,9 @@ class Controls:
             css="warmup",
             tooltip="The learning rate grows from 0 over this many first steps.",
         )
+        self.more = MoreControls(run, self._change, note)
+        numbers = {"learning_rate": self.learning_rate, "max_norm": self.max_norm, "weight_decay": self.weight_decay}
+        self.each: dict[str, Entry] = {**numbers, **choices, "warmup_steps": self.warmup, **self.more.each}
         self.box = self._lay_out()
         answer_anywhere(*self.widgets)
 
@@ -89,19 +94,27 @@ class Controls:
     def widgets(self) -> tuple[w.Widget, ...]:
         """All of them, in the order of the Tab key."""
         sliders = (*self.learning_rate.widgets, *self.max_norm.widgets, *self.weight_decay.widgets)
-        return (*sliders, self.optimizer, self.implementation, self.schedule, self.warmup.entry, self.clip)
+        choices = (self.optimizer, self.implementation, self.clip, self.schedule, self.warmup.entry)
+        return (*sliders, *choices, *self.more.widgets)
+
+    def show(self, settings: Settings) -> None:
+        """Show these settings from now on; nothing is published."""
+        for name, entry in self.each.items():
+            entry.show(getattr(settings, name))
+        self.more.adapt(settings)
 
     def _change(self, **changes: Any) -> None:
         self._control().change(**changes)
 
-    def _choice(
-        self, label: str, name: str, options: tuple[tuple[str, str], ...], settings: Settings, tooltip: str
-    ) -> w.Dropdown:
-        value, style = getattr(settings, name), {"description_width": LABEL_WIDTH}
-        box = w.Dropdown(options=options, value=value, description=label, tooltip=tooltip, style=style)
-        box.add_class(f"{name}-choice")
-        box.observe(lambda change: self._chosen(name, label, change["new"]), "value")
-        return box
+    def _number(self, name: str, settings: Settings) -> LogNumber:
+        label, css, tooltip, rest = _NUMBERS[name]
+        value, publish = getattr(settings, name), lambda new: self._change(**{name: new})
+        return LogNumber(label, value, publish, self._note, css=css, tooltip=tooltip, **rest)
+
+    def _choice(self, name: str, settings: Settings) -> Choice:
+        label, options, tooltip = _CHOICES[name]
+        value = getattr(settings, name)
+        return Choice(label, options, value, lambda new: self._chosen(name, label, new), css=name, tooltip=tooltip)
 
     def _chosen(self, name: str, label: str, value: str) -> None:
         self._change(**{name: value})
@@ -111,11 +124,11 @@ class Controls:
     def _lay_out(self) -> w.Box:
         rows = [w.HBox(number.widgets) for number in (self.learning_rate, self.max_norm, self.weight_decay)]
         left = w.VBox(rows)
-        right = w.VBox([self.optimizer, self.implementation])
+        near = w.VBox([self.optimizer, self.implementation, self.clip])
         far = w.VBox([self.schedule, self.warmup.entry])
         left.add_class("stablelab-numbers")
-        middle = w.HBox([w.VBox([right, self.clip]), far])
-        middle.add_class("stablelab-choices")
-        box = w.HBox([left, middle])
-        box.add_class("stablelab-controls")
-        return box
+        right = w.HBox([near, far])
+        right.add_class("stablelab-choices")
+        first = w.HBox([left, right])
+        first.add_class("stablelab-controls")
+        return w.VBox([first, self.more.box])

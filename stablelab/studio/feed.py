@@ -19,14 +19,15 @@ class Feed:
     """Reads a history as it grows. Not thread-safe: each reader has its own.
 
     Attributes:
+        born: how many steps are those of the run that this one is a branch of.
         marks: dicts with ``step``, ``kind``, ``text``; interventions: the same as records, divergences left out.
         clipped: how many steps were clipped so far.
         last: the newest step's numbers in full precision, non-finite ones as None.
     """
 
-    def __init__(self, history: History, total_steps: int | None = None) -> None:
+    def __init__(self, history: History, total_steps: int | None = None, born: int = 0) -> None:
         self.history = history
-        self.total_steps = total_steps
+        self.total_steps, self.born = total_steps, born
         self.marks: list[dict[str, Any]] = []
         self.interventions: list[Intervention] = []
         self.clipped = 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib import ticker
@@ -31,7 +31,12 @@ _AT = {name: i for i, name in enumerate(COLUMNS)}
 
 
 def curves(
-    history: History, *, total_steps: int | None = None, title: str | None = None, ghosts: Sequence[Ghost] = ()
+    history: History,
+    *,
+    total_steps: int | None = None,
+    title: str | None = None,
+    ghosts: Sequence[Ghost] = (),
+    born: int = 0,
 ) -> Figure:
     """Training and validation loss, gradient norm before and after clipping, learning rate, over the optimizer steps.
 
@@ -41,9 +46,10 @@ def curves(
         history: of a run, of any length.
         total_steps: planned length; sets how far the strong curve looks back.
         title: set above the curves.
-        ghosts: earlier runs, drawn faintly.
+        ghosts: earlier runs, drawn faintly; the parent of a branch less so.
+        born: the step after which a branch parted from its parent; 0 for none.
     """
-    feed = Feed(history, total_steps)
+    feed = Feed(history, total_steps, born)
     feed.update()
     figure = Figure(figsize=(8.0, 5.4), dpi=DPI, layout="constrained", facecolor="white")
     loss, norm, rate = figure.subplots(3, 1, sharex=True, height_ratios=(2.2, 1.3, 0.8))
@@ -56,6 +62,10 @@ def curves(
         axes.set_title(name, loc="left", fontsize=9, fontweight="bold", color=INK)
         _marks(axes, feed)
         _tidy(axes)
+    if born:
+        side = "right" if born > 0.2 * len(history) else "left"
+        place = {"ha": side, "va": "top", "transform": loss.get_xaxis_transform()}
+        loss.text(born, 0.97, f" branched at {born} ", fontsize=7.5, color=INK, **place)
     rate.margins(x=0.01)
     rate.set_xlabel("optimizer step")
     rate.xaxis.set_major_locator(ticker.MaxNLocator(integer=True))
@@ -116,18 +126,24 @@ def _ghosts(figure: Figure, panels: Sequence[Axes], ghosts: Sequence[Ghost]) -> 
     lines = []
     for i, ghost in enumerate(ghosts):
         colour, dash = GHOSTS[i % len(GHOSTS)]
+        look: dict[str, Any] = {"color": colour, "alpha": 0.45, "lw": 1.0, "ls": dash, "zorder": 1.4}
+        if ghost.parent:
+            look = {"color": INK, "alpha": 0.55, "lw": 1.5, "zorder": 1.6}
         for axes, name in zip(panels, ("smooth", "norm_before", "learning_rate"), strict=True):
             x, y = ghost.rows[:, 0], ghost.rows[:, _AT[name]]
-            (line,) = axes.plot(x, y, color=colour, alpha=0.45, lw=1.0, ls=dash, zorder=1.4)
+            (line,) = axes.plot(x, y, **look, drawstyle="steps-post" if name == "learning_rate" else "default")
             if axes is panels[0]:
                 lines.append(line)
-                axes.annotate(f" {ghost.id}", (x[-1], y[-1]), fontsize=7, va="center", color=INK)
+                tag = " parent" if ghost.parent else f" {ghost.id}"
+                axes.annotate(tag, (x[-1], y[-1]), fontsize=7, va="center", color=INK)
     if lines:
         labels = [ghost.label for ghost in ghosts]
         figure.legend(lines, labels, loc="outside lower left", ncols=2, fontsize=7.5, frameon=False, labelcolor=INK)
 
 
 def _marks(axes: Axes, feed: Feed) -> None:
+    if feed.born:
+        axes.axvline(feed.born, color=BLUE, lw=1.2, alpha=0.7)
     for mark in feed.marks:
         diverged = mark["kind"] == "diverged"
         axes.axvline(mark["step"], color=VERMILLION if diverged else INK, lw=1.2 if diverged else 0.7, ls=":")

@@ -1,15 +1,16 @@
-"""Finished runs of this kernel, kept as faint curves to compare the next one with."""
+"""Earlier runs of this kernel, kept as faint curves to compare the next one with; of a branch, its parent."""
 
 from __future__ import annotations
 
 import itertools
 import threading
 import weakref
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..training.log import settings_at
 from ..training.record import number
 from .decimate import keep
 from .feed import Feed
@@ -23,7 +24,8 @@ POINTS = 600
 
 @dataclass(frozen=True, eq=False)
 class Ghost:
-    """The curves of a run that has ended. ``rows`` and ``evaluations`` are as in ``Feed``, thinned out."""
+    """The curves of a run that has ended or is not looked at. ``rows`` and ``evaluations`` are as in ``Feed``, thinned
+    out. ``parent``: the run it is shown beside is a branch of it."""
 
     id: int
     label: str
@@ -33,6 +35,7 @@ class Ghost:
     steps: int
     rows: np.ndarray
     evaluations: np.ndarray
+    parent: bool = False
 
     def of(self, run: Run) -> bool:
         """Whether these are the curves that the run itself shows now."""
@@ -45,13 +48,16 @@ _ids = itertools.count(1)
 
 
 def remember(run: Run) -> None:
-    """Keep the curves of a run that has ended (nothing where it did fewer than two steps); the oldest of nine goes."""
+    """Keep the curves of a run as they are by now (nothing where it did fewer than two steps, or where all of them are
+    its parent's); the oldest of nine goes."""
+    with _lock:
+        known = next((ghost for ghost in _ghosts if ghost.of(run)), None)
+    if len(run.history) <= max(1, parted(run)) or (known is not None and known.steps == len(run.history)):
+        return
     feed = Feed(run.history, run.total_steps)
     feed.update()
     with _lock:
         known = next((ghost for ghost in _ghosts if ghost.of(run)), None)
-        if len(feed) < 2 or (known is not None and known.steps == len(feed)):
-            return
         if known is not None:
             _ghosts.remove(known)
         _ghosts.append(_ghost(run, feed, known.id if known else next(_ids)))
@@ -59,9 +65,28 @@ def remember(run: Run) -> None:
 
 
 def beside(run: Run) -> tuple[Ghost, ...]:
-    """The ghosts to show beside a run: all of the same task but its own present curve, oldest first."""
+    """The ghosts to show beside a run: all of the same task but its own present curve, its parent in front of them,
+    the others oldest first."""
+    parent = run.parent if shares(run) else None
+    if parent is not None:
+        remember(parent)
     with _lock:
-        return tuple(ghost for ghost in _ghosts if ghost.task == run.task.fingerprint and not ghost.of(run))
+        found = [ghost for ghost in _ghosts if ghost.task == run.task.fingerprint and not ghost.of(run)]
+    ours = [ghost for ghost in found if parent is not None and ghost.of(parent)]
+    first = (replace(ghost, label=f"parent: {ghost.label.partition(': ')[2]}", parent=True) for ghost in ours)
+    return (*first, *(ghost for ghost in found if ghost not in ours))
+
+
+def parted(run: Run) -> int:
+    """The step after which a run parted from its parent; 0 where it has none (one that was reopened has a past too)."""
+    return 0 if run.parent is None else run.born
+
+
+def shares(run: Run) -> bool:
+    """Whether the run is a branch, and its parent has not been reset since."""
+    if run.parent is None or len(run.parent.history) < run.born:
+        return False
+    return run.born == 0 or run.parent.history[run.born - 1] is run.history[run.born - 1]
 
 
 def forget() -> None:
@@ -71,8 +96,9 @@ def forget() -> None:
 
 
 def _ghost(run: Run, feed: Feed, id_: int) -> Ghost:
-    # The optimizer and the learning rate it started from are what a learner tells runs apart by.
-    label = f"{id_}: {run.name} · {run.history[0].optimizer} · learning rate {number(run.settings.learning_rate)}"
+    # The optimizer and the learning rate it went its own way with are what a learner tells runs apart by.
+    settings = settings_at(run.settings, run.history.interventions(), parted(run) + 1)
+    label = f"{id_}: {run.name} · {settings.label} · learning rate {number(settings.learning_rate)}"
     rows = feed.rows[keep(feed.rows, POINTS)]
     return Ghost(
         id_, label, run.task.fingerprint, weakref.ref(run), run.version, len(feed), rows, feed.evaluations.copy()

@@ -45,6 +45,10 @@ class Picture:
         """Show the button while the chart does not answer. Ticker only, as ``refresh``."""
         self.button.layout.display = None if wanted and not self.on else "none"
 
+    def renew(self) -> None:
+        """The next picture is of another run."""
+        self._drawn = None
+
     def refresh(self, draw: Callable[[], bytes], points: int, over: bool) -> None:
         """Draw anew if pictures are on, there is something new, and the last one is a second old or this is the end."""
         now = time.monotonic()

@@ -59,12 +59,21 @@ def status(run: Run, note: str) -> str:
     steps = len(run.history)
     optimizer = run.history[steps - 1].optimizer if steps else run.control.settings.label
     source = getattr(run.model, "stablelab_source", type(run.model).__name__)
-    about = " · ".join(html.escape(one_line(text)) for text in (run.name, source, optimizer))
-    # The state is said in front of it; how far a running one is, the progress bar says, and saves a message.
-    message = "" if state == "running" else html.escape(one_line(run.message).removeprefix(state).lstrip(": "))
+    origin = [] if run.parent is None else [f"branch of {run.parent.name}"]
+    about = " · ".join(html.escape(one_line(text)) for text in (run.name, *origin, source, optimizer))
+    message = html.escape(_message(run, state))
     line = f"<span class='stablelab-state stablelab-{state}'>{state}</span> {message}"
-    aside = f"<div class='stablelab-note'>{html.escape(one_line(note))}</div>" if note else ""
+    notes = (html.escape(one_line(each)) for each in (note, run.trouble) if each)
+    aside = "".join(f"<div class='stablelab-note'>{each}</div>" for each in notes)
     return f"<div class='stablelab-line'>{line}</div><div class='stablelab-about'>{about}</div>{aside}"
+
+
+def _message(run: Run, state: str) -> str:
+    """What there is to say beside the state. How far a running one is, the progress bar says, and saves a message."""
+    said = one_line(run.message)
+    if state == "running":
+        return said if said.startswith("going back") else ""
+    return said.removeprefix(state).lstrip(": ")
 
 
 def log(interventions: Sequence[Intervention]) -> str:

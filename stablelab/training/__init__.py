@@ -5,13 +5,16 @@ from .checkpoints import Checkpoint, Checkpoints
 from .control import Control
 from .diagnosis import Diagnosis, diagnose
 from .evaluation import evaluate, forward, predict
+from .export import export
 from .history import History
 from .layerwise import Lamb
 from .log import Log
 from .loop import steps
 from .optimizers import Adam, AdamW, GradientDescent, Momentum
+from .randomness import step_randomness
 from .rangetest import RangeTest, range_test
 from .record import Evaluation, Intervention, Step
+from .reopening import reopen
 from .restored import restored
 from .run import Run
 from .settings import Settings
@@ -40,10 +43,13 @@ __all__ = [
     "Task",
     "diagnose",
     "evaluate",
+    "export",
     "forward",
     "predict",
     "range_test",
+    "reopen",
     "replay",
     "restored",
+    "step_randomness",
     "steps",
 ]

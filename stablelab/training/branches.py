@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
@@ -13,7 +13,7 @@ from .checkpoints import Checkpoints, live, put_back, trainable_names
 from .control import Control
 from .log import Log, last_gesture, settings_at
 from .randomness import one_step_at_a_time
-from .record import Evaluation, Step
+from .record import Step
 from .settings import Settings
 from .task import Task
 
@@ -63,7 +63,7 @@ def branch(run: Run, step: int, changes: dict[str, Any]) -> Run:
     else:
         child.model.load_state_dict(run._initial)
     child._past = Past(Checkpoints(run.checkpoints.memory, checkpoints), run.history.since(0)[:step], after)
-    child._script = None
+    child._script = child._keeper = None
     child._begin()
     child.name = f"{run.name} from step {step}"
     run.branches.append(child)
@@ -89,7 +89,9 @@ def catch_up(run: Run, trainer: Trainer) -> None:
         return
     changes = run.history.interventions()
     past = Control(settings_at(run.settings, changes, trainer.k + 1))
-    scored, trainer.evaluate = trainer.evaluate, lambda _, step: cast(Evaluation, run.history[step - 1].evaluation)
+    scored = trainer.evaluate
+    if scored is not None:  # a run that was stopped may have left out its last validation
+        trainer.evaluate = lambda model, step: run.history[step - 1].evaluation or scored(model, step)
     for step in trainer.steps(past, until=run.born):
         past.publish(settings_at(run.settings, changes, step.step + 1))
         if run.control.stopped:

@@ -73,6 +73,8 @@ class Control:
         """Called by the loop before each step: waits while paused; the settings to use, or None if it must end."""
         with self._changed:
             self._waiting = self._allowed <= 0 and not self._stopped
+            if self._waiting:
+                self._changed.notify_all()
             self._changed.wait_for(lambda: self._stopped or self._allowed > 0)
             self._waiting = False
             if self._stopped:
@@ -80,7 +82,13 @@ class Control:
             self._allowed -= 1
             return self._settings
 
+    def rest(self, timeout: float) -> bool:
+        """Wait until the loop stands still because of a pause, for at most so many seconds; whether it does."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._waiting, timeout)
+
     def _allow(self, steps: float) -> None:
         with self._changed:
             self._allowed = steps
+            self._waiting = self._waiting and steps <= 0  # at once: who asks next must not hear of the pause before
             self._changed.notify_all()

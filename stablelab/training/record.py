@@ -36,7 +36,7 @@ class Intervention:
 
     def __str__(self) -> str:
         label = _LABELS.get(self.name, self.name.replace("_", " "))
-        return f"step {self.step}: {label} {_short(self.old)} → {_short(self.new)}"
+        return f"step {self.step}: {label} {_of(self.name, self.old)} → {_of(self.name, self.new)}"
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,20 @@ class Step:
         return cls(**values)
 
 
-_LABELS = {"max_norm": "clip threshold", "clip": "kind of clipping", "warmup_steps": "warm-up steps"}
+_LABELS = {
+    "max_norm": "clip threshold",
+    "clip": "kind of clipping",
+    "warmup_steps": "warm-up steps",
+    "unfrozen": "trained layers",
+    "unfreeze_every": "gradual unfreezing",
+}
+_UNITS = {"unfreeze_every": "every {} steps", "early_stopping": "after {} validations", "rotation": "{}°"}
+_WORDS = {("unfrozen", None): "all", ("unfreeze_every", 0): "off", ("early_stopping", 0): "off"}
+
+
+def _of(name: str, value: Any) -> str:
+    """The value of a setting as a learner would write it: off, every 20 steps, 15°."""
+    return _WORDS.get((name, value)) or _UNITS.get(name, "{}").format(_short(value))
 
 
 def _short(value: Any) -> str:

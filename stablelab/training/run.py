@@ -8,21 +8,22 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from ..formulas import cross_entropy
 from ..formulas.checks import whole
-from . import branches, saved
+from . import branches, reopening, saved
 from .branches import Past
 from .checkpoints import Best, Checkpoints
 from .control import Control
 from .evaluation import evaluate
 from .history import History
+from .keeper import Keeper
 from .log import Log
 from .loop import Augment, Loss, Trainer
-from .randomness import one_step_at_a_time
 from .record import Step
 from .settings import Settings
 from .task import Batches, Task
@@ -49,13 +50,15 @@ class Run:
             ``unfrozen`` and ``unfreeze_every`` act on.
         augment: (inputs, settings) -> inputs, for ``noise``, ``crop``, ``rotation`` and ``flip``.
         checkpoint_memory: bytes for states to go back to; about a sixteenth of the machine's memory if not given.
+        folder: where checkpoints are written while it trains, so that ``reopen`` finds the run again if the process
+            ends; nowhere if not given. A branch does not write there.
 
     Attributes:
         parent, born: of a branch, the run it comes from and the number of steps it shares with it; None and 0 else.
         branches: those made of this run.
 
     Raises:
-        ValueError: in one line, where the length, the batch size or the seed cannot be.
+        ValueError: in one line, where the length, the batch size, the seed or the folder cannot be.
     """
 
     def __init__(
@@ -75,6 +78,7 @@ class Run:
         layers: Sequence[Sequence[str]] | None = None,
         augment: Augment | None = None,
         checkpoint_memory: int | None = None,
+        folder: str | os.PathLike[str] | None = None,
     ) -> None:
         self.seed = whole("seed", seed)
         self.model, self.task, self.batch_size, self.loss = model, task, batch_size, loss
@@ -91,10 +95,15 @@ class Run:
         self.version = 0
         self.starters: list[Callable[[], object]] = []  # called when training begins, such as what draws it
         self.watchers: list[Callable[[], object]] = []  # what wait() also waits for, such as a last picture being drawn
-        self._initial = {key: value.detach().clone() for key, value in model.state_dict().items()}
+        self._keeper = None if folder is None else Keeper(folder)
+        self._remember()
         self._past = Past(Checkpoints(checkpoint_memory))
         self._script: Log | None = None  # what is done again, step by step
         self._begin()
+
+    def _remember(self) -> None:
+        """The model's weights of now are those that the run begins with."""
+        self._initial = {key: value.detach().clone() for key, value in self.model.state_dict().items()}
 
     def _begin(self) -> None:
         """History, control and state of a run that has not started, or has come as far as its past."""
@@ -165,16 +174,29 @@ class Run:
         """``wait`` for notebooks: sliders and buttons go on working while the cell waits."""
         return await asyncio.to_thread(self.wait, timeout)
 
+    async def paused(self) -> Run:
+        """For notebooks: wait until the run stands still: it is paused, has done its ``step(n)``, or is over."""
+        return await asyncio.to_thread(self.wait_paused)
+
+    def wait_paused(self) -> Run:
+        """``paused`` for scripts; raises what the training thread raised."""
+        while self.alive and not self.control.rest(timeout=0.05):
+            pass
+        if self.error is not None:
+            raise self.error
+        return self
+
     def reset(self) -> None:
         """Stop, put the initial weights back and empty the history; the latest settings stay.
 
         A branch goes back to where it was born.
         """
         self.stop()
-        if self.born:
+        if self.parent is not None:
             self._past = replace(self._past, settings=self.control.settings)
         else:
             self.settings = self.control.settings
+            self._past = Past(Checkpoints(self.checkpoints.memory))
         self.model.load_state_dict(self._initial)
         self.version += 1
         self._begin()
@@ -249,8 +271,8 @@ class Run:
             return f"diverged at step {self._diverged.step}; weights of step {self._diverged.kept} kept"
         if self.state == "ready":
             return f"ready: {self.total_steps} steps" + (f", the first {done} already done" if done else "")
-        if done < self.born:
-            return f"going back to step {self.born}"
+        if self._trainer is not None and self._trainer.k < self.born:
+            return f"going back to step {self.born}: {self.born - self._trainer.k} steps to train again"
         last = self.history[done - 1] if done else None
         if self.state == "finished" and last is not None and last.kept is not None:
             early = f"stopped early at step {done}" if last.stopped_early else f"finished at step {done}"
@@ -259,10 +281,18 @@ class Run:
 
     # -- on disk ---------------------------------------------------------------------------------------------------
 
+    @property
+    def trouble(self) -> str:
+        """One line on why the last checkpoint could not be written to ``folder``; empty where nothing is wrong."""
+        return "" if self._keeper is None else self._keeper.trouble
+
     def save(self, folder: str | os.PathLike[str]) -> str:
-        """Write history, settings, interventions and weights (safetensors) to a folder; returns its path."""
-        with one_step_at_a_time:  # no update may fall between two tensors
-            return str(saved.write(folder, saved.about(self), self.history, self.model))
+        """Write history, settings, interventions, weights (safetensors) and a checkpoint to a folder.
+
+        Returns:
+            The folder's path. ``load`` opens it, ``reopen`` goes on with it.
+        """
+        return str(saved.write(Path(folder).expanduser(), self, self.state))
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str], model: nn.Module, task: Task, **arguments: Any) -> Run:
@@ -271,18 +301,7 @@ class Run:
         Raises:
             FileNotFoundError, ValueError: in one line, where there is none, it is damaged, or it is of another task.
         """
-        record = saved.read(folder)
-        about = record.about
-        if about["task"]["fingerprint"] != task.fingerprint:
-            raise ValueError(f"the run in {folder} was trained on other data than {task.name!r} as split here")
-        keep = {key: about[key] for key in ("seed", "batch_size", "evaluate_every", "name")}
-        settings = Settings.from_dict(about["initial_settings"])
-        run = cls(model, task, settings=settings, steps=about["total_steps"], **keep, **arguments)
-        record.restore(model)
-        run.history = record.history
-        run.control.publish(Settings.from_dict(about["settings"]))
-        run._end(about["state"])
-        return run
+        return reopening.load(folder, model, task, **arguments)
 
     # -- the thread ------------------------------------------------------------------------------------------------
 
@@ -299,24 +318,27 @@ class Run:
         try:
             if self.evaluate_every:
                 import sklearn.metrics  # noqa: F401  (takes a second: better before the first step than at step n)
-            self._trainer = self._prepared()
-            for step in self._trainer.steps(self.control):
+            for step in self._prepared().steps(self.control):
                 self.history.append(step)
                 self._follow_script(step)
                 if step.diverged and not self._scripted(step.step):
                     self._diverged = step
                     self.control.pause()
                     self._settled.set()
+                if self._keeper is not None:
+                    self._keeper.after_step(self)
+            over = len(self.history) == self.total_steps or (len(self.history) and self.history[-1].stopped_early)
+            end = "finished" if over else "stopped"
         except BaseException as error:
             self.error = error
-            self._end("failed")
-        else:
-            over = len(self.history) == self.total_steps or (len(self.history) and self.history[-1].stopped_early)
-            self._end("finished" if over else "stopped")
+            end = "failed"
+        if self._keeper is not None:
+            self._keeper.at_end(self, end)
+        self._end(end)
 
     def _prepared(self) -> Trainer:
         """Where training goes on: from the start, or after the steps that are past."""
-        trainer = Trainer(
+        self._trainer = trainer = Trainer(
             self.trains,
             self.batches,
             self.loss,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from torch import Tensor
 
@@ -33,7 +33,15 @@ class Split(Protocol):
         """(N,) class numbers."""
 
     def batches(self, batch_size: int) -> Iterator[Batch]:
-        """Every item once, in an order that never changes."""
+        """Every item once, in an order that never changes: that of ``targets``, or the one that ``Ordered`` says."""
+
+
+@runtime_checkable
+class Ordered(Protocol):
+    """A split whose batches come in an order of their own, such as from short to long."""
+
+    def order(self) -> Tensor:
+        """(N,) the positions of the items as ``batches`` gives them."""
 
 
 class Task(Protocol):

@@ -9,12 +9,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .attending import AttentionMaps, attention_maps
+    from .augmentation import augment
     from .batching import Batches
     from .corpora import corpora_folder, fetch_corpora
     from .features import FeatureTask, cached_features
+    from .fractal_weights import verify_fractal_weights
+    from .fractals import fractal_images
     from .heads import check_fits, freeze, head_of, unfreeze
     from .image_models import resnet
     from .image_tasks import digits, images
+    from .inside import Attributions, attributions
+    from .layers import layers_of
+    from .naming import layer_names
     from .paths import verify_bundled
     from .pretraining import linear_probe, mask_tokens
     from .review_tasks import reviews
@@ -22,16 +29,24 @@ if TYPE_CHECKING:
     from .table_tasks import texts
     from .tasks import Split, Task
     from .text_models import bert, tokenizer_for
+    from .torch_dataset import as_dataset
 
 _HOME = {
+    "AttentionMaps": "attending",
+    "Attributions": "inside",
     "Batches": "batching",
     "Split": "tasks",
     "Task": "tasks",
     "FeatureTask": "features",
     "cached_features": "features",
+    "as_dataset": "torch_dataset",
+    "attention_maps": "attending",
+    "attributions": "inside",
+    "augment": "augmentation",
     "bert": "text_models",
     "tokenizer_for": "text_models",
     "check_fits": "heads",
+    "fractal_images": "fractals",
     "freeze": "heads",
     "head_of": "heads",
     "unfreeze": "heads",
@@ -40,29 +55,41 @@ _HOME = {
     "digits": "image_tasks",
     "images": "image_tasks",
     "inventory": "stock",
+    "layer_names": "naming",
+    "layers_of": "layers",
     "linear_probe": "pretraining",
     "mask_tokens": "pretraining",
     "resnet": "image_models",
     "reviews": "review_tasks",
     "texts": "table_tasks",
     "verify_bundled": "paths",
+    "verify_fractal_weights": "fractal_weights",
 }
 
 __all__ = [
+    "AttentionMaps",
+    "Attributions",
     "Batches",
     "FeatureTask",
     "Split",
     "Task",
+    "as_dataset",
+    "attention_maps",
+    "attributions",
+    "augment",
     "bert",
     "cached_features",
     "check_fits",
     "corpora_folder",
     "digits",
     "fetch_corpora",
+    "fractal_images",
     "freeze",
     "head_of",
     "images",
     "inventory",
+    "layer_names",
+    "layers_of",
     "linear_probe",
     "mask_tokens",
     "resnet",
@@ -71,6 +98,7 @@ __all__ = [
     "tokenizer_for",
     "unfreeze",
     "verify_bundled",
+    "verify_fractal_weights",
 ]
 
 

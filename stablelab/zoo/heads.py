@@ -121,9 +121,18 @@ def check_fits(model: nn.Module, task: Any) -> None:
         return
     if int(ids.max()) >= config.vocab_size:
         raise ValueError(f"{task.name} was tokenized for another model than {name}; make it with tokenizer={name!r}")
-    room, longest = getattr(config, "max_position_embeddings", None), ids.shape[1]
+    room, longest = _room(model), ids.shape[1]
     if room is not None and longest > room:
         raise ValueError(f"{task.name} has sentences of {longest} tokens; make it with max_tokens={room} for {name}")
+
+
+def _room(model: Any) -> int | None:
+    """How many tokens a sentence may have; None where nothing limits them."""
+    positions = getattr(model.config, "max_position_embeddings", None) or -1
+    for name, module in model.named_modules():
+        if name.endswith(".position_embeddings") and getattr(module, "padding_idx", None) is not None:
+            positions -= module.padding_idx + 1  # RoBERTa and its kin count positions from there
+    return positions if positions > 0 else None  # XLNet and others without a limit say -1
 
 
 def _width(head: nn.Module) -> int | None:

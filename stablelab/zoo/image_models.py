@@ -8,46 +8,63 @@ from collections.abc import Sequence
 from torch import nn
 
 from .drawing import drawn_from
+from .fractal_weights import NAME, load_body
 from .heads import class_names, head_of
 from .paths import unknown
 from .tasks import Task
 
+WEIGHTS = {"fractals": "fractal weights (bundled)", "imagenet": "ImageNet weights", "random": "random weights"}
+
 
 def resnet(
-    task_or_classes: Task | int | Sequence[str], name: str = "resnet18", weights: str = "random", seed: int = 0
+    task_or_classes: Task | int | Sequence[str], name: str = NAME, weights: str | None = None, seed: int = 0
 ) -> nn.Module:
     """A torchvision classifier: the plain module, with a head for this many classes. Says what it loaded.
 
     Args:
         task_or_classes: a task, the names of the classes, or their number.
         name: any of torchvision's classifiers ("resnet18", "resnet50", "efficientnet_b0", "vit_b_16", …).
-        weights: "random", or "imagenet" for torchvision's default weights (from its cache, or fetched once).
+        weights: "fractals" for the workbook's own weights, pre-trained on pictures made from formulas, which there are
+            for resnet18 alone; "imagenet" for torchvision's default weights (from its cache, or fetched once);
+            "random". None is "fractals" for resnet18 and "random" for all others.
         seed: seed of the random weights, and of the head in any case; the global generator is not touched.
 
     Returns:
         The model; ``model.stablelab_source`` says in words what it is.
 
     Raises:
-        ValueError: no such classifier, ``weights`` is neither, or fewer than two classes.
-        OSError: the weights are not in the cache and cannot be fetched.
+        ValueError: no such classifier, no such weights or none for this classifier, damaged ones, or fewer than two
+            classes.
+        OSError: the weights are not in the cache and cannot be fetched, or the bundled ones are missing.
     """
     from torchvision import models
 
     known = models.list_models(module=models)
     if name not in known:
         raise ValueError(unknown("classifier", name, known))
-    if weights not in ("random", "imagenet"):
-        raise ValueError(f"weights is {weights!r}; it must be 'random' or 'imagenet'")
+    weights = _chosen(weights, name)
     classes = len(class_names(task_or_classes))
     with drawn_from(seed), warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # two old families announce a change of their default
         model = models.get_model(name, weights=None, num_classes=classes)
-    if weights == "imagenet":
+    if weights == "fractals":
+        load_body(model)
+    elif weights == "imagenet":
         _load_imagenet(model, name)
-    what = "random weights" if weights == "random" else f"ImageNet weights, new {classes}-class head"
-    model.stablelab_source = f"{name} · {what}"
+    new_head = "" if weights == "random" else f", new {classes}-class head"
+    model.stablelab_source = f"{name} · {WEIGHTS[weights]}{new_head}"
     print(model.stablelab_source)
     return model
+
+
+def _chosen(weights: str | None, name: str) -> str:
+    if weights is None:
+        return "fractals" if name == NAME else "random"
+    if weights not in WEIGHTS:
+        raise ValueError(f"weights is {weights!r}; it must be 'fractals', 'imagenet' or 'random'")
+    if weights == "fractals" and name != NAME:
+        raise ValueError(f"there are fractal weights for {NAME} only; for {name} use 'imagenet' or 'random'")
+    return weights
 
 
 def _load_imagenet(model: nn.Module, name: str) -> None:

@@ -21,7 +21,8 @@ class Sentences:
 
     Args:
         texts: the sentences.
-        tokenizer: a Hugging Face tokenizer with a padding token.
+        tokenizer: a Hugging Face tokenizer with a padding token; a batch is padded on the side that it says (XLNet's
+            classifier reads the last position, so its tokenizer pads on the left).
         max_tokens: longer sentences are cut after this many tokens, special ones included.
     """
 
@@ -30,7 +31,9 @@ class Sentences:
         tokens = tokenizer(list(texts), truncation=True, max_length=max_tokens, padding=False)["input_ids"]
         self.lengths = torch.tensor([len(ids) for ids in tokens])  # (N,)
         rows = [torch.tensor(ids, dtype=torch.int32) for ids in tokens]
-        self.ids = pad_sequence(rows, batch_first=True, padding_value=tokenizer.pad_token_id)  # (N, T)
+        self.left = tokenizer.padding_side == "left"
+        side = "left" if self.left else "right"
+        self.ids = pad_sequence(rows, True, tokenizer.pad_token_id, side)  # (N, T)
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -38,9 +41,11 @@ class Sentences:
     def take(self, positions: Tensor) -> dict[str, Tensor]:
         lengths = self.lengths[positions]
         longest = int(lengths.max())
+        kept = slice(-longest, None) if self.left else slice(longest)
+        ids, real = self.ids[positions, kept], torch.arange(longest) < lengths.unsqueeze(1)
         return {
-            "input_ids": self.ids[positions, :longest].long(),  # (B, T)
-            "attention_mask": (torch.arange(longest) < lengths.unsqueeze(1)).long(),  # (B, T)
+            "input_ids": ids.long(),  # (B, T)
+            "attention_mask": (real.flip(1) if self.left else real).long(),  # (B, T)
         }
 
     def raw(self, i: int) -> str:

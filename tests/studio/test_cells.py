@@ -73,6 +73,23 @@ def test_dashboards_of_the_earlier_run_are_closed_too(execute, make_run) -> None
     assert run.watchers == []
 
 
+def test_all_branches_of_the_earlier_run_end_with_it(execute, make_run, until) -> None:
+    execute("a", "1")
+    run = _claimed(make_run)
+    board = Dashboard(run)
+    until(lambda: len(run.history) > 4)
+    branch = board.branch(3)
+    other = branch.branch(2).start()
+    assert [each.state for each in cells.family(other)] == ["paused", "running", "running"]
+    until(lambda: len(branch.history) > 5)
+    execute("a", "2")
+    fresh = make_run(10)
+    cells.claim(fresh)
+    assert [(each.state, each.alive) for each in (run, branch, other)] == [("stopped", False)] * 3
+    assert board.box.comm is None and branch.watchers == []
+    assert len(ghosts.beside(fresh)) >= 2
+
+
 def test_showing_a_run_again_closes_the_first_dashboard_only(execute, make_run) -> None:
     execute("a", "1")
     run = _claimed(make_run)

@@ -22,8 +22,10 @@ class Wire:
         monkeypatch.setattr(chart, "send", lambda content, buffers: self.sent.append((content, buffers)))
 
     def ask(self) -> None:
-        data = {"method": "custom", "content": {"type": "resync"}}
-        self.chart._handle_msg({"content": {"data": data}, "buffers": []})
+        self.say(type="resync")
+
+    def say(self, **content: Any) -> None:
+        self.chart._handle_msg({"content": {"data": {"method": "custom", "content": content}}, "buffers": []})
 
     def steps(self, message: int) -> list[float]:
         return np.frombuffer(self.sent[message][1][0], "<f4").reshape(-1, 8)[:, 0].tolist()
@@ -85,6 +87,50 @@ def test_after_a_reset_everything_of_the_new_feed(wire, make_history) -> None:
         wire.chart.push(feed)
         wire.chart.renew()
     assert [(c["type"], c["next"]) for c, _ in wire.sent] == [("all", 20), ("all", 3)]
+
+
+def test_a_pick_is_said_back_once_and_with_everything(wire, make_history) -> None:
+    feed = Feed(make_history([1.0] * 20), 100)
+    feed.update()
+    wire.ask()
+    for step in (7, 7, None):
+        wire.chart.push(feed)
+        wire.say(type="pick", step=step)
+    wire.chart.push(feed)
+    wire.say(type="pick", step=3)
+    wire.ask()
+    wire.chart.push(feed)
+    assert [(c["type"], c.get("picked", c.get("step"))) for c, _ in wire.sent] == [
+        ("all", None),
+        ("pick", 7),
+        ("pick", None),
+        ("all", 3),
+    ]
+
+
+def test_nothing_is_picked_on_another_feed(wire, make_history) -> None:
+    feed = Feed(make_history([1.0] * 20), 100, born=5)
+    feed.update()
+    wire.ask()
+    wire.say(type="pick", step=7)
+    wire.chart.renew()
+    wire.chart.push(feed)
+    assert [(c["type"], c["picked"], c["born"]) for c, _ in wire.sent] == [("all", None, 5)]
+
+
+def test_other_ghosts_are_sent_with_everything_and_the_pick_stays(wire, make_run) -> None:
+    parent = make_run(20).start().wait()
+    branch = parent.branch(12)
+    feed = Feed(branch.history, 20, branch.born)
+    feed.update()
+    wire.ask()
+    wire.say(type="pick", step=7)
+    wire.chart.push(feed)
+    wire.chart.repeat()
+    wire.chart.push(feed, ghosts.beside(branch))
+    content, buffers = wire.sent[-1]
+    assert (content["picked"], [ghost["parent"] for ghost in content["ghosts"]]) == (7, [True])
+    assert np.frombuffer(buffers[2], "<f4").reshape(-1, 8)[:, 0].tolist() == list(range(1, 21))
 
 
 def test_long_histories_are_thinned_out(make_history) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from stablelab.studio.controls import Controls
@@ -14,7 +16,8 @@ class Desk:
     def __init__(self, **settings: object) -> None:
         self.control = Control(Settings(**{"learning_rate": 1e-2, **settings}))
         self.notes: list[str] = []
-        self.controls = Controls(self.control.settings, lambda: self.control, self.notes.append)
+        run = SimpleNamespace(control=self.control, layers=None, augment=None, evaluate_every=0)
+        self.controls = Controls(run, lambda: self.control, self.notes.append)
 
     @property
     def settings(self) -> Settings:

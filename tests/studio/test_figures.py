@@ -52,6 +52,17 @@ def test_marks_and_ghosts(make_history, make_run) -> None:
     assert [text.get_text() for text in figure.legends[0].get_texts()] == [ghosts.beside(make_run(2))[0].label]
 
 
+def test_a_branch_is_drawn_beside_its_parent_from_where_it_parted(make_run) -> None:
+    branch = make_run(20).start().wait().branch(12, learning_rate=1e-3).start().wait()
+    figure = figures.curves(branch.history, ghosts=ghosts.beside(branch), born=branch.born)
+    loss = figure.axes[0]
+    assert {"branched at 12", "parent"} <= {text.get_text().strip() for text in loss.texts}
+    assert [12, 12] in [list(line.get_xdata()) for line in loss.lines]
+    parent, own = loss.lines[0].get_ydata(), loss.lines[1].get_ydata()
+    assert parent[:12].tolist() == own[:12].tolist() and parent[12:].tolist() != own[12:].tolist()
+    assert figure.legends[0].get_texts()[0].get_text().startswith("parent: ring")
+
+
 @pytest.mark.parametrize("losses", [[], [1.0], [math.nan, math.inf], [1.0, math.nan, 2.0]])
 def test_short_and_broken_histories_are_drawn(make_history, losses) -> None:
     assert figures.to_png(figures.curves(make_history(losses)))[:4] == b"\x89PNG"

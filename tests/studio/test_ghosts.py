@@ -60,3 +60,34 @@ def test_a_run_that_went_on_after_diverging_is_one_ghost(make_run) -> None:
     run.wait()
     ghosts.remember(run)
     assert [ghost.steps for ghost in ghosts.beside(make_run(2))] == [6]
+
+
+def test_beside_a_branch_its_parent_comes_first_and_only_there_it_is_the_parent(make_run) -> None:
+    earlier, parent = make_run(5).start().wait(), make_run(20).start().wait()
+    ghosts.remember(earlier)
+    branch = parent.branch(12, learning_rate=1e-3)
+    assert [(ghost.parent, ghost.steps) for ghost in ghosts.beside(branch)] == [(True, 20), (False, 5)]
+    ghosts.remember(branch)
+    assert len(ghosts.beside(earlier)) == 1, "a branch with no step of its own has no curve of its own"
+    branch.start().wait()
+    ghosts.remember(branch)
+    assert [ghost.parent for ghost in ghosts.beside(earlier)] == [False, False]
+    assert "ring from step 12 · AdamW · torch fused · learning rate 1e-3" in ghosts.beside(parent)[-1].label
+
+
+def test_a_parent_is_there_however_many_came_after_it(make_run) -> None:
+    parent = make_run(6).start().wait()
+    ghosts.remember(parent)
+    branch = parent.branch(3)
+    for _ in range(ghosts.MOST):
+        ghosts.remember(make_run(2).start().wait())
+    assert ghosts.beside(branch)[0].parent
+
+
+def test_a_past_without_a_parent_is_a_run_of_its_own(make_run) -> None:
+    run = make_run(6).start().wait()
+    branch = run.branch(4)
+    branch.parent = None  # as one that was reopened
+    assert (ghosts.parted(branch), ghosts.shares(branch)) == (0, False)
+    ghosts.remember(branch)
+    assert [ghost.steps for ghost in ghosts.beside(run)] == [4]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from stablelab.studio import words
+from stablelab.training import Run
 from stablelab.training.record import Intervention
 
 
@@ -41,3 +44,22 @@ def test_log_is_newest_first_escaped_and_of_bounded_length() -> None:
 def test_long_messages_are_one_line() -> None:
     said = words.one_line("a\n b\t" + "c" * 999)
     assert len(said) == 240 and said.startswith("a b c") and said.endswith("…")
+
+
+def test_what_is_shown_of_a_branch_and_that_it_goes_back(make_run) -> None:
+    branch = make_run(20).start().wait().branch(12)
+    said = words.status(branch, "")
+    assert "20 steps, the first 12 already done" in said and "ring from step 12 · branch of ring" in said
+    branch.stop()
+    assert "12 of 20" in words.status(branch, "")
+    for message, said in (
+        ("going back to step 12: 2 steps", "going back to step 12: 2 steps"),
+        ("running at step 3", ""),
+    ):
+        assert words._message(SimpleNamespace(message=message), "running") == said
+
+
+def test_what_could_not_be_written_is_said_beside_what_could_not_be_done(make_run, monkeypatch) -> None:
+    monkeypatch.setattr(Run, "trouble", "the disk is full")
+    said = words.status(make_run(5), "stop: no")
+    assert said.count("stablelab-note") == 2 and "the disk is full" in said and "stop: no" in said

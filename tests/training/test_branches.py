@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import threading
 from dataclasses import replace
 
 import pytest
@@ -52,20 +51,11 @@ def trained(run: Run, changes: dict[int, dict]) -> Run:
     """Train to the end, with settings changed after these numbers of steps."""
     for step in sorted(changes):
         run.step(step - len(run.history))
-        pause_at(run, step)
+        run.wait_paused()
         run.control.change(**changes[step])
     if run.alive:
         run.resume()
     return run.start().wait(60) if not run.alive else run.wait(60)
-
-
-def pause_at(run: Run, step: int) -> None:
-    waiting = threading.Event()
-    for _ in range(4000):
-        if len(run.history) == step and run.state == "paused":
-            return
-        waiting.wait(0.005)
-    raise AssertionError(f"{run.message}, but it should wait at step {step}")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -118,7 +108,7 @@ def test_a_running_parent_is_not_disturbed_and_its_frozen_layers_may_thaw_in_the
     expected = make_run(settings).start().wait(60)
     run = make_run(settings)
     run.step(15)
-    pause_at(run, 15)
+    run.wait_paused()
     branch = run.branch(11, unfrozen=None).start().wait(60)
     frozen, thawed = run.history[10], branch.history[11]
     assert len(thawed.learning_rates) == len(frozen.learning_rates)
@@ -148,7 +138,7 @@ def test_one_drag_of_a_slider_is_one_change(make_run):
 def test_a_divergence_and_what_came_after_it_are_replayed_too(make_run):
     run = make_run(Settings(learning_rate=0.02, optimizer="sgd"), steps=30)
     run.step(14)
-    pause_at(run, 14)
+    run.wait_paused()
     run.control.change(learning_rate=1e38)
     run.resume()
     run.wait(60)
@@ -203,7 +193,7 @@ def test_reset_of_a_branch_leads_back_to_where_it_was_born(make_run):
 def test_what_cannot_be_is_said_in_one_line(make_run, clouds, make_network):
     run = make_run(steps=10)
     run.step(4)
-    pause_at(run, 4)
+    run.wait_paused()
     for step, message in ((5, "has done 4 steps"), (-1, "step is -1"), (2.5, "step is 2.5")):
         with pytest.raises(ValueError, match=message):
             run.branch(step)

@@ -50,3 +50,9 @@ def test_numbers_read_as_a_learner_writes_them():
     ]  # fmt: skip
     assert str(Intervention(7, "optimizer", "adam", "adamw")) == "step 7: optimizer adam → adamw"
     assert str(Intervention(7, "bias_correction", True, False)) == "step 7: bias correction on → off"
+    assert str(Intervention(7, "max_norm", None, 0.5)) == "step 7: clip threshold off → 0.5"
+    assert str(Intervention(7, "unfrozen", None, 2)) == "step 7: trained layers all → 2"
+    assert str(Intervention(7, "unfreeze_every", 0, 20)) == "step 7: gradual unfreezing off → every 20 steps"
+    assert str(Intervention(7, "early_stopping", 3, 0)) == "step 7: early stopping after 3 validations → off"
+    assert str(Intervention(7, "rotation", 0.0, 15.0)) == "step 7: rotation 0° → 15°"
+    assert str(Intervention(7, "layer_decay", 1.0, 0.83)) == "step 7: layer decay 1 → 0.83"

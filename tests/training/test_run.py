@@ -68,6 +68,15 @@ def test_pause_step_resume_stop(make_run):
         run.resume()
 
 
+def test_a_step_can_be_waited_for(make_run):
+    run = make_run(steps=20)
+    for done in (3, 4, 11):
+        run.step(done - len(run.history))
+        assert run.wait_paused().state == "paused" and len(run.history) == done
+    run.step(50)
+    assert asyncio.run(run.paused()).state == "finished" and len(run.history) == 20
+
+
 def test_pausing_changes_no_number(make_run):
     straight = make_run()
     straight.start().wait(60)

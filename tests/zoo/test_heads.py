@@ -12,6 +12,8 @@ from transformers import (
     DistilBertForSequenceClassification,
     RobertaConfig,
     RobertaForSequenceClassification,
+    XLNetConfig,
+    XLNetForSequenceClassification,
 )
 
 from stablelab import zoo
@@ -45,7 +47,7 @@ def changed(model: nn.Module, before: dict[str, torch.Tensor]) -> set[str]:
 ])  # fmt: skip
 def test_the_head_of_torchvisions_families(name: str, head: str) -> None:
     with torch.device("meta"):
-        model = zoo.resnet(5, name)
+        model = zoo.resnet(5, name, weights="random")
     assert zoo.head_of(model) == (head, model.get_submodule(head))
 
 
@@ -138,3 +140,17 @@ def test_what_does_not_fit(digits: zoo.Task, movies: zoo.Task, small_bert: BertF
     small_bert.config.num_labels = 10
     with pytest.raises(ValueError, match=r"takes texts, but digits holds images"):
         zoo.check_fits(small_bert, digits)
+
+
+def test_how_long_a_sentence_may_be(movies: zoo.Task) -> None:
+    size = {"vocab_size": 30522, "num_hidden_layers": 1, "max_position_embeddings": 26, "pad_token_id": 1}
+    with torch.device("meta"):
+        roberta = RobertaForSequenceClassification(RobertaConfig(**size))  # counts positions from 2
+        zoo.check_fits(roberta, movies)
+        roberta = RobertaForSequenceClassification(RobertaConfig(**size | {"max_position_embeddings": 25}))
+        xlnet = XLNetForSequenceClassification(
+            XLNetConfig(n_layer=1, vocab_size=30522)
+        )  # takes sentences of any length
+    with pytest.raises(ValueError, match=r"movies has sentences of 24 tokens; make it with max_tokens=23 for Roberta"):
+        zoo.check_fits(roberta, movies)
+    zoo.check_fits(xlnet, movies)

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 from urllib.error import URLError
 
 import pytest
 import torch
 import torchvision
+from safetensors.torch import load_file, save_file
 
 from stablelab import zoo
+from stablelab.zoo import fractal_weights
 
 
 def states_equal(one: torch.nn.Module, other: torch.nn.Module) -> bool:
@@ -15,7 +18,7 @@ def states_equal(one: torch.nn.Module, other: torch.nn.Module) -> bool:
 
 
 def test_a_plain_resnet_that_says_what_it_is(digits: zoo.Task, capsys: pytest.CaptureFixture[str]) -> None:
-    model = zoo.resnet(digits)
+    model = zoo.resnet(digits, weights="random")
     assert type(model) is torchvision.models.ResNet
     assert capsys.readouterr().out == "resnet18 · random weights\n"
     assert model.stablelab_source == "resnet18 · random weights"
@@ -25,12 +28,61 @@ def test_a_plain_resnet_that_says_what_it_is(digits: zoo.Task, capsys: pytest.Ca
 def test_the_seed_decides_and_the_global_generator_is_left_alone() -> None:
     torch.manual_seed(5)
     before = torch.random.get_rng_state()
-    one, same, other = zoo.resnet(3, seed=1), zoo.resnet(3, seed=1), zoo.resnet(3, seed=2)
+    one, same, other = (zoo.resnet(3, weights="random", seed=seed) for seed in (1, 1, 2))
     assert torch.equal(before, torch.random.get_rng_state())
     torch.rand(3)
-    assert states_equal(one, same) and states_equal(one, zoo.resnet(3, seed=1))
+    assert states_equal(one, same) and states_equal(one, zoo.resnet(3, weights="random", seed=1))
     assert not torch.equal(one.fc.weight, other.fc.weight)
     assert not torch.equal(one.conv1.weight, other.conv1.weight)
+
+
+def test_resnet18_comes_with_the_workbooks_own_weights(digits: zoo.Task, capsys: pytest.CaptureFixture[str]) -> None:
+    model = zoo.resnet(digits, seed=1)
+    assert capsys.readouterr().out == "resnet18 · fractal weights (bundled), new 10-class head\n"
+    assert type(model) is torchvision.models.ResNet
+    state, named = model.state_dict(), zoo.resnet(digits, weights="fractals", seed=2).state_dict()
+    bundled = load_file(fractal_weights.WEIGHTS_FILE)
+    for name, value in state.items():
+        assert value.dtype in (torch.float32, torch.int64)
+        assert torch.equal(value, bundled[name].to(value.dtype)) if name in bundled else name.startswith("fc.")
+        assert torch.equal(value, named[name]) != name.startswith("fc.")
+    assert torch.equal(model.fc.weight, zoo.resnet(digits, weights="random", seed=1).fc.weight)
+
+
+def test_all_others_start_at_random_unless_told_otherwise(capsys: pytest.CaptureFixture[str]) -> None:
+    zoo.resnet(3, name="squeezenet1_1")
+    assert capsys.readouterr().out == "squeezenet1_1 · random weights\n"
+    with pytest.raises(
+        ValueError, match=r"^there are fractal weights for resnet18 only; for resnet34 use 'imagenet' or 'random'$"
+    ):
+        zoo.resnet(3, name="resnet34", weights="fractals")
+
+
+def test_missing_or_damaged_fractal_weights_are_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(fractal_weights, "WEIGHTS_FILE", tmp_path / "a.safetensors")
+    with pytest.raises(
+        FileNotFoundError, match=r"^the fractal weights .* are missing; reinstall stablelab, or use weights='random'$"
+    ):
+        zoo.resnet(3)
+    assert zoo.inventory()["fractal weights"].endswith("are missing; reinstall stablelab, or use weights='random'")
+    (tmp_path / "a.safetensors").write_bytes(b"not the weights")
+    with pytest.raises(ValueError, match=r"is damaged or another version .*; reinstall stablelab, or use") as error:
+        zoo.resnet(3)
+    assert "\n" not in str(error.value)
+    assert "is damaged or another version" in zoo.inventory(verify=True)["fractal weights"]
+
+
+def test_only_the_body_of_a_resnet18_is_taken(tmp_path: Path) -> None:
+    file = tmp_path / "a.safetensors"
+    save_file({"conv1.weight": torch.zeros(3)}, file)
+    with pytest.raises(ValueError, match=r"a.safetensors does not hold the body of a resnet18$"):
+        fractal_weights.load_body(zoo.resnet(3, weights="random"), file)
+    file.write_bytes(b"nothing")
+    with pytest.raises(ValueError, match=r"a.safetensors is not a whole safetensors file") as error:
+        fractal_weights.load_body(zoo.resnet(3, weights="random"), file)
+    assert "\n" not in str(error.value)
+    with pytest.raises(FileNotFoundError, match=r"^there is no file nothing$"):
+        fractal_weights.load_body(zoo.resnet(3, weights="random"), Path("nothing"))
 
 
 @pytest.mark.parametrize("name", [
@@ -64,7 +116,7 @@ def test_imagenet_weights_keep_all_but_the_head(
     assert capsys.readouterr().out == "resnet18 · ImageNet weights, new 10-class head\n"
     state = model.state_dict()
     assert all(torch.equal(state[k], v) for k, v in original.state_dict().items() if not k.startswith("fc."))
-    assert torch.equal(model.fc.weight, zoo.resnet(10).fc.weight)
+    assert torch.equal(model.fc.weight, zoo.resnet(10, weights="random").fc.weight)
     thousand = zoo.resnet(1000, weights="imagenet")
     assert not torch.equal(thousand.fc.weight, original.fc.weight)  # a new head even where the old one would fit
 
@@ -84,7 +136,7 @@ def test_imagenet_weights_without_a_network(monkeypatch: pytest.MonkeyPatch) -> 
 def test_unknown_names_weights_and_classes() -> None:
     with pytest.raises(ValueError, match=r"^unknown classifier 'resnet19': did you mean resnet1"):
         zoo.resnet(10, name="resnet19")
-    with pytest.raises(ValueError, match=r"weights is 'pretrained'; it must be 'random' or 'imagenet'"):
+    with pytest.raises(ValueError, match=r"weights is 'pretrained'; it must be 'fractals', 'imagenet' or 'random'"):
         zoo.resnet(10, weights="pretrained")
     for classes in (1, 0, -3, True, 2.5, None, ("only",), "ab"):
         with pytest.raises(ValueError, match=r"at least 2 classes"):

@@ -22,7 +22,7 @@ def test_every_public_name_is_there_and_documented() -> None:
     for name in zoo.__all__:
         assert getattr(zoo, name).__doc__
     assert sorted(zoo._HOME) == zoo.__all__ == dir(zoo)
-    with pytest.raises(AttributeError, match=r"stablelab.zoo has no 'resnets'; it has Batches"):
+    with pytest.raises(AttributeError, match=r"stablelab.zoo has no 'resnets'; it has AttentionMaps"):
         zoo.resnets  # noqa: B018
 
 

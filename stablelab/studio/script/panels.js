@@ -7,7 +7,6 @@ const PANELS = [
   { name: "rate", title: "learning rate", height: 62, columns: [COLUMN.rate], ghost: COLUMN.rate, zero: true },
 ];
 const HEIGHT = PANELS.reduce((sum, panel) => sum + panel.height + GUTTER.header, 0) + GUTTER.foot;
-const FLAGS = { learning_rate: "η", max_norm: "c", clip: "c", weight_decay: "λ", optimizer: "o", schedule: "s", diverged: "✕" };
 
 // Smallest and largest value a panel has to hold; in a logarithmic panel only those above 0 count.
 function extent(panel, store, log) {
@@ -122,36 +121,20 @@ function drawCurves(pen, plan, panel, store, theme) {
 }
 
 function drawGhosts(pen, plan, panel, store, theme) {
-  store.ghosts.forEach((ghost, i) => {
-    if (ghost.hidden) return;
-    const { colour, dash } = ghostStyle(i);
-    stroke(pen, { colour, dash, width: 1.3, alpha: panel.name === "norm" ? 0.3 : 0.65 });
+  // The first is the parent, if there is one: it is drawn last, over the others.
+  for (let i = store.ghosts.length - 1; i >= 0; i--) {
+    const ghost = store.ghosts[i];
+    if (ghost.hidden) continue;
+    const style = ghostStyle(ghost, i, theme.ink);
+    stroke(pen, { ...style, alpha: style.alpha * (panel.name === "norm" ? 0.46 : 1) });
     drawCurve(pen, ghost.rows, panel.ghost, plan.x.at, panel.y.at, { stepped: panel.name === "rate" });
     pen.globalAlpha = 1;
     pen.setLineDash([]);
-    if (panel.name !== "loss") return;
+    if (panel.name !== "loss") continue;
     const last = ghost.rows.count - 1;
     const [px, py] = [plan.x.at(ghost.rows.at(last, 0)), panel.y.at(ghost.rows.at(last, panel.ghost))];
     const place = { colour: theme.soft, font: `600 10px ${theme.font}`, align: "right", baseline: "bottom", halo: theme.ground };
-    if (Number.isFinite(py)) drawText(pen, String(ghost.id), px - 3, py - 2, place);
-  });
-}
-
-// A thin line for every change made by hand, with a flag in the first panel that says which kind it was.
-function drawMarks(pen, plan, panel, store, theme) {
-  let free = -Infinity;
-  for (const mark of store.summary.marks) {
-    const px = Math.round(plan.x.at(mark.step)) + 0.5;
-    const colour = mark.kind === "diverged" ? theme.alarm : theme.ink;
-    drawLine(pen, px, panel.top, px, panel.bottom, { colour, width: 1, dash: [2, 3], alpha: 0.55 });
-    if (panel.name !== "loss" || px < free) continue;
-    pen.fillStyle = colour;
-    pen.beginPath();
-    pen.roundRect(px, panel.top, 13, 13, [0, 3, 3, 0]);
-    pen.fill();
-    const place = { colour: theme.ground, font: `600 10px ${theme.font}`, align: "center", baseline: "middle" };
-    drawText(pen, FLAGS[mark.kind] ?? "•", px + 6.5, panel.top + 7, place);
-    free = px + 14;
+    if (Number.isFinite(py)) drawText(pen, ghost.parent ? "parent" : String(ghost.id), px - 3, py - 2, place);
   }
 }
 
@@ -167,6 +150,7 @@ function drawAll(pen, plan, store, theme, pointed) {
     pen.clip();
     drawGhosts(pen, plan, panel, store, theme);
     drawCurves(pen, plan, panel, store, theme);
+    drawBirth(pen, plan, panel, store, theme);
     drawMarks(pen, plan, panel, store, theme);
     if (pointed !== null) {
       const px = plan.x.at(pointed);
@@ -174,4 +158,5 @@ function drawAll(pen, plan, store, theme, pointed) {
     }
     pen.restore();
   });
+  drawPick(pen, plan, store, theme);
 }

@@ -51,6 +51,8 @@ class Store {
     this.rows = new Table(WIDTH);
     this.evaluations = new Table(EVALUATION_WIDTH);
     this.ghosts = [];
+    this.picked = null; // the step to branch from
+    this.born = 0; // how many steps are the parent's
     this.summary = { total: 0, clipped: 0, last: null, marks: [] };
   }
 
@@ -66,11 +68,12 @@ class Store {
   }
 
   restart(content, buffers) {
+    [this.picked, this.born] = [content.picked ?? null, content.born ?? 0];
     const hidden = new Set(this.ghosts.filter((ghost) => ghost.hidden).map((ghost) => ghost.id));
     this.rows = new Table(WIDTH);
     this.evaluations = new Table(EVALUATION_WIDTH);
-    this.ghosts = content.ghosts.map(({ id, label }, i) => {
-      const ghost = { id, label, hidden: hidden.has(id), rows: new Table(WIDTH), evaluations: new Table(EVALUATION_WIDTH) };
+    this.ghosts = content.ghosts.map(({ id, label, parent }, i) => {
+      const ghost = { id, label, parent, hidden: hidden.has(id), rows: new Table(WIDTH), evaluations: new Table(EVALUATION_WIDTH) };
       ghost.rows.add(floats(buffers[2 + 2 * i]));
       ghost.evaluations.add(floats(buffers[3 + 2 * i]));
       return ghost;
@@ -79,6 +82,11 @@ class Store {
 
   get visibleGhosts() {
     return this.ghosts.filter((ghost) => !ghost.hidden);
+  }
+
+  // The newest step there is; null where there is none.
+  get newest() {
+    return this.rows.count ? this.rows.at(this.rows.count - 1, 0) : null;
   }
 }
 

@@ -4,8 +4,10 @@ const ON_LIGHT = { train: "#0072B2", validation: "#D55E00", before: "#009E73", a
 const ON_DARK = { train: "#56B4E9", validation: "#E69F00", before: "#009E73", after: "#CC79A7", alarm: "#E69F00" };
 const GHOST_COLOURS = ["#CC79A7", "#009E73", "#E69F00", "#56B4E9"];
 
-function ghostStyle(i) {
-  return { colour: GHOST_COLOURS[i % 4], dash: i % 8 < 4 ? [] : [5, 3] };
+// The i-th ghost's line; a parent's is stronger than the others, in the colour of the ink.
+function ghostStyle(ghost, i, ink = "currentColor") {
+  if (ghost.parent) return { colour: ink, dash: [], width: 1.7, alpha: 0.62 };
+  return { colour: GHOST_COLOURS[i % 4], dash: i % 8 < 4 ? [] : [5, 3], width: 1.3, alpha: 0.65 };
 }
 
 function luminance(colour) {

@@ -18,6 +18,7 @@ class View {
     this.root = make("div", "stablelab-chart", el);
     this.stage = make("div", "stablelab-stage", this.root);
     this.canvas = make("canvas", "", this.stage, { role: "img", tabindex: "0", "aria-label": "Training curves, no step yet" });
+    this.canvas.setAttribute("aria-description", "Arrow keys go along the curve, Enter picks a step to branch from, Escape lets go");
     this.readout = make("div", "stablelab-readout", this.stage, { "aria-live": "polite" });
     this.readout.hidden = true;
     this.legend = make("div", "stablelab-ghosts", this.root, { role: "group", "aria-label": "earlier runs" });
@@ -47,9 +48,10 @@ class View {
     this.onSnapshot = () => this.restore();
     this.model.on("change:snapshot", this.onSnapshot);
     this.canvas.onpointermove = (event) => this.point(event.offsetX, event.offsetY);
+    this.canvas.onclick = (event) => clicked(this, event.offsetX);
     this.canvas.onpointerleave = () => this.unpoint();
     this.canvas.onblur = () => this.unpoint();
-    this.canvas.onkeydown = (event) => this.onKey(event);
+    this.canvas.onkeydown = (event) => typed(this, event);
     this.resized = new ResizeObserver(() => this.changed());
     this.resized.observe(this.stage);
     // JupyterLab says its theme on the body; others on the root element.
@@ -76,7 +78,10 @@ class View {
   }
 
   receive(content, buffers) {
-    if (this.store.accept(content, buffers)) {
+    if (content.type === "pick") {
+      this.store.picked = content.step;
+      this.changed();
+    } else if (this.store.accept(content, buffers)) {
       this.asked = false;
       if (content.type === "all") this.listGhosts();
       this.changed();
@@ -94,7 +99,7 @@ class View {
 
   listGhosts() {
     const items = this.store.ghosts.map((ghost, i) => {
-      const { colour, dash } = ghostStyle(i);
+      const { colour, dash } = ghostStyle(ghost, i);
       const label = document.createElement("label");
       const box = make("input", "", label, { type: "checkbox" });
       box.checked = !ghost.hidden;
@@ -131,19 +136,6 @@ class View {
     this.changed();
   }
 
-  onKey(event) {
-    const rows = this.store.rows;
-    if (!this.plan || !rows.count || !["ArrowLeft", "ArrowRight", "Home", "End", "Escape"].includes(event.key)) return;
-    event.preventDefault();
-    event.stopPropagation();
-    if (event.key === "Escape") return this.unpoint();
-    const here = this.pointed === null ? rows.count - 1 : rows.nearest(this.pointed);
-    const move = Math.max(1, Math.round(rows.count / 200)) * (event.shiftKey ? 10 : 1);
-    const to = { ArrowLeft: here - move, ArrowRight: here + move, Home: 0, End: rows.count - 1 }[event.key];
-    const step = rows.at(Math.max(0, Math.min(rows.count - 1, to)), 0);
-    this.say(describe(this.store, step, 0.5), this.plan.x.at(step), 120);
-  }
-
   changed() {
     this.frame ??= requestAnimationFrame(() => {
       this.frame = null;
@@ -167,7 +159,7 @@ class View {
 
   // What tests and screen readers read.
   publish() {
-    const { rows, evaluations, summary, ghosts, next } = this.store;
+    const { rows, evaluations, summary, ghosts, next, picked, born } = this.store;
     const values = {
       n: rows.count,
       first: rows.count ? rows.at(0, 0) : "",
@@ -176,6 +168,9 @@ class View {
       marks: summary.marks.length,
       evaluations: evaluations.count,
       ghosts: ghosts.filter((ghost) => !ghost.hidden).length,
+      parent: ghosts.some((ghost) => ghost.parent),
+      picked: picked ?? "",
+      born,
     };
     for (const [name, value] of Object.entries(values)) this.canvas.dataset[name] = String(value);
     const said = describe(this.store, Infinity, 0);

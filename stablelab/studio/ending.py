@@ -1,0 +1,58 @@
+"""What stays when a run is over: its ghost, the curves in the chart's state, the picture in the cell."""
+
+from __future__ import annotations
+
+from ..training.run import Run
+from . import ghosts
+from .chart import Chart
+from .feed import Feed
+from .ghosts import Ghost
+from .placing import Place
+
+
+class Ending:
+    """Sees to it, and takes it back where the run goes on. Ticker only.
+
+    Arguments:
+        place: where the dashboard stands.
+        chart: whose state keeps the curves.
+    """
+
+    def __init__(self, place: Place, chart: Chart) -> None:
+        self._place, self._chart = place, chart
+        self._settled: tuple[str, int, bool] | None = None  # state, steps and whether on a page, as last placed
+        self._png = b""
+
+    def renew(self) -> None:
+        """There is something else to draw."""
+        if self._settled is not None:
+            self._settled = ("", 0, self._settled[2])
+
+    def settle(self, run: Run, state: str, feed: Feed, beside: tuple[Ghost, ...], on_a_page: bool) -> None:
+        """The run is over. Draws and places again only where something has changed since."""
+        drawn = (state, len(feed))
+        if self._settled is None or self._settled[:2] != drawn:
+            ghosts.remember(run)
+            self._png = draw(run, feed, beside) if self._place.shown else b""
+            self._chart.freeze(feed, beside)
+        if self._settled != (*drawn, on_a_page) and self._png:
+            from .figures import summary
+
+            self._place.settle(self._png, summary(feed), on_a_page)
+        self._settled = (*drawn, on_a_page)
+
+    def go_on(self, on_a_page: bool) -> None:
+        """The run is not over (any more)."""
+        if self._settled is not None:
+            self._settled = None
+            self._place.settle(None, "", on_a_page)
+
+
+def draw(run: Run, feed: Feed, beside: tuple[Ghost, ...]) -> bytes:
+    """The curves by now, as the bytes of a PNG file."""
+    from . import figures  # matplotlib is slow to import, and a live chart does without
+
+    history = feed.history
+    title = f"{run.name} · {history[min(feed.born, len(history) - 1)].optimizer}" if len(history) else run.name
+    total = run.total_steps
+    return figures.to_png(figures.curves(history, total_steps=total, title=title, ghosts=beside, born=feed.born))

@@ -1,0 +1,174 @@
+"""Pre-training on fractals: batch k and the weights after it are pure functions of the recipe."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .batching import epoch_plan, generator_for
+from .drawing import drawn_from
+from .fractal_pictures import draw
+from .fractals import systems, varied
+from .image_tasks import MEAN, STD
+from .small_maps import with_products
+
+WARM_UP, COOL_DOWN = 200, 0.4  # steps in which the learning rate rises; the last share of all steps, in which it falls
+MOMENTUM, WEIGHT_DECAY = 0.9, 1e-4
+PRECISIONS = {"bfloat16": torch.bfloat16, "float32": torch.float32}
+WHOLE = ("classes", "variations", "size", "epochs", "batch_size")
+LEAST = {"classes": 2, "variations": 1, "size": 16, "epochs": 1, "batch_size": 2}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that the weights depend on.
+
+    Attributes:
+        classes: formulas.
+        variations: of each formula; an epoch draws each of them once, anew every time.
+        size: pixels of a picture's side.
+        epochs: how often each variation is drawn.
+        batch_size: pictures in a step.
+        learning_rate: of SGD with Nesterov momentum 0.9, after the warm-up.
+        seed: of everything random.
+        precision: "bfloat16" (mixed) or "float32".
+
+    Raises:
+        ValueError: a value that cannot be, in one line.
+    """
+
+    classes: int = 1000
+    variations: int = 100
+    size: int = 32
+    epochs: int = 4
+    batch_size: int = 256
+    learning_rate: float = 0.2
+    seed: int = 0
+    precision: str = "bfloat16"
+
+    def __post_init__(self) -> None:
+        for name in WHOLE:
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < LEAST[name]:
+                raise ValueError(f"{name} is {value!r}; it must be a whole number of at least {LEAST[name]}")
+        if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
+            raise ValueError(f"learning_rate is {self.learning_rate!r}; it must be above 0")
+        if self.precision not in PRECISIONS:
+            raise ValueError(f"precision is {self.precision!r}; it must be {' or '.join(PRECISIONS)}")
+        if self.batch_size > self.classes * self.variations:
+            raise ValueError(f"batch_size is {self.batch_size}, but there are only {self.per_epoch_pictures} pictures")
+
+    @property
+    def per_epoch_pictures(self) -> int:
+        return self.classes * self.variations
+
+    @property
+    def per_epoch(self) -> int:
+        """Steps of an epoch; pictures that do not fill a batch are left out of it."""
+        return self.per_epoch_pictures // self.batch_size
+
+    @property
+    def steps(self) -> int:
+        return self.epochs * self.per_epoch
+
+    def learning_rate_at(self, step: int) -> float:
+        """A linear rise, a plateau, and a linear fall to 0 at the end."""
+        left = (self.steps - step) / (COOL_DOWN * self.steps)
+        return self.learning_rate * min(1.0, (step + 1) / WARM_UP, left)
+
+    def differences(self, other: dict[str, Any], step: int) -> str:
+        """In words, what in another recipe makes its first ``step`` steps differ from this one's; empty for nothing.
+
+        The number of epochs says only when the learning rate begins to fall: before that it may still be changed.
+        """
+        mine = asdict(self)
+        names = [field.name for field in fields(self) if other[field.name] != mine[field.name]]
+        if names == ["epochs"] and max(step, 1) <= (1 - COOL_DOWN) * min(self.steps, Recipe(**other).steps):
+            return ""
+        return ", ".join(f"{name} {other[name]}" for name in names)
+
+
+class Trainer:
+    """A ResNet-18 that learns which formula a picture was drawn from.
+
+    Args:
+        recipe: what is done.
+        device: "cpu", "cuda", …
+
+    Attributes:
+        step: steps done.
+        model: torchvision's ``resnet18``, with a logit for each formula.
+    """
+
+    def __init__(self, recipe: Recipe, device: str = "cpu") -> None:
+        from torchvision.models import resnet18
+
+        self.recipe, self.device, self.step = recipe, torch.device(device), 0
+        formulas = systems(recipe.classes, recipe.seed, size=recipe.size)
+        self.systems = varied(formulas, recipe.variations, recipe.seed)
+        with drawn_from(recipe.seed):
+            model = with_products(resnet18(num_classes=recipe.classes), recipe.size)
+        self.model = model.to(self.device).to(memory_format=torch.channels_last)
+        self.optimizer = torch.optim.SGD(groups(self.model), lr=0.0, momentum=MOMENTUM, nesterov=True, fused=True)
+
+    def batch(self, k: int) -> tuple[Tensor, Tensor]:
+        """Normalized pictures (B, 3, size, size) and classes (B,) of step ``k``."""
+        epoch, place = divmod(k, self.recipe.per_epoch)
+        if getattr(self, "_planned", None) != epoch:
+            self._plan = epoch_plan(len(self.systems), self.recipe.batch_size, self.recipe.seed, epoch)
+            self._planned = epoch
+        which = self._plan[place]
+        pictures = draw(self.systems[which], self.recipe.size, generator_for(self.recipe.seed, 3, k))
+        return (pictures - MEAN) / STD, which // self.recipe.variations
+
+    def train_step(self) -> tuple[float, float]:
+        """One step; returns its loss, and the share of the batch whose formula was found."""
+        inputs, targets = (tensor.to(self.device) for tensor in self.batch(self.step))
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.recipe.learning_rate_at(self.step)
+        dtype = PRECISIONS[self.recipe.precision]
+        self.model.train()
+        with torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32):
+            logits = self.model(inputs.contiguous(memory_format=torch.channels_last))  # (B, C)
+        loss = F.cross_entropy(logits.float(), targets)
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        self.step += 1
+        return loss.item(), (logits.argmax(1) == targets).float().mean().item()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "recipe": asdict(self.recipe),
+            "step": self.step,
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step = state["step"]
+
+    def body(self) -> dict[str, Tensor]:
+        """All weights but the head's, float16 on the CPU, under torchvision's names."""
+        state = self.model.state_dict().items()
+        return {
+            name: (value.half() if value.is_floating_point() else value).cpu().contiguous()
+            for name, value in state
+            if not name.startswith("fc.")
+        }
+
+
+def groups(model: nn.Module) -> list[dict[str, Any]]:
+    """Parameter groups: weight decay on matrices and kernels, none on biases and normalization."""
+    parameters = list(model.parameters())
+    return [
+        {"params": [p for p in parameters if p.dim() > 1], "weight_decay": WEIGHT_DECAY},
+        {"params": [p for p in parameters if p.dim() == 1], "weight_decay": 0.0},
+    ]

@@ -1,0 +1,195 @@
+"""An exported run: train.py really runs where there is no workbook, and comes to the same losses."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+import transformers
+from safetensors.torch import load_file
+from torch import Tensor
+
+import stablelab as lab
+from stablelab.training import Run, Settings, export
+from stablelab.zoo.tasks import make_task
+
+LAYERS = (("4",), ("1", "0"))
+BUILD = "model = torch.nn.Sequential(torch.nn.Linear(4, 16), torch.nn.BatchNorm1d(16), torch.nn.ReLU(), " + (
+    "torch.nn.Dropout(0.3), torch.nn.Linear(16, 3))"
+)
+WITHOUT = "import runpy, sys; sys.modules['stablelab'] = None; runpy.run_path('train.py', run_name='__main__')"
+KINDS = {
+    "AdamW, cosine": ({"schedule": "cosine", "warmup_steps": 4, "weight_decay": 0.1, "max_norm": 0.3}, {}),
+    "momentum, plateau": ({"optimizer": "momentum", "schedule": "plateau", "patience": 0, "beta1": 0.8}, {}),
+    "Nesterov by hand": ({"optimizer": "nesterov", "implementation": "workbook", "weight_decay": 0.01}, {}),
+    "Adam by hand": ({"optimizer": "adam", "bias_correction": False, "clip": "tensor", "max_norm": 0.1}, {}),
+    "frozen, then thawed": ({"unfrozen": 1, "unfreeze_every": 5, "layer_decay": 0.5, "schedule": "exponential"}, {}),
+    "changed by hand": (
+        {"warmup_steps": 3},
+        {"optimizer": "sgd", "max_norm": 0.2, "clip": "value", "unfrozen": 1, "schedule": "exponential"},
+    ),
+    "from one hand to the other": (
+        {"implementation": "workbook"},
+        {"implementation": "torch", "optimizer": "nesterov"},
+    ),
+    "by hand after all": ({"eps": 1e-6}, {"optimizer": "sgd", "implementation": "workbook", "weight_decay": 0.1}),
+}
+
+
+def trained(run: Run, at: int = 0, **changes) -> Run:
+    """Train to the end, with settings changed after this many steps."""
+    if changes:
+        run.step(at)
+        waiting = threading.Event()
+        while run.state != "paused" or len(run.history) < at:
+            waiting.wait(0.002)
+        run.control.change(**changes)
+        run.resume()
+        return run.wait(60)
+    return run.start().wait(60)
+
+
+def losses_of(folder) -> list[float]:
+    """What the script comes to in a process that cannot import the workbook."""
+    there = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
+    subprocess.run([sys.executable, "-c", WITHOUT], cwd=folder, check=True, capture_output=True, timeout=300, env=there)
+    return json.loads((folder / "losses.json").read_text())
+
+
+@pytest.fixture
+def here(monkeypatch):
+    """Run a script in this process, which saves the seconds that importing torch takes."""
+
+    def run_it(folder) -> list[float]:
+        monkeypatch.chdir(folder)
+        with torch.random.fork_rng(devices=[]):
+            exec(compile((folder / "train.py").read_text(), "train.py", "exec"), {})
+        return json.loads((folder / "losses.json").read_text())
+
+    return run_it
+
+
+@dataclass
+class Ids:
+    """A store of sentences of token ids; 0 is padding."""
+
+    ids: Tensor
+
+    @property
+    def lengths(self) -> Tensor:
+        return (self.ids > 0).sum(1)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def take(self, positions: Tensor) -> dict[str, Tensor]:
+        ids = self.ids[positions, : int(self.lengths[positions].max())]
+        return {"input_ids": ids, "attention_mask": (ids > 0).long()}
+
+    def digest(self) -> bytes:
+        return b"ids"
+
+
+def task_of(kind: str, stores) -> object:
+    targets = {name: torch.arange(len(store)) % 2 for name, store in stores.items()}
+    return make_task(kind, kind, ("no", "yes"), stores, targets)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_script_comes_to_the_same_losses(kind, clouds, make_network, tmp_path, here):
+    settings, changes = KINDS[kind]
+    run = Run(
+        make_network(),
+        clouds,
+        settings=Settings(learning_rate=0.02, **settings),
+        steps=25,
+        evaluate_every=3,
+        batch_size=30,
+        seed=5,
+        layers=LAYERS,
+    )
+    trained(run, 9, **changes)
+    export(run, tmp_path / "plain", BUILD)
+    assert here(tmp_path / "plain") == [step.loss for step in run.history]
+    end = load_file(tmp_path / "plain" / "trained.safetensors")
+    assert all(torch.equal(tensor, end[name]) for name, tensor in run.model.state_dict().items())
+
+
+def test_the_best_weights_are_those_that_early_stopping_kept(clouds, make_network, tmp_path, here):
+    settings = Settings(learning_rate=0.3, early_stopping=2)
+    run = Run(make_network(), clouds, settings=settings, steps=60, evaluate_every=2, batch_size=30, layers=LAYERS)
+    trained(run)
+    assert run.history[-1].kept
+    export(run, tmp_path / "plain", BUILD)
+    assert here(tmp_path / "plain") == [step.loss for step in run.history]
+    end = load_file(tmp_path / "plain" / "trained.safetensors")
+    assert all(torch.equal(tensor, end[name]) for name, tensor in run.model.state_dict().items())
+
+
+def test_a_resnet_without_the_workbook(tmp_path):
+    class Noise(Ids):
+        lengths = None
+
+        def take(self, positions: Tensor) -> Tensor:
+            return self.ids[positions]
+
+    generator = torch.Generator().manual_seed(1)
+    task = task_of("image", {s: Noise(torch.randn(24, 3, 8, 8, generator=generator)) for s in lab.zoo.tasks.SPLITS})
+    model = lab.resnet(task, seed=3)
+    run = lab.fine_tune(model, task, steps=6, batch_size=5, learning_rate=1e-3, max_norm=1.0, device="cpu")
+    trained(run, 3, learning_rate=3e-3)
+    script = lab.export(run, tmp_path / "plain")
+    assert losses_of(tmp_path / "plain") == [step.loss for step in run.history]
+    assert 'get_model("resnet18", weights=None, num_classes=2)' in Path(script).read_text()
+
+
+def test_a_bert_without_the_workbook(tmp_path):
+    generator = torch.Generator().manual_seed(1)
+    ids = torch.randint(1, 90, (60, 12), generator=generator)
+    ids[torch.arange(12) >= torch.randint(4, 13, (60, 1), generator=generator)] = 0
+    task = task_of("text", {"train": Ids(ids[:40]), "validation": Ids(ids[40:50]), "test": Ids(ids[50:])})
+    config = transformers.BertConfig(
+        vocab_size=90, hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64
+    )
+    torch.manual_seed(0)
+    model = transformers.BertForSequenceClassification(config)
+    run = lab.fine_tune(model, task, steps=12, batch_size=8, learning_rate=1e-3, schedule="cosine", device="cpu")
+    trained(run, 5, learning_rate=3e-3, max_norm=0.5)
+    script = lab.export(run, tmp_path / "plain")
+    assert losses_of(tmp_path / "plain") == [step.loss for step in run.history]
+    assert "6: dict(learning_rate=0.003, max_norm=0.5)," in Path(script).read_text()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [({"optimizer": "lamb"}, "torch has no LAMB"), ({"noise": 0.1}, r"changed at random \(noise\)")],
+)
+def test_what_a_few_lines_cannot_say_is_refused(settings, message, clouds, make_network, tmp_path):
+    run = Run(make_network(), clouds, settings=Settings(**settings), steps=3, augment=lambda inputs, _: inputs)
+    with pytest.raises(ValueError, match="it has not done a step yet"):
+        export(run, tmp_path / "plain", BUILD)
+    trained(run)
+    with pytest.raises(ValueError, match=f"cannot be exported as a few plain lines: .*{message}"):
+        export(run, tmp_path / "plain", BUILD)
+
+
+def test_a_model_that_nobody_knows_how_to_build(clouds, make_network, tmp_path):
+    run = trained(Run(make_network(), clouds, steps=3))
+    with pytest.raises(ValueError, match="nobody knows how to build this Sequential anew: give build="):
+        lab.export(run, tmp_path / "plain")
+    with pytest.raises(ValueError, match="make another model than the one that was trained: '0.bias' differs"):
+        lab.export(run, tmp_path / "plain", build="model = torch.nn.Linear(4, 3)")
+    with pytest.raises(ValueError, match="the lines in build= fail: NameError: name 'modle'"):
+        lab.export(run, tmp_path / "plain", build="modle.nonsense")
+    lab.export(run, tmp_path / "plain", build=BUILD)
+    lab.export(run, tmp_path / "plain", build=BUILD)  # again, in its own place
+    (tmp_path / "plain" / "chapter.txt").write_text("years of work")
+    with pytest.raises(ValueError, match=r"holds something else \(chapter.txt\)"):
+        lab.export(run, tmp_path / "plain", build=BUILD)
