@@ -71,6 +71,8 @@ class Keeper:
             self.trouble = self._said(error)
         else:
             self.trouble, self._written = "", what
+            if self._kept and len(run.history) < _steps(self._kept[-1]):
+                self._kept = []  # the run was put back to its start
             self._kept = [*(each for each in self._kept if each != target), target]
             self._tidy()
         self._due = time.monotonic() + TIMES * (time.monotonic() - began)

@@ -17,6 +17,11 @@ def older(file: Path) -> Path:
     return file.with_name(f"{file.name}.older")
 
 
+def unfinished(file: Path) -> Path:
+    """Where the next checkpoint lies until it is whole."""
+    return file.with_name(f"{file.name}.new")
+
+
 def write(file: Path, state: dict[str, Any]) -> None:
     """Write tensors and plain values; the checkpoint that was there becomes the older one.
 
@@ -26,7 +31,7 @@ def write(file: Path, state: dict[str, Any]) -> None:
     buffer = io.BytesIO()
     torch.save(state, buffer)
     content = buffer.getbuffer()
-    fresh = file.with_name(f"{file.name}.new")
+    fresh = unfinished(file)
     try:
         with fresh.open("wb") as stream:
             stream.write(content)
@@ -52,6 +57,6 @@ def read(file: Path) -> dict[str, Any] | None:
 
 
 def remove(file: Path) -> None:
-    """Remove both checkpoints."""
-    for candidate in (file, older(file)):
+    """Remove all checkpoints, an unfinished one included."""
+    for candidate in (file, older(file), unfinished(file)):
         candidate.unlink(missing_ok=True)

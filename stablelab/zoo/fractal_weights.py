@@ -11,7 +11,7 @@ from .paths import require_sha256
 
 NAME = "resnet18"
 WEIGHTS_FILE = Path(__file__).parent / "weights" / "resnet18-fractals.safetensors"
-WEIGHTS_SHA256 = "ea4e0b9d4c57a7b8bd23049f4643a1f25c840c5b7808235795f3c81d7e57f335"
+WEIGHTS_SHA256 = "8ce02b4d60fbd364a098038caa1eb77edcccc50ac0d517b4d981c82ea9c99899"
 CURE = "reinstall stablelab, or use weights='random'"
 
 

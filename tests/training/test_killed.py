@@ -13,6 +13,7 @@ import pytest
 import torch
 from jupyter_client.manager import KernelManager
 
+import stablelab as lab
 from stablelab.training import Run, Settings, reopen
 
 LAYERS = (("4",), ("1", "0"))
@@ -283,6 +284,25 @@ def test_a_new_run_takes_the_place_of_one_that_is_over(make_run, begun, tmp_path
     done(begun(tmp_path / "run", steps=60))
     make_run(tmp_path / "run", steps=30).start().wait(60)
     assert names(tmp_path / "run") == ["checkpoint-1", "checkpoint-29", "checkpoint-30"]
+
+
+def test_a_run_that_was_put_back_to_its_start_leaves_nothing_of_before(begun, tmp_path, every):
+    run = done(begun(tmp_path / "run", steps=30))
+    run.reset()
+    run.step(5)
+    until(lambda: run.state == "paused" and len(run.history) == 5)
+    assert names(tmp_path / "run") == ["checkpoint-1", "checkpoint-4", "checkpoint-5"]
+
+
+def test_from_the_front_desk(make_network, clouds, tmp_path):
+    given = {"steps": 30, "batch_size": 20, "max_norm": 0.5, "device": "cpu"}
+    undisturbed = lab.fine_tune(make_network(), clouds, **given).start().wait(60)
+    run = lab.fine_tune(make_network(), clouds, folder=tmp_path / "run", **given)
+    run.step(13)
+    until(lambda: run.state == "paused")
+    run.stop()
+    again = lab.reopen(tmp_path / "run", make_network(seed=9), clouds, device="cpu").start().wait(60)
+    assert timeless(again.history) == timeless(undisturbed.history)
 
 
 def test_a_branch_writes_nothing_to_the_folder_of_its_parent(begun, tmp_path):

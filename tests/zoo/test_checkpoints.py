@@ -23,6 +23,8 @@ def test_the_newest_is_read_and_the_one_before_is_kept(tmp_path: Path) -> None:
     found = checkpoints.read(file)
     assert found is not None and found["step"] == 3 and found["weights"].tolist() == [3, 3, 3]
     assert sorted(p.name for p in tmp_path.iterdir()) == ["weights.checkpoint", "weights.checkpoint.older"]
+    checkpoints.unfinished(file).touch()  # killed in mid-write
+    assert (checkpoints.read(file) or {})["step"] == 3
     checkpoints.remove(file)
     assert not list(tmp_path.iterdir())
 

@@ -146,7 +146,7 @@ def test_a_batch_is_a_pure_function_of_its_number() -> None:
 
 def test_it_learns_in_mixed_precision() -> None:
     trainer = Trainer(replace(TINY, precision="bfloat16", batch_size=24, epochs=20))
-    losses = [trainer.train_step()[0] for _ in range(12)]
+    losses = [trainer.train_step()[0] for _ in range(9)]
     assert sum(losses[-3:]) < 0.8 * sum(losses[:3])
 
 
@@ -161,17 +161,15 @@ def test_evaluating_says_the_table(
     undisturbed: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fractal_scores, "VALIDATION", 20)
-    monkeypatch.setattr(fractal_scores, "TRIALS", 1)
-    found = fractal_scores.evaluate(undisturbed, seeds=2, steps=1, size=16, test=50, learning_rates=(1e-4, 1e-5))
+    monkeypatch.setattr(fractal_scores, "TRIALS", 2)
+    found = fractal_scores.evaluate(undisturbed, seeds=2, steps=1, size=16, test=50, learning_rates=(1e-4,))
     said = capsys.readouterr().out.splitlines()
-    best = found["fractal weights"].learning_rate
     assert said[0] == "accuracy in % on 50 digits, 200 others labelled, mean ± standard deviation over 2 seeds"
     assert said[1].startswith("random weights  · linear probe on frozen features: ")
-    assert [line.split(":")[0] for line in said[5:]] == [
+    assert [line.split(":")[0] for line in said[4:]] == [
         "fractal weights · linear probe on frozen features",
-        "fractal weights · 1 steps at 0.0001, validation over 1 seeds",
-        "fractal weights · 1 steps at 1e-05, validation over 1 seeds",
-        f"fractal weights · 1 steps at {best:g}, test over 2 seeds",
+        "fractal weights · 1 steps at 0.0001, validation over 2 seeds",
+        "fractal weights · 1 steps at 0.0001, test over 2 seeds",
     ]
     assert found["random weights"].probed.shape == found["fractal weights"].tuned.shape == (2,)
 
