@@ -114,7 +114,7 @@ def test_only_the_studio_draws() -> None:
     assert {path.parent.name for path in drawing} == {"studio"}
 
 
-def test_only_the_run_and_the_studio_start_threads() -> None:
+def test_only_the_driver_and_the_studio_start_threads() -> None:
     starting = set()
     for path in PACKAGE.rglob("*.py"):
         nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
@@ -122,7 +122,7 @@ def test_only_the_run_and_the_studio_start_threads() -> None:
         used |= {alias.name for node in nodes if isinstance(node, ast.ImportFrom) for alias in node.names}
         if used & STARTS_THREADS and path.parent.name != "studio":
             starting.add(path.relative_to(PACKAGE).as_posix())
-    assert starting == {"training/run.py"}
+    assert starting == {"training/driver.py"}
 
 
 def test_set_up_needs_nothing_but_the_standard_library() -> None:

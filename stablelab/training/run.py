@@ -1,12 +1,10 @@
-"""A run: a model, a task and a seed, trained in a daemon thread that drains the loop into a history."""
+"""A run: a model, a task and a seed, trained in a daemon thread; it can go back, branch, be saved and reopened."""
 
 from __future__ import annotations
 
-import asyncio
 import math
 import os
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ from . import branches, reopening, saved
 from .branches import Past
 from .checkpoints import Best, Checkpoints
 from .control import Control
+from .driver import Driver
 from .evaluation import evaluate
 from .history import History
 from .keeper import Keeper
@@ -31,7 +30,7 @@ from .task import Batches, Task
 VALIDATIONS_PER_RUN = 10
 
 
-class Run:
+class Run(Driver):
     """Train ``model`` on ``task``; start, pause, step, resume, stop, wait, reset; go back and branch; save, load.
 
     Arguments:
@@ -88,13 +87,11 @@ class Run:
         self.total_steps = _length(epochs, steps, self.batches.per_epoch)
         every = math.ceil(self.total_steps / VALIDATIONS_PER_RUN) if evaluate_every is None else evaluate_every
         self.evaluate_every = whole("evaluate_every", every, of=" of steps")
-        self.name = name or task.name
+        super().__init__(name or task.name)
         self.layers, self.augment = layers, augment
         self.parent: Run | None = None
         self.branches: list[Run] = []
         self.version = 0
-        self.starters: list[Callable[[], object]] = []  # called when training begins, such as what draws it
-        self.watchers: list[Callable[[], object]] = []  # what wait() also waits for, such as a last picture being drawn
         self._keeper = None if folder is None else Keeper(folder)
         self._remember()
         self._past = Past(Checkpoints(checkpoint_memory))
@@ -107,84 +104,9 @@ class Run:
 
     def _begin(self) -> None:
         """History, control and state of a run that has not started, or has come as far as its past."""
-        self.history = History(self._past.steps)
-        self.control = Control(self._past.settings or self.settings)
+        self._stand(History(self._past.steps), Control(self._past.settings or self.settings))
         self.checkpoints = Checkpoints(self._past.checkpoints.memory, tuple(self._past.checkpoints))
         self._trainer: Trainer | None = None
-        self.error: BaseException | None = None
-        self._thread: threading.Thread | None = None
-        self._ended: str | None = None
-        self._diverged: Step | None = None
-        self._settled = threading.Event()
-
-    # -- what the learner does -------------------------------------------------------------------------------------
-
-    def start(self) -> Run:
-        """Begin in a daemon thread, or go on if paused. Raises ValueError if the run is over."""
-        if self._thread is None:
-            self._launch()
-        else:
-            self.resume()
-        return self
-
-    def pause(self) -> None:
-        """Let the step under way end, then wait."""
-        self._need_unfinished("pause")
-        self.control.pause()
-
-    def resume(self) -> None:
-        """Go on after a pause, after single steps or after a divergence (do change something first)."""
-        self._need_unfinished("resume")
-        self._forgive()
-        self.control.resume()
-
-    def step(self, n: int = 1) -> None:
-        """Do n steps, then wait; starts the run if need be."""
-        self._need_unfinished("step")
-        self.control.step(n)
-        self._forgive()
-        if self._thread is None:
-            self._launch()
-
-    def stop(self) -> None:
-        """End after the step under way and wait for the thread to be gone. Not to be called by that thread."""
-        self.control.stop()
-        thread = self._thread
-        if thread is None:
-            self._end("stopped")
-        elif thread is not threading.current_thread():
-            thread.join()
-
-    def wait(self, timeout: float | None = None) -> Run:
-        """Wait until the run is finished, stopped or diverged; raises what the training thread raised.
-
-        In a notebook ``await run.finished()`` does the same and leaves the sliders alive.
-        """
-        if self._thread is None and self._ended is None:
-            raise ValueError("nothing to wait for: the run has not started; call run.start() first")
-        if not self._settled.wait(timeout):
-            raise TimeoutError(f"the run is still {self.state} after {timeout:g} s, at step {len(self.history)}")
-        for watcher in tuple(self.watchers):
-            watcher()
-        if self.error is not None:
-            raise self.error
-        return self
-
-    async def finished(self, timeout: float | None = None) -> Run:
-        """``wait`` for notebooks: sliders and buttons go on working while the cell waits."""
-        return await asyncio.to_thread(self.wait, timeout)
-
-    async def paused(self) -> Run:
-        """For notebooks: wait until the run stands still: it is paused, has done its ``step(n)``, or is over."""
-        return await asyncio.to_thread(self.wait_paused)
-
-    def wait_paused(self) -> Run:
-        """``paused`` for scripts; raises what the training thread raised."""
-        while self.alive and not self.control.rest(timeout=0.05):
-            pass
-        if self.error is not None:
-            raise self.error
-        return self
 
     def reset(self) -> None:
         """Stop, put the initial weights back and empty the history; the latest settings stay.
@@ -246,22 +168,6 @@ class Run:
     # -- what the learner sees -------------------------------------------------------------------------------------
 
     @property
-    def alive(self) -> bool:
-        """Whether the training thread is running or paused."""
-        return self._thread is not None and self._thread.is_alive()
-
-    @property
-    def state(self) -> str:
-        """``ready``, ``running``, ``paused``, ``diverged``, ``finished``, ``stopped`` or ``failed``."""
-        if self._ended is not None:
-            return self._ended
-        if self._thread is None:
-            return "ready"
-        if self._diverged is not None:
-            return "diverged"
-        return "paused" if self.control.waiting else "running"
-
-    @property
     def message(self) -> str:
         """One line on how it stands."""
         if self.error is not None:
@@ -303,38 +209,35 @@ class Run:
         """
         return reopening.load(folder, model, task, **arguments)
 
-    # -- the thread ------------------------------------------------------------------------------------------------
+    # -- what the driver asks --------------------------------------------------------------------------------------
 
     def _launch(self) -> None:
-        self._need_unfinished("start")
         if not self.born:
             self.settings = self.control.settings
-        self._thread = threading.Thread(target=self._train, name=f"stablelab run {self.name}", daemon=True)
-        self._thread.start()
-        for starter in tuple(self.starters):
-            starter()
+        super()._launch()
 
-    def _train(self) -> None:
-        try:
-            if self.evaluate_every:
-                import sklearn.metrics  # noqa: F401  (takes a second: better before the first step than at step n)
-            for step in self._prepared().steps(self.control):
-                self.history.append(step)
-                self._follow_script(step)
-                if step.diverged and not self._scripted(step.step):
-                    self._diverged = step
-                    self.control.pause()
-                    self._settled.set()
-                if self._keeper is not None:
-                    self._keeper.after_step(self)
-            over = len(self.history) == self.total_steps or (len(self.history) and self.history[-1].stopped_early)
-            end = "finished" if over else "stopped"
-        except BaseException as error:
-            self.error = error
-            end = "failed"
-        if self._keeper is not None:
+    def _train(self) -> Iterator[Step]:
+        if self.evaluate_every:
+            import sklearn.metrics  # noqa: F401  (takes a second: better before the first step than at step n)
+        return self._prepared().steps(self.control)
+
+    def _after(self, step: Step) -> bool:
+        if self._script is not None:  # do again what was done by hand before the next step
+            due = {each.name: each.new for each in self._script.interventions if each.step == step.step + 1}
+            if due:
+                self.control.change(**due)
+        scripted = self._script is not None and step.step < self._script.steps
+        return step.diverged and not scripted
+
+    def _keep(self, end: str | None = None) -> None:
+        if self._keeper is not None and end is None:
+            self._keeper.after_step(self)
+        elif self._keeper is not None and end is not None:
             self._keeper.at_end(self, end)
-        self._end(end)
+
+    def _complete(self) -> bool:
+        done = len(self.history)
+        return done == self.total_steps or (done > 0 and self.history[-1].stopped_early)
 
     def _prepared(self) -> Trainer:
         """Where training goes on: from the start, or after the steps that are past."""
@@ -355,29 +258,6 @@ class Run:
             trainer.restore(start)
         branches.catch_up(self, trainer)
         return trainer
-
-    def _follow_script(self, step: Step) -> None:
-        """Do again what was done by hand before the next step."""
-        if self._script is not None:
-            due = {each.name: each.new for each in self._script.interventions if each.step == step.step + 1}
-            if due:
-                self.control.change(**due)
-
-    def _scripted(self, step: int) -> bool:
-        return self._script is not None and step < self._script.steps
-
-    def _end(self, state: str) -> None:
-        self._ended = state
-        self._settled.set()
-
-    def _forgive(self) -> None:
-        if self._diverged is not None:
-            self._diverged = None
-            self._settled.clear()
-
-    def _need_unfinished(self, what: str) -> None:
-        if self._ended is not None:
-            raise ValueError(f"cannot {what}: the run is over ({self._ended}); reset() puts it back to the start")
 
 
 def _length(epochs: float | None, steps: int | None, per_epoch: int) -> int:

@@ -107,7 +107,8 @@ def _train(trainer: Trainer, checkpoint: Path, seconds: float) -> None:
         if now - line > _every() or trainer.step == steps:
             line = now
             left = (now - begun) / (trainer.step - first) * (steps - trainer.step)
-            _say(f"step {trainer.step} of {steps} · loss {loss:.3f} · {found:.0%} right · {left / 60:.0f} min left")
+            said = f"loss {loss:.3f} · {found:.0%} right · {left / 60:.0f} min left"
+            _say(f"step {trainer.step} of {steps} · {said}", trainer.step / steps)
         if now - saved > seconds and trainer.step < steps:
             _save(trainer, checkpoint)
             saved = time.monotonic()
@@ -126,9 +127,12 @@ def _every() -> float:
     return 0.5 if sys.stdout.isatty() else 30.0
 
 
-def _say(line: str) -> None:
-    """A line that is written over where a person looks on; a line of its own in a log."""
-    print(f"\r{line:<100}" if sys.stdout.isatty() else line, end="" if sys.stdout.isatty() else "\n", flush=True)
+def _say(line: str, share: float) -> None:
+    """A progress bar that is written over where a person looks on; a line of its own in a log."""
+    if sys.stdout.isatty():
+        print(f"\r{'█' * round(20 * share):░<20} {line:<75}", end="", flush=True)
+    else:
+        print(line, flush=True)
 
 
 def _parser() -> argparse.ArgumentParser:

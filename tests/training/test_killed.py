@@ -70,11 +70,16 @@ def names(folder: Path) -> list[str]:
 
 @pytest.fixture
 def make_run(clouds, make_network):
+    runs = []
+
     def make(folder=None, **arguments) -> Run:
         given = {"settings": SETTINGS, "steps": STEPS, "evaluate_every": 7, "seed": 5, "layers": LAYERS}
-        return Run(make_network(), clouds, batch_size=20, folder=folder, **{**given, **arguments})
+        runs.append(Run(make_network(), clouds, batch_size=20, folder=folder, **{**given, **arguments}))
+        return runs[-1]
 
-    return make
+    yield make
+    for run in runs:
+        run.stop()
 
 
 @pytest.fixture

@@ -69,6 +69,16 @@ def test_a_killed_process_ends_with_the_weights_of_an_undisturbed_one(
     assert sorted(tmp_path.iterdir()) == [out]
 
 
+def test_a_terminal_gets_a_progress_bar(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    pretrain(replace(TINY, epochs=1), tmp_path / "a.safetensors")
+    lines = capsys.readouterr().out.splitlines()  # a carriage return ends a line, too
+    for start in ("██████████░░░░░░░░░░ step 1 of 2 · loss ", "████████████████████ step 2 of 2 · loss "):
+        assert any(line.startswith(start) for line in lines)
+
+
 def test_a_damaged_checkpoint_is_said_and_the_older_one_used(
     undisturbed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

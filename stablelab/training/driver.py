@@ -1,0 +1,183 @@
+"""A daemon thread that drains a generator of steps into a history: pause it, let it do a step, stop it, wait for it."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+from typing import Self
+
+from .control import Control
+from .history import History
+from .record import Step
+
+
+class Driver:
+    """What drives a run; a subclass says what a step is.
+
+    Attributes:
+        name: of the thread.
+        history: what was drained, oldest first.
+        control: what the generator is handed: settings, pause, stop.
+        error: what the thread raised, None if nothing.
+        starters: called when training begins, such as what draws it.
+        watchers: what ``wait`` also waits for, such as a last picture being drawn.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.starters: list[Callable[[], object]] = []
+        self.watchers: list[Callable[[], object]] = []
+
+    def _stand(self, history: History, control: Control) -> None:
+        """Where nothing has been drained yet."""
+        self.history, self.control = history, control
+        self.error: BaseException | None = None
+        self._thread: threading.Thread | None = None
+        self._ended: str | None = None
+        self._diverged: Step | None = None
+        self._settled = threading.Event()
+
+    # -- what a subclass says --------------------------------------------------------------------------------------
+
+    def _train(self) -> Iterator[Step]:
+        """The steps, as they are done."""
+        raise NotImplementedError
+
+    def _complete(self) -> bool:
+        """Whether the end of the steps is the end of the run."""
+        raise NotImplementedError
+
+    def _after(self, step: Step) -> bool:
+        """Called after each step; whether to stand still, because it diverged."""
+        raise NotImplementedError
+
+    def _keep(self, end: str | None = None) -> None:
+        """Called when a step is done with, and once with how it ended."""
+        raise NotImplementedError
+
+    # -- what the learner does -------------------------------------------------------------------------------------
+
+    def start(self) -> Self:
+        """Begin in a daemon thread, or go on if paused. Raises ValueError if the run is over."""
+        if self._thread is None:
+            self._launch()
+        else:
+            self.resume()
+        return self
+
+    def pause(self) -> None:
+        """Let the step under way end, then wait."""
+        self._need_unfinished("pause")
+        self.control.pause()
+
+    def resume(self) -> None:
+        """Go on after a pause, after single steps or after a divergence (do change something first)."""
+        self._need_unfinished("resume")
+        self._forgive()
+        self.control.resume()
+
+    def step(self, n: int = 1) -> None:
+        """Do n steps, then wait; starts the run if need be."""
+        self._need_unfinished("step")
+        self.control.step(n)
+        self._forgive()
+        if self._thread is None:
+            self._launch()
+
+    def stop(self) -> None:
+        """End after the step under way and wait for the thread to be gone. Not to be called by that thread."""
+        self.control.stop()
+        thread = self._thread
+        if thread is None:
+            self._end("stopped")
+        elif thread is not threading.current_thread():
+            thread.join()
+
+    def wait(self, timeout: float | None = None) -> Self:
+        """Wait until the run is finished, stopped or diverged; raises what the training thread raised.
+
+        In a notebook ``await run.finished()`` does the same and leaves the sliders alive.
+        """
+        if self._thread is None and self._ended is None:
+            raise ValueError("nothing to wait for: the run has not started; call run.start() first")
+        if not self._settled.wait(timeout):
+            raise TimeoutError(f"the run is still {self.state} after {timeout:g} s, at step {len(self.history)}")
+        for watcher in tuple(self.watchers):
+            watcher()
+        if self.error is not None:
+            raise self.error
+        return self
+
+    async def finished(self, timeout: float | None = None) -> Self:
+        """``wait`` for notebooks: sliders and buttons go on working while the cell waits."""
+        return await asyncio.to_thread(self.wait, timeout)
+
+    async def paused(self) -> Self:
+        """For notebooks: wait until the run stands still: it is paused, has done its ``step(n)``, or is over."""
+        return await asyncio.to_thread(self.wait_paused)
+
+    def wait_paused(self) -> Self:
+        """``paused`` for scripts; raises what the training thread raised."""
+        while self.alive and not self.control.rest(timeout=0.05):
+            pass
+        if self.error is not None:
+            raise self.error
+        return self
+
+    # -- how it stands ---------------------------------------------------------------------------------------------
+
+    @property
+    def alive(self) -> bool:
+        """Whether the training thread is running or paused."""
+        return self._thread is not None and self._thread.is_alive()
+
+    @property
+    def state(self) -> str:
+        """``ready``, ``running``, ``paused``, ``diverged``, ``finished``, ``stopped`` or ``failed``."""
+        if self._ended is not None:
+            return self._ended
+        if self._thread is None:
+            return "ready"
+        if self._diverged is not None:
+            return "diverged"
+        return "paused" if self.control.waiting else "running"
+
+    # -- the thread ------------------------------------------------------------------------------------------------
+
+    def _launch(self) -> None:
+        """Begin the thread."""
+        self._need_unfinished("start")
+        self._thread = threading.Thread(target=self._drain, name=f"stablelab run {self.name}", daemon=True)
+        self._thread.start()
+        for starter in tuple(self.starters):
+            starter()
+
+    def _drain(self) -> None:
+        try:
+            for step in self._train():
+                self.history.append(step)
+                if self._after(step):
+                    self._diverged = step
+                    self.control.pause()
+                    self._settled.set()
+                self._keep()
+            end = "finished" if self._complete() else "stopped"
+        except BaseException as error:
+            self.error = error
+            end = "failed"
+        self._keep(end)
+        self._end(end)
+
+    def _end(self, state: str) -> None:
+        self._ended = state
+        self._settled.set()
+
+    def _forgive(self) -> None:
+        if self._diverged is not None:
+            self._diverged = None
+            self._settled.clear()
+
+    def _need_unfinished(self, what: str) -> None:
+        if self._ended is not None:
+            raise ValueError(f"cannot {what}: the run is over ({self._ended}); reset() puts it back to the start")
