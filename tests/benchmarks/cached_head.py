@@ -52,6 +52,6 @@ def compare(what: str, model: nn.Module, task: lab.zoo.Task) -> Row:
 def rows() -> list[Row]:
     """A row for BERT and one for ResNet."""
     with contextlib.redirect_stdout(io.StringIO()):
-        resnet = lab.resnet(10)
+        resnet = lab.resnet(10, weights="random")
     digits = lab.digits(train=320, validation=50, test=50)
     return [compare("BERT", material.bert(), material.reviews()), compare("ResNet-18", resnet, digits)]

@@ -16,7 +16,7 @@ STEPS = 5  # of descent per turn
 def rows() -> list[Row]:
     """The row of this benchmark; the peer is one gradient step, so the ratio counts steps."""
     with contextlib.redirect_stdout(io.StringIO()):
-        model = lab.resnet(10)
+        model = lab.resnet(10, weights="random")
     inputs, targets = lab.digits(train=320, validation=50, test=50).batches(0, 32)(0)
     model.train()
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)

@@ -15,7 +15,7 @@ from .server import LabServer
 RUN = """
 import stablelab as lab
 task = lab.digits(train=100, validation=20, test=20)
-run = lab.fine_tune(lab.resnet(task.classes), task, learning_rate=1e-3, batch_size=4, steps=100_000)
+run = lab.fine_tune(lab.resnet(task.classes, weights="random"), task, learning_rate=1e-3, batch_size=4, steps=100_000)
 board = lab.dashboard(run)
 run.start();
 """
