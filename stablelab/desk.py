@@ -61,8 +61,7 @@ def fine_tune(model: nn.Module, task: Task, train: str = "all", device: str | No
     if train == "head":
         rest.setdefault("name", f"{task.name} (head)")
     run = Run(model, settings=settings, **parts, **rest)
-    claim(run)
-    return run
+    return _claimed(run)
 
 
 def replay(
@@ -82,8 +81,7 @@ def replay(
     """
     release_earlier()
     run = training.replay(log, model, **_ready(model, task, train, device), **arguments)
-    claim(run)
-    return run
+    return _claimed(run)
 
 
 def load(
@@ -100,7 +98,9 @@ def load(
     Raises:
         FileNotFoundError, ValueError: in one line, where there is none, it is damaged, or it is of another task.
     """
-    return Run.load(folder, model, **_ready(model, task, train, device))
+    run = Run.load(folder, model, **_ready(model, task, train, device))
+    run.branched = claim
+    return run
 
 
 def reopen(
@@ -119,7 +119,13 @@ def reopen(
     """
     release_earlier()
     run = training.reopen(folder, model, **_ready(model, task, train, device))
+    return _claimed(run)
+
+
+def _claimed(run: Run) -> Run:
+    """The run, noted as made by the cell being executed; and so will be its branches, by the cells that make them."""
     claim(run)
+    run.branched = claim
     return run
 
 

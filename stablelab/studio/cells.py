@@ -59,7 +59,9 @@ def release_earlier() -> None:
 
 
 def here() -> tuple[str, str] | None:
-    """(cell, execution) of the request this kernel is busy with; None outside a notebook."""
+    """(cell, execution) of the request this kernel is busy with; None outside a notebook, and in a button's thread."""
+    if threading.current_thread() is not threading.main_thread():
+        return None
     shell = sys.modules.get("IPython.core.interactiveshell")  # a plain script never imports it
     if shell is None or not shell.InteractiveShell.initialized():
         return None

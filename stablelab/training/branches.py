@@ -67,6 +67,8 @@ def branch(run: Run, step: int, changes: dict[str, Any]) -> Run:
     child._begin()
     child.name = f"{run.name} from step {step}"
     run.branches.append(child)
+    if run.branched is not None:
+        run.branched(child)
     return child
 
 
@@ -110,9 +112,17 @@ def log(run: Run) -> Log:
         total_steps=run.total_steps,
         evaluate_every=run.evaluate_every,
         steps=len(run.history),
+        parameters=sum(p.numel() for p in trainable(run)),
         settings=run.settings,
         interventions=run.history.interventions(),
     )
+
+
+def trainable(run: Run) -> list[nn.Parameter]:
+    """The parameters that a run may train, those included that it holds at this moment."""
+    if run._trainer is None:
+        return [p for p in run.trains.parameters() if p.requires_grad]
+    return [p for name, p in run.trains.named_parameters() if name in run._trainer.trainable]
 
 
 def replay(log: Log, model: nn.Module, task: Task, **arguments: Any) -> Run:
@@ -125,7 +135,7 @@ def replay(log: Log, model: nn.Module, task: Task, **arguments: Any) -> Run:
         arguments: of ``Run`` that the log does not hold, such as ``layers``, ``augment`` and ``loss``.
 
     Raises:
-        ValueError: the task is of other data.
+        ValueError: the task is of other data, or another number of parameters would be trained.
     """
     from .run import Run
 
@@ -142,5 +152,10 @@ def replay(log: Log, model: nn.Module, task: Task, **arguments: Any) -> Run:
         name=f"{log.name}, again",
         **arguments,
     )
+    if sum(p.numel() for p in trainable(run)) != log.parameters:
+        raise ValueError(
+            f"the run of this log trained {log.parameters} parameters, this one would train "
+            f"{sum(p.numel() for p in trainable(run))}; give the same model, and train= as it was then"
+        )
     run._script = log
     return run

@@ -22,6 +22,7 @@ class Log:
         task, fingerprint: the data's name and fingerprint.
         seed, batch_size, total_steps, evaluate_every: as of ``Run``.
         steps: how many steps the run has done.
+        parameters: how many numbers it trains: tells a head from a whole model.
         settings: those of the first step.
         interventions: every change, in order.
     """
@@ -34,6 +35,7 @@ class Log:
     total_steps: int
     evaluate_every: int
     steps: int
+    parameters: int
     settings: Settings
     interventions: tuple[Intervention, ...]
 

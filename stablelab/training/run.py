@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -55,6 +55,7 @@ class Run(Driver):
     Attributes:
         parent, born: of a branch, the run it comes from and the number of steps it shares with it; None and 0 else.
         branches: those made of this run.
+        branched: called with each of them, such as what notes which notebook cell made it; None for nothing.
 
     Raises:
         ValueError: in one line, where the length, the batch size, the seed or the folder cannot be.
@@ -91,6 +92,7 @@ class Run(Driver):
         self.layers, self.augment = layers, augment
         self.parent: Run | None = None
         self.branches: list[Run] = []
+        self.branched: Callable[[Run], object] | None = None
         self.version = 0
         self._keeper = None if folder is None else Keeper(folder)
         self._remember()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from types import SimpleNamespace
 
 import pytest
@@ -118,3 +119,26 @@ def test_outside_a_notebook_nothing_is_asked_of_ipython(monkeypatch: pytest.Monk
     monkeypatch.delitem(sys.modules, "IPython.core.interactiveshell", raising=False)
     assert cells.here() is None
     assert "IPython.core.interactiveshell" not in sys.modules
+
+
+def test_a_branch_belongs_to_the_cell_that_made_it(execute, make_run) -> None:
+    execute("a", "1")
+    run = _claimed(make_run)
+    run.branched = cells.claim
+    while len(run.history) < 2:
+        pass
+    execute("b", "2")
+    branch = run.branch(1).start()
+    execute("b", "3")
+    cells.release_earlier()
+    assert run.alive and not branch.alive
+    run.stop()
+
+
+def test_what_a_button_makes_belongs_to_no_cell(execute) -> None:
+    execute("a", "1")
+    found = []
+    thread = threading.Thread(target=lambda: found.append(cells.here()))
+    thread.start()
+    thread.join()
+    assert found == [None] and cells.here() == ("a", "1")

@@ -90,6 +90,13 @@ def test_a_branch_shares_the_past_and_goes_its_own_way(make_run):
     assert run.branches == [branch]
 
 
+def test_each_branch_is_told_to_who_wants_to_know(make_run):
+    run, told = make_run().start().wait(60), []
+    run.branched = told.append
+    child = run.branch(5)
+    assert told == [child, child.branch(3)]
+
+
 def test_a_branch_of_a_branch_and_one_from_the_very_start(make_run):
     run = make_run().start().wait(60)
     child = run.branch(20, learning_rate=0.003).start().wait(60)
@@ -209,5 +216,9 @@ def test_what_cannot_be_is_said_in_one_line(make_run, clouds, make_network):
     clouds.fingerprint = "clouds-2"
     with pytest.raises(ValueError, match="is of other data"):
         replay(log, make_network(), clouds)
+    clouds.fingerprint = log.fingerprint
+    with pytest.raises(ValueError, match="trained 163 parameters, this one would train 51; give the same model"):
+        whole = make_network()
+        replay(log, whole, clouds, trains=whole[4])
     with pytest.raises(ValueError, match="not the log of a run"):
         Log.from_dict({"settings": {}})
