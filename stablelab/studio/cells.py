@@ -115,3 +115,5 @@ def _release(thing: Owned | None) -> None:
     for run in runs:
         run.stop()
         remember(run)
+    if thing.parent is not None and thing in thing.parent.branches:
+        thing.parent.branches.remove(thing)  # with its model and its checkpoints

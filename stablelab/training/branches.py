@@ -48,6 +48,9 @@ def branch(run: Run, step: int, changes: dict[str, Any]) -> Run:
     before = settings_at(run.settings, run.history.interventions(), step) if done else run.control.settings
     after = before.replace(**changes)
     checkpoints = run.checkpoints.until(step)
+    start = run.checkpoints.at_or_before(step)
+    if start is None:
+        run.need_first_weights("go back that far")
     child = copy.copy(run)
     with one_step_at_a_time:  # no update may fall between two tensors
         child.model, child.trains = copy.deepcopy((run.model, run.trains))
@@ -57,7 +60,6 @@ def branch(run: Run, step: int, changes: dict[str, Any]) -> Run:
     if run._trainer is not None:
         for name, p in child.trains.named_parameters():
             p.requires_grad_(name in run._trainer.trainable)  # the run may hold some of them still at this moment
-    start = run.checkpoints.at_or_before(step)
     if start is not None:
         put_back(start.weights, live(child.trains, trainable_names(child.trains)))
     else:
@@ -99,6 +101,8 @@ def catch_up(run: Run, trainer: Trainer) -> None:
         if run.control.stopped:
             past.stop()
     trainer.evaluate = scored
+    if run.parent is not None:  # a branch is asked to go on; a killed run that had stopped early stays over
+        trainer.go_on()
 
 
 def log(run: Run) -> Log:

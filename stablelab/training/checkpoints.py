@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import threading
+import time
+from bisect import insort
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ..formulas.checks import whole
+from .log import GESTURE
 from .settings import Settings
 
 # Copying weights and optimizer state costs about as much as reading them twice: nothing for a small model, a fifth of a
@@ -65,7 +69,7 @@ class Checkpoint:
 
     @cached_property
     def nbytes(self) -> int:
-        """Bytes of memory; ``best`` is shared by many checkpoints and left out."""
+        """Bytes of memory; ``best``, which several checkpoints may share, is left out."""
         return sum(t.nbytes for t in [*self.weights.values(), *tensors(self.optimizer or {})])
 
 
@@ -84,17 +88,21 @@ class Checkpoints:
         self.memory = default_memory() if memory is None else whole("checkpoint_memory", memory, of=" of bytes")
         self._kept = list(kept)
         self._marked = -1  # step of the newest that stands before a change by hand
+        self._marked_at = -math.inf  # by the clock
         self._lock = threading.Lock()
 
     def add(self, checkpoint: Checkpoint, marked: bool = False) -> None:
-        """Append one, which is newer than all others unless a replay has come by here again."""
+        """Take one in; ``marked`` if it stands before a change by hand. A replay may come by here again."""
+        now = time.monotonic()
         with self._lock:
             if marked:
-                self._marked = checkpoint.step
-            if self._kept and self._kept[-1].step >= checkpoint.step:
+                if now - self._marked_at > GESTURE:  # of one drag of a slider, the one before it
+                    self._marked = checkpoint.step
+                self._marked_at = now
+            if any(each.step == checkpoint.step for each in self._kept):
                 return
-            self._kept.append(checkpoint)
-            while len(self._kept) > MOST or sum(each.nbytes for each in self._kept) > self.memory:
+            insort(self._kept, checkpoint, key=lambda each: each.step)
+            while len(self._kept) > MOST or self._nbytes() > self.memory:
                 least = self._least_missed()
                 if least is None:
                     return
@@ -111,11 +119,10 @@ class Checkpoints:
         """All after at most ``step`` steps."""
         return tuple(each for each in self if each.step <= step)
 
-    @property
-    def safe(self) -> Checkpoint | None:
-        """The newest that a divergence may go back to."""
+    def safe(self, step: float = math.inf) -> Checkpoint | None:
+        """The newest, after at most ``step`` steps, that a divergence may go back to."""
         with self._lock:
-            return next((each for each in reversed(self._kept) if each.safe), None)
+            return next((each for each in reversed(self._kept) if each.safe and each.step <= step), None)
 
     @property
     def newest(self) -> Checkpoint | None:
@@ -130,9 +137,15 @@ class Checkpoints:
     def __len__(self) -> int:
         return len(self._kept)
 
+    def _nbytes(self) -> int:
+        best = {id(each.best): each.best for each in self._kept if each.best is not None}
+        weights = sum(t.nbytes for each in best.values() for t in each.weights.values())
+        return weights + sum(each.nbytes for each in self._kept)
+
     def _least_missed(self) -> int | None:
         steps = [each.step for each in self._kept]
         stay = {self._marked, next((each.step for each in reversed(self._kept) if each.safe), -1)}
+        stay |= {each.safe_step for each in self._kept if each.step == self._marked}
         inner = [i for i in range(1, len(steps) - 1) if steps[i] not in stay]
         return min(inner, key=lambda i: steps[i + 1] - steps[i - 1], default=None)
 

@@ -158,8 +158,8 @@ class Driver:
             for step in self._train():
                 self.history.append(step)
                 if self._after(step):
-                    self._diverged = step
                     self.control.pause()
+                    self._diverged = step  # only now, so that a resume() in between is not lost
                     self._settled.set()
                 self._keep()
             end = "finished" if self._complete() else "stopped"

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from ..formulas import cross_entropy
 from ..formulas.schedules import plateau
-from .checkpoints import trainable_names
+from .branches import trainable
+from .history import History
 from .log import settings_at
 from .plan import Plan
 from .script import written
@@ -45,9 +46,10 @@ def export(run: Run, folder: str | os.PathLike[str], build: str, files: Mapping[
             another model, or the run did what a few plain lines cannot say (LAMB, augmentation, a divergence).
     """
     target = Path(folder).expanduser()
-    _check(run)
-    steps = run.history.since(0)
-    first, order, sizes = _data(run, len(steps))
+    run.need_first_weights("export it")
+    history = History(run.history.since(0))  # a run that trains on meanwhile is exported as it stands now
+    _check(run, history)
+    first, order, sizes = _data(run, len(history))
     other = {each.name for each in target.iterdir()} - {*FILES, *(files or ()), *_RESULTS} if target.is_dir() else set()
     visible = sorted(name for name in other if not name.startswith("."))
     if visible:
@@ -59,7 +61,7 @@ def export(run: Run, folder: str | os.PathLike[str], build: str, files: Mapping[
     _check_build(build, start, target)
     save_file(start, target / "start.safetensors")
     save_file({**first, "rows": order, "sizes": sizes}, target / "data.safetensors")
-    text = written(_plan(run, build, [name for name in first if name != "targets"]))
+    text = written(_plan(run, history, build, [name for name in first if name != "targets"]))
     (target / "train.py").write_text(text, encoding="utf-8")
     return target / "train.py"
 
@@ -67,11 +69,10 @@ def export(run: Run, folder: str | os.PathLike[str], build: str, files: Mapping[
 _RESULTS = ("losses.json", "trained.safetensors", "__pycache__")
 
 
-def _plan(run: Run, build: str, inputs: list[str]) -> Plan:
-    history = run.history.since(0)
-    changes = run.history.interventions()
+def _plan(run: Run, history: History, build: str, inputs: list[str]) -> Plan:
+    changes = history.interventions()
     at = {step: settings_at(run.settings, changes, step) for step in sorted({1, *(each.step for each in changes)})}
-    kept = history[-1].kept
+    kept = history[len(history) - 1].kept
     return Plan(
         title=f"{run.name}: {len(history)} steps, seed {run.seed}",
         build=build,
@@ -82,16 +83,16 @@ def _plan(run: Run, build: str, inputs: list[str]) -> Plan:
         total_steps=run.total_steps,
         seed=run.seed,
         layers=None if run.layers is None else [list(each) for each in run.layers],
-        plateau=_drops(run, at),
+        plateau=_drops(history, at),
         kept=kept,
     )
 
 
-def _drops(run: Run, at: dict[int, Settings]) -> list[tuple[int, float]]:
+def _drops(history: History, at: dict[int, Settings]) -> list[tuple[int, float]]:
     """From which step on the plateau schedule multiplied the learning rate by what; it needs the validation losses."""
     drops: list[tuple[int, float]] = []
     losses: list[float] = []
-    for step in run.history.since(0):
+    for step in history:
         settings = at[max(first for first in at if first <= step.step)]
         if settings.schedule == "plateau":
             factor = plateau(losses, settings.factor, settings.patience)
@@ -136,15 +137,15 @@ def _start(run: Run) -> dict[str, Tensor]:
     return {name: tensor.detach().cpu().contiguous() for name, tensor in found.items()}
 
 
-def _check(run: Run) -> None:
+def _check(run: Run, history: History) -> None:
     settings = [run.settings]
-    for each in run.history.interventions():
-        settings.append(settings_at(run.settings, run.history.interventions(), each.step))
+    for each in history.interventions():
+        settings.append(settings_at(run.settings, history.interventions(), each.step))
     augmented = sorted({name for each in settings for name in AUGMENTATIONS if getattr(each, name)})
     why = ""
-    if not len(run.history):
+    if not len(history):
         why = "it has not done a step yet"
-    elif any(step.diverged for step in run.history):
+    elif any(step.diverged for step in history):
         why = "it diverged, and plain training would end there"
     elif any(each.optimizer == "lamb" for each in settings):
         why = "torch has no LAMB; switch to another optimizer"
@@ -152,14 +153,10 @@ def _check(run: Run) -> None:
         why = f"its pictures were changed at random ({', '.join(augmented)}); set that to 0"
     elif run.loss is not cross_entropy:
         why = "its loss is not the workbook's cross-entropy"
-    elif len(_trainable(run)) < len(list(run.trains.parameters())):
+    elif len(trainable(run)) < len(list(run.trains.parameters())):
         why = "part of its weights is frozen, so it trains another part of the model than the whole"
     if why:
         raise ValueError(f"this run cannot be exported as a few plain lines: {why}")
-
-
-def _trainable(run: Run) -> set[str]:
-    return trainable_names(run.trains) if run._trainer is None else run._trainer.trainable
 
 
 def _check_build(build: str, start: dict[str, Tensor], folder: Path) -> None:

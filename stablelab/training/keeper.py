@@ -62,7 +62,7 @@ class Keeper:
 
     def _write(self, run: Run, state: str) -> None:
         what = (len(run.history), run.control.settings, state in FINAL and state)
-        if run.checkpoints.safe is None or what == self._written:
+        if run.checkpoints.safe() is None or what == self._written:
             return
         began = time.monotonic()
         try:

@@ -97,6 +97,10 @@ class Trainer:
         self._diverged = self._over = False
         self._next_copy = 0.0  # by the clock; see SHARE_OF_TIME
 
+    def go_on(self) -> None:
+        """Train on although training had stopped early here."""
+        self._over = False
+
     def restore(self, checkpoint: Checkpoint) -> None:
         """Go on from there: model, optimizer and all else as they were, bit for bit."""
         put_back(checkpoint.weights, self._live())
@@ -118,14 +122,15 @@ class Trainer:
                 with one_step_at_a_time:
                     step = self._step(self.k, settings)
                 due = self.evaluate_every and (step.step % self.evaluate_every == 0 or step.step == self.total_steps)
-                if self.evaluate is not None and due and not step.diverged and not control.stopped:
-                    evaluation = self.evaluate(self.model, step.step)
-                    with one_step_at_a_time:
-                        step = self._judge(step, evaluation, settings)
+                last = step.step == self.total_steps
+                if self.evaluate is not None and due and not step.diverged and (last or not control.stopped):
+                    with one_step_at_a_time:  # a probe of another thread must not change the model's mode meanwhile
+                        step = self._judge(step, self.evaluate(self.model, step.step), settings)
                 self.k += 1
                 yield step
         finally:
-            self.layers.release()
+            with one_step_at_a_time:
+                self.layers.release()
 
     def _step(self, k: int, settings: Settings) -> Step:
         """Step k (from 0) under these settings."""
@@ -188,7 +193,7 @@ class Trainer:
         weights = copied(self._live())
         now = time.perf_counter()
         self._next_copy = now + (now - began) / SHARE_OF_TIME
-        before = self.checkpoints.safe
+        before = self.checkpoints.safe(k)
         safe_step = k if safe or before is None else before.step
         return Checkpoint(k, self.settings, weights, optimizer, tuple(self.validation_losses), self.best, safe_step)
 
@@ -216,7 +221,7 @@ class Trainer:
     def _go_back(self, k: int, settings: Settings, loss: float) -> int:
         """After a non-finite step: weights from before the trouble, and an optimizer that remembers none of it."""
         self.optimizer = build(self.layers.groups(), settings)
-        good = self.checkpoints.safe
+        good = self.checkpoints.safe(k)
         if math.isfinite(loss) or good is None:
             return k  # a non-finite gradient, or the very first loss: the weights themselves are as good as they were
         put_back(good.weights, self._live())

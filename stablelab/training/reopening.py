@@ -87,6 +87,8 @@ def _made(record: SavedRun, model: nn.Module, task: Task, arguments: dict[str, A
 
 
 def _over(run: Run, record: SavedRun) -> Run:
+    record.restore(run.model)  # refuses weights of another model
+    run.checkpoints = Checkpoints(run.checkpoints.memory, _known(run, record))
     record.restore(run.model)
     run.history = record.history
     run.control.publish(Settings.from_dict(record.about["settings"]))
@@ -97,27 +99,41 @@ def _over(run: Run, record: SavedRun) -> Run:
 
 def _go_on(run: Run, record: SavedRun) -> None:
     """Give a run that is ready the past of the saved one."""
-    about, last = record.about, record.checkpoint()
-    kept = NAME.fullmatch(record.folder.name) is not None
-    start = _start(record) if kept else None
-    known: list[Checkpoint] = []
-    if last is not None:
-        _check_same(run, last, record.folder)
-        first = last if start is None else start.checkpoint()
-        if first is not None and first.step == 0:
-            (start or record).restore(run.model)
-            put_back(first.weights, live(run.trains, trainable_names(run.trains)))
-            run._remember()
-            known = [first]
-        known += [last] if last.step else []
+    about, known = record.about, _known(run, record)
     record.restore(run.model)
     run._script = None if about["script"] is None else Log.from_dict(about["script"])
     settings = Settings.from_dict(about["settings"])
     run._past = Past(Checkpoints(run.checkpoints.memory, known), record.history.since(0), settings)
     run._begin()
-    if kept:
+    if _is_kept(record):
+        start = _start(record)
         goes_on = [record.folder] if start is None else [start.folder, record.folder]
         run._keeper = Keeper(record.folder.parent, goes_on)
+
+
+def _known(run: Run, record: SavedRun) -> list[Checkpoint]:
+    """The checkpoints that are there, oldest first; and the run remembers its first weights, if they are among them."""
+    last = record.checkpoint()
+    if last is None:
+        record.restore(run.model)
+        run._remember()
+        run._first_known = not len(record.history)
+        return []
+    _check_same(run, last, record.folder)
+    start = _start(record) if _is_kept(record) else None
+    first = last if start is None else start.checkpoint()
+    run._first_known = first is not None and first.step == 0
+    if first is None or not run._first_known:
+        return [last]
+    (start or record).restore(run.model)
+    put_back(first.weights, live(run.trains, trainable_names(run.trains)))
+    run._remember()
+    return [first, last] if last.step else [first]
+
+
+def _is_kept(record: SavedRun) -> bool:
+    """Whether it is one of the checkpoints in a run's folder."""
+    return NAME.fullmatch(record.folder.name) is not None
 
 
 def _start(record: SavedRun) -> SavedRun | None:

@@ -103,6 +103,7 @@ class Run(Driver):
     def _remember(self) -> None:
         """The model's weights of now are those that the run begins with."""
         self._initial = {key: value.detach().clone() for key, value in self.model.state_dict().items()}
+        self._first_known = True  # not where the run comes from a disk that no longer holds them
 
     def _begin(self) -> None:
         """History, control and state of a run that has not started, or has come as far as its past."""
@@ -115,11 +116,13 @@ class Run(Driver):
 
         A branch goes back to where it was born.
         """
+        if self.parent is None:
+            self.need_first_weights("go back to its start")
         self.stop()
         if self.parent is not None:
             self._past = replace(self._past, settings=self.control.settings)
         else:
-            self.settings = self.control.settings
+            self.settings = self.control.settings if self._script is None else self._script.settings
             self._past = Past(Checkpoints(self.checkpoints.memory))
         self.model.load_state_dict(self._initial)
         self.version += 1
@@ -152,6 +155,11 @@ class Run(Driver):
             ValueError: nothing was changed by hand.
         """
         return branches.untouched(self)
+
+    def need_first_weights(self, what: str) -> None:
+        """Raise a one-line ValueError where the weights that this run began with are not known."""
+        if not self._first_known:
+            raise ValueError(f"cannot {what}: the weights that {self.name!r} began with were not saved with it")
 
     @property
     def born(self) -> int:

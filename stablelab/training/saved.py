@@ -89,7 +89,7 @@ def write(target: Path, run: Run, state: str) -> Path:
     draft = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     # In this order: a run that trains on meanwhile gets a checkpoint that is no younger than its history, and settings
     # that are no older. A safe one, which needs no other to do again what came after it.
-    checkpoint, history = run.checkpoints.safe, History(run.history.since(0))
+    checkpoint, history = run.checkpoints.safe(), History(run.history.since(0))
     text = about(run, history, state)
     try:
         history.write(draft / "history.jsonl")

@@ -187,6 +187,23 @@ def test_a_replay_goes_on_after_a_divergence_as_the_run_did(make_run, clouds, ma
     assert again.state == "finished" and timeless(again.history) == timeless(run.history)
 
 
+def test_a_branch_goes_on_where_its_parent_stopped_early(make_run):
+    settings = Settings(learning_rate=3.0, optimizer="sgd", early_stopping=1)
+    run = make_run(settings, steps=60, evaluate_every=2).start().wait(60)
+    end = len(run.history)
+    assert run.history[-1].stopped_early and end < 60
+    branch = run.branch(end, early_stopping=0, learning_rate=0.01).start().wait(60)
+    assert branch.state == "finished" and len(branch.history) == 60
+
+
+def test_a_replay_put_back_to_its_start_replays_again(make_run, clouds, make_network):
+    run = trained(make_run(), {6: {"learning_rate": 0.1}})
+    again = replay(run.log(), make_network(), clouds, layers=LAYERS, augment=noisy).start().wait(60)
+    again.reset()
+    again.start().wait(60)
+    assert timeless(again.history) == timeless(run.history)
+
+
 def test_reset_of_a_branch_leads_back_to_where_it_was_born(make_run):
     run = make_run().start().wait(60)
     branch = run.branch(13, learning_rate=0.001).start().wait(60)

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from stablelab.training import Checkpoint, Checkpoints
+from stablelab.training.checkpoints import Best
 
 
 def checkpoint(step: int, size: int = 100) -> Checkpoint:
@@ -30,17 +31,37 @@ def test_over_it_they_thin_out_evenly_and_the_ends_stay():
     assert max(gaps) <= 640  # no stretch is bare: 6 of 1000 steps cannot stand closer than 200 on average
 
 
-def test_the_one_before_a_change_by_hand_stays_until_the_next_change():
+def test_the_one_before_a_change_by_hand_stays_until_the_next_change(monkeypatch):
+    monkeypatch.setattr("stablelab.training.checkpoints.GESTURE", -1.0)
     assert 33 in filled(400 * 3, [*range(0, 40, 10), 33, *range(40, 100, 10)], marked=(33,))
     assert filled(0, [0, 10, 13, 20, 27, 30], marked=(13, 27)) == [0, 27, 30]
+
+
+def test_of_one_drag_the_one_before_it_stays():
+    assert filled(0, [0, 13, 15, 17, 19], marked=(13, 15, 17)) == [0, 13, 19]
+
+
+def test_the_safe_copy_of_the_one_before_a_change_stays_with_it():
+    ring = Checkpoints(0)
+    for step in (0, 20, 25, 40, 60):
+        ring.add(Checkpoint(step, None, {"w": torch.zeros(9)}, None, safe_step=step - step % 20), marked=step == 25)
+    assert [each.step for each in ring] == [0, 20, 25, 60] and ring.at_or_before(30).step == 25
+
+
+def test_the_best_weights_count_once_however_many_share_them():
+    best = Best(5, 0.5, {"w": torch.zeros(100)})
+    ring = Checkpoints(1600)
+    for step in (0, 10, 20, 30):
+        ring.add(Checkpoint(step, None, {"w": torch.zeros(100)}, None, best=best, safe_step=step))
+    assert [each.step for each in ring] == [0, 20, 30]
 
 
 def test_no_memory_keeps_the_first_and_the_newest():
     assert filled(0, range(0, 50, 10)) == [0, 40]
 
 
-def test_where_a_replay_comes_by_again_nothing_is_added_twice():
-    assert filled(10_000, [0, 10, 20, 10, 20, 30]) == [0, 10, 20, 30]
+def test_where_a_replay_comes_by_again_nothing_is_added_twice_and_gaps_are_filled():
+    assert filled(10_000, [0, 10, 30, 10, 20, 30, 40]) == [0, 10, 20, 30, 40]
 
 
 def test_the_newest_at_or_before_a_step():
@@ -60,7 +81,8 @@ def test_what_a_divergence_may_go_back_to_stays_and_is_found():
     ring = Checkpoints(0)
     for step in range(0, 60, 5):
         ring.add(Checkpoint(step, None, {"w": torch.zeros(9)}, None, safe_step=step - step % 25))
-    assert ring.safe.step == 50 and [each.step for each in ring] == [0, 50, 55]
+    assert (ring.safe().step, ring.safe(49).step) == (50, 0)
+    assert [each.step for each in ring] == [0, 50, 55]
 
 
 def test_one_whose_safe_copy_is_gone_is_no_place_to_start_from():

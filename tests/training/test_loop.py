@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from dataclasses import replace
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 from stablelab.formulas import cross_entropy
 from stablelab.training import Control, Settings, evaluate, steps
 from stablelab.training.layers import Layers
+from stablelab.training.randomness import one_step_at_a_time
 
 
 def drain(model, task, settings=None, *, total_steps=30, seed=0, control=None, watch=None, evaluate_every=0):
@@ -180,3 +182,18 @@ def test_a_model_with_nothing_to_train_is_refused(clouds, make_network):
     model = make_network().requires_grad_(False)
     with pytest.raises(ValueError, match="no trainable parameter"):
         drain(model, clouds)
+
+
+def test_nothing_may_change_the_models_mode_while_it_is_validated(clouds, make_network):
+    free = []
+
+    def scored(model, step):
+        thread = threading.Thread(target=lambda: free.append(one_step_at_a_time.acquire(blocking=False)))
+        thread.start()
+        thread.join()
+        return evaluate(model, clouds.validation, cross_entropy, step)
+
+    arguments = {"total_steps": 4, "evaluate": scored, "evaluate_every": 2}
+    for _ in steps(make_network(), clouds.batches(0, 20), cross_entropy, Control(Settings()), **arguments):
+        pass
+    assert free == [False, False]

@@ -108,3 +108,19 @@ def test_run_json_is_plain_to_read(finished, tmp_path):
     about = json.loads((tmp_path / "run" / "run.json").read_text())
     assert about["settings"]["learning_rate"] == 0.01
     assert about["interventions"] == ["step 6: learning rate 0.02 → 0.01"]
+
+
+def test_a_loaded_run_goes_back_only_as_far_as_it_was_saved(finished, tmp_path, clouds, make_network):
+    folder = finished.save(tmp_path / "run")
+    loaded = Run.load(folder, make_network(seed=9), clouds)
+    for attempt in (lambda: loaded.branch(3), loaded.reset):
+        with pytest.raises(ValueError, match="the weights that 'first' began with were not saved with it"):
+            attempt()
+    branch = loaded.branch(11).start().wait(60)  # after the checkpoint that was saved with it
+    assert [s.loss for s in branch.history] == [s.loss for s in finished.history]
+
+
+def test_a_run_with_a_folder_goes_back_to_its_start_after_it_was_loaded(tmp_path, clouds, make_network):
+    run = Run(make_network(), clouds, steps=12, batch_size=20, folder=tmp_path / "run").start().wait(60)
+    branch = Run.load(tmp_path / "run", make_network(seed=9), clouds).branch(3).start().wait(60)
+    assert [s.loss for s in branch.history] == [s.loss for s in run.history]
