@@ -88,7 +88,12 @@ def _made(record: SavedRun, model: nn.Module, task: Task, arguments: dict[str, A
 
 def _over(run: Run, record: SavedRun) -> Run:
     record.restore(run.model)  # refuses weights of another model
-    run.checkpoints = Checkpoints(run.checkpoints.memory, _known(run, record))
+    try:
+        run.checkpoints = Checkpoints(run.checkpoints.memory, _known(run, record))
+    except (
+        ValueError
+    ):  # another part of the model would be trained here: the run can be looked at, but not gone back in
+        run._first_known = False
     record.restore(run.model)
     run.history = record.history
     run.control.publish(Settings.from_dict(record.about["settings"]))
