@@ -26,7 +26,7 @@ class Place:
 
     def show(self) -> None:
         """Put both outputs into the cell being executed; nothing outside a notebook."""
-        if not _in_notebook():
+        if not in_notebook():
             return
         from IPython.display import display
 
@@ -52,13 +52,13 @@ class Place:
         if not self.shown or wanted == self._shows:
             return
         if wanted[0] == "picture":
-            self._live.update(_png(picture, alt), raw=True, metadata=_size(picture))
+            self._live.update(png(picture, alt), raw=True, metadata=size(picture))
         elif self._shows[0] == "picture":
             self._live.update(self._bundle(), raw=True)
         still = picture if wanted[0] == "live" else None
         before = self._shows[1] if self._shows[0] == "live" else None
         if still != before:
-            self._still.update(_png(still, alt) if still else _EMPTY, raw=True, metadata=_size(still))
+            self._still.update(png(still, alt) if still else _EMPTY, raw=True, metadata=size(still))
         self._shows = wanted
 
     def _bundle(self) -> dict[str, Any]:
@@ -66,11 +66,13 @@ class Place:
         return {**self._view._repr_mimebundle_(), "text/plain": "This moves only while its kernel runs: run this cell."}
 
 
-def _png(picture: bytes | None, alt: str) -> dict[str, str]:
+def png(picture: bytes | None, alt: str) -> dict[str, str]:
+    """A picture and what it shows in words, as a cell takes them."""
     return {"image/png": base64.b64encode(picture or b"").decode("ascii"), "text/plain": alt}
 
 
-def _size(picture: bytes | None) -> dict[str, dict[str, int]]:
+def size(picture: bytes | None) -> dict[str, dict[str, int]]:
+    """How large a picture is shown, as a cell's metadata."""
     if not picture:
         return {}
     from .figures import DPI
@@ -80,7 +82,8 @@ def _size(picture: bytes | None) -> dict[str, dict[str, int]]:
     return {"image/png": {"width": round(width * _SHOWN_DPI / DPI), "height": round(height * _SHOWN_DPI / DPI)}}
 
 
-def _in_notebook() -> bool:
+def in_notebook() -> bool:
+    """Whether there is a cell to show something in."""
     shell = sys.modules.get("IPython.core.interactiveshell")
     if shell is None or not shell.InteractiveShell.initialized():
         return False

@@ -26,11 +26,11 @@ def show(words: str, *, png: bytes = b"", markup: str = "") -> None:
         png: the bytes of a PNG file.
         markup: HTML, instead of a picture.
     """
-    if placing._in_notebook():
+    if placing.in_notebook():
         from IPython.display import display
 
-        data = {"text/html": markup, "text/plain": words} if markup else placing._png(png, words)
-        display(data, raw=True, metadata=placing._size(png))
+        data = {"text/html": markup, "text/plain": words} if markup else placing.png(png, words)
+        display(data, raw=True, metadata=placing.size(png))
     print(textwrap.fill(words, _WIDTH, break_long_words=False, break_on_hyphens=False))
 
 

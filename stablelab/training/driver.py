@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from typing import Self
 
@@ -12,7 +13,7 @@ from .history import History
 from .record import Step
 
 
-class Driver:
+class Driver(ABC):
     """What drives a run; a subclass says what a step is.
 
     Attributes:
@@ -40,21 +41,21 @@ class Driver:
 
     # -- what a subclass says --------------------------------------------------------------------------------------
 
+    @abstractmethod
     def _train(self) -> Iterator[Step]:
         """The steps, as they are done."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _complete(self) -> bool:
         """Whether the end of the steps is the end of the run."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _after(self, step: Step) -> bool:
         """Called after each step; whether to stand still, because it diverged."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _keep(self, end: str | None = None) -> None:
         """Called when a step is done with, and once with how it ended."""
-        raise NotImplementedError
 
     # -- what the learner does -------------------------------------------------------------------------------------
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,7 +48,9 @@ def export(run: Run, folder: str | os.PathLike[str], build: str, files: Mapping[
     target = Path(folder).expanduser()
     run.need_first_weights("export it")
     history = History(run.history.since(0))  # a run that trains on meanwhile is exported as it stands now
-    _check(run, history)
+    changes = history.interventions()
+    at = {step: settings_at(run.settings, changes, step) for step in sorted({1, *(each.step for each in changes)})}
+    _check(run, history, at.values())
     first, order, sizes = _data(run, len(history))
     other = {each.name for each in target.iterdir()} - {*FILES, *(files or ()), *_RESULTS} if target.is_dir() else set()
     visible = sorted(name for name in other if not name.startswith("."))
@@ -61,7 +63,7 @@ def export(run: Run, folder: str | os.PathLike[str], build: str, files: Mapping[
     _check_build(build, start, target)
     save_file(start, target / "start.safetensors")
     save_file({**first, "rows": order, "sizes": sizes}, target / "data.safetensors")
-    text = written(_plan(run, history, build, [name for name in first if name != "targets"]))
+    text = written(_plan(run, history, at, build, [name for name in first if name != "targets"]))
     (target / "train.py").write_text(text, encoding="utf-8")
     return target / "train.py"
 
@@ -69,9 +71,7 @@ def export(run: Run, folder: str | os.PathLike[str], build: str, files: Mapping[
 _RESULTS = ("losses.json", "trained.safetensors", "__pycache__")
 
 
-def _plan(run: Run, history: History, build: str, inputs: list[str]) -> Plan:
-    changes = history.interventions()
-    at = {step: settings_at(run.settings, changes, step) for step in sorted({1, *(each.step for each in changes)})}
+def _plan(run: Run, history: History, at: dict[int, Settings], build: str, inputs: list[str]) -> Plan:
     kept = history[len(history) - 1].kept
     return Plan(
         title=f"{run.name}: {len(history)} steps, seed {run.seed}",
@@ -137,10 +137,7 @@ def _start(run: Run) -> dict[str, Tensor]:
     return {name: tensor.detach().cpu().contiguous() for name, tensor in found.items()}
 
 
-def _check(run: Run, history: History) -> None:
-    settings = [run.settings]
-    for each in history.interventions():
-        settings.append(settings_at(run.settings, history.interventions(), each.step))
+def _check(run: Run, history: History, settings: Collection[Settings]) -> None:
     augmented = sorted({name for each in settings for name in AUGMENTATIONS if getattr(each, name)})
     why = ""
     if not len(history):

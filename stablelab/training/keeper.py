@@ -51,14 +51,10 @@ class Keeper:
         if not goes_on:
             _check_over(self.folder, folder)
 
-    def after_step(self, run: Run) -> None:
-        """Write if it is time to, or if the run is about to pause."""
-        if time.monotonic() >= self._due or run.control.paused:
-            self._write(run, run.state)
-
-    def at_end(self, run: Run, state: str) -> None:
-        """Write how the run ended."""
-        self._write(run, state)
+    def keep(self, run: Run, end: str | None = None) -> None:
+        """Write how the run ended; after a step, if it is time to or the run is about to pause."""
+        if end is not None or time.monotonic() >= self._due or run.control.paused:
+            self._write(run, end or run.state)
 
     def _write(self, run: Run, state: str) -> None:
         what = (len(run.history), run.control.settings, state in FINAL and state)

@@ -121,8 +121,8 @@ class Trainer:
                     return
                 with one_step_at_a_time:
                     step = self._step(self.k, settings)
-                due = self.evaluate_every and (step.step % self.evaluate_every == 0 or step.step == self.total_steps)
                 last = step.step == self.total_steps
+                due = self.evaluate_every and (step.step % self.evaluate_every == 0 or last)
                 if self.evaluate is not None and due and not step.diverged and (last or not control.stopped):
                     with one_step_at_a_time:  # a probe of another thread must not change the model's mode meanwhile
                         step = self._judge(step, self.evaluate(self.model, step.step), settings)

@@ -89,11 +89,9 @@ def _made(record: SavedRun, model: nn.Module, task: Task, arguments: dict[str, A
 def _over(run: Run, record: SavedRun) -> Run:
     record.restore(run.model)  # refuses weights of another model
     try:
-        run.checkpoints = Checkpoints(run.checkpoints.memory, _known(run, record))
-    except (
-        ValueError
-    ):  # another part of the model would be trained here: the run can be looked at, but not gone back in
-        run._first_known = False
+        run.checkpoints = Checkpoints(run.checkpoints.memory, _known(run, record, _start(record)))
+    except ValueError:
+        run._first_known = False  # here another part of the model would be trained: to be looked at, not to go back in
     record.restore(run.model)
     run.history = record.history
     run.control.publish(Settings.from_dict(record.about["settings"]))
@@ -104,19 +102,19 @@ def _over(run: Run, record: SavedRun) -> Run:
 
 def _go_on(run: Run, record: SavedRun) -> None:
     """Give a run that is ready the past of the saved one."""
-    about, known = record.about, _known(run, record)
+    about, start = record.about, _start(record)
+    known = _known(run, record, start)
     record.restore(run.model)
     run._script = None if about["script"] is None else Log.from_dict(about["script"])
     settings = Settings.from_dict(about["settings"])
     run._past = Past(Checkpoints(run.checkpoints.memory, known), record.history.since(0), settings)
     run._begin()
     if _is_kept(record):
-        start = _start(record)
         goes_on = [record.folder] if start is None else [start.folder, record.folder]
         run._keeper = Keeper(record.folder.parent, goes_on)
 
 
-def _known(run: Run, record: SavedRun) -> list[Checkpoint]:
+def _known(run: Run, record: SavedRun, start: SavedRun | None) -> list[Checkpoint]:
     """The checkpoints that are there, oldest first; and the run remembers its first weights, if they are among them."""
     last = record.checkpoint()
     if last is None:
@@ -125,7 +123,6 @@ def _known(run: Run, record: SavedRun) -> list[Checkpoint]:
         run._first_known = not len(record.history)
         return []
     _check_same(run, last, record.folder)
-    start = _start(record) if _is_kept(record) else None
     first = last if start is None else start.checkpoint()
     run._first_known = first is not None and first.step == 0
     if first is None or not run._first_known:
@@ -143,6 +140,8 @@ def _is_kept(record: SavedRun) -> bool:
 
 def _start(record: SavedRun) -> SavedRun | None:
     """The checkpoint beside this one that holds the weights the run began with; None where it is gone or damaged."""
+    if not _is_kept(record):
+        return None
     for folder in reversed(checkpoints_in(record.folder.parent)):
         try:
             about = header(folder)["checkpoint"]

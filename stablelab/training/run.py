@@ -240,10 +240,8 @@ class Run(Driver):
         return step.diverged and not scripted
 
     def _keep(self, end: str | None = None) -> None:
-        if self._keeper is not None and end is None:
-            self._keeper.after_step(self)
-        elif self._keeper is not None and end is not None:
-            self._keeper.at_end(self, end)
+        if self._keeper is not None:
+            self._keeper.keep(self, end)
 
     def _complete(self) -> bool:
         done = len(self.history)

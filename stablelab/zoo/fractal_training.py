@@ -13,14 +13,13 @@ from torch.nn import functional as F
 from .batching import epoch_plan, generator_for
 from .drawing import drawn_from
 from .fractal_pictures import draw
-from .fractals import systems, varied
+from .fractals import systems, varied, whole
 from .image_tasks import MEAN, STD
 from .small_maps import with_products
 
 WARM_UP, COOL_DOWN = 200, 0.4  # steps in which the learning rate rises; the last share of all steps, in which it falls
 MOMENTUM, WEIGHT_DECAY = 0.9, 1e-4
 PRECISIONS = {"bfloat16": torch.bfloat16, "float32": torch.float32}
-WHOLE = ("classes", "variations", "size", "epochs", "batch_size")
 LEAST = {"classes": 2, "variations": 1, "size": 16, "epochs": 1, "batch_size": 2}
 
 
@@ -52,10 +51,8 @@ class Recipe:
     precision: str = "bfloat16"
 
     def __post_init__(self) -> None:
-        for name in WHOLE:
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < LEAST[name]:
-                raise ValueError(f"{name} is {value!r}; it must be a whole number of at least {LEAST[name]}")
+        for name, least in LEAST.items():
+            whole(name, getattr(self, name), least)
         if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
             raise ValueError(f"learning_rate is {self.learning_rate!r}; it must be above 0")
         if self.precision not in PRECISIONS:

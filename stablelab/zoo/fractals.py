@@ -63,7 +63,7 @@ def systems(classes: int, seed: int = 0, filling: tuple[float, float] = FILLING,
     Source:
         Kataoka and others, Section 3.1 and 3.2.
     """
-    _whole("classes", classes, 1)
+    whole("classes", classes, 1)
     least, most = filling
     if not 0 <= least < most <= 1:
         raise ValueError(f"filling is {filling!r}; it must be two rising numbers from 0 to 1")
@@ -107,7 +107,7 @@ def varied(formulas: Systems, variations: int, seed: int = 0, spread: float = 0.
     Source:
         Kataoka and others, Section 3.2 ("augmentation with weights").
     """
-    _whole("variations", variations, 1)
+    whole("variations", variations, 1)
     shape = (variations, len(formulas), MOST_MAPS, 6)
     factors = 1 + spread * (2 * torch.rand(shape, generator=generator_for(seed, 1)) - 1)
     factors[0] = 1
@@ -182,7 +182,7 @@ def fractal_images(classes: int = 10, variations: int = 10, size: int = 32, seed
     Raises:
         ValueError: a number that is not whole or too small.
     """
-    _whole("size", size, 8)
+    whole("size", size, 8)
     every = varied(systems(classes, seed), variations, seed)
     pictures = []
     for lump, which in enumerate(torch.arange(len(every)).split(LUMP)):
@@ -191,6 +191,7 @@ def fractal_images(classes: int = 10, variations: int = 10, size: int = 32, seed
     return torch.cat(pictures), torch.arange(classes).repeat_interleave(variations)
 
 
-def _whole(name: str, value: int, least: int) -> None:
+def whole(name: str, value: object, least: int) -> None:
+    """Raise a one-line ``ValueError`` unless the value is a whole number of at least ``least``."""
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise ValueError(f"{name} is {value!r}; it must be a whole number of at least {least}")

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from stablelab.studio import ghosts
+from stablelab.studio import ghosts, placing
 from stablelab.training import Run, Settings
 from stablelab.training.history import History
 from stablelab.training.record import Evaluation, Intervention, Step
@@ -123,6 +123,17 @@ def make_history() -> Callable[..., History]:
 @pytest.fixture(name="until")
 def _until() -> Callable[..., None]:
     return until
+
+
+@pytest.fixture
+def shown(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, str]]:
+    """What is put into the cell of a notebook."""
+    import IPython.display
+
+    there: list[dict[str, str]] = []
+    monkeypatch.setattr(placing, "in_notebook", lambda: True)
+    monkeypatch.setattr(IPython.display, "display", lambda data, **_: there.append(data))
+    return there
 
 
 @pytest.fixture(autouse=True)

@@ -14,7 +14,7 @@ from matplotlib.colors import to_rgb
 from PIL import Image
 from torch import Tensor
 
-from stablelab.studio import diagnoses, figures, placing, showing
+from stablelab.studio import diagnoses, figures, showing
 from stablelab.studio.diagnoses import show_confusion, show_mistakes
 from stablelab.training import Diagnosis
 
@@ -36,17 +36,6 @@ def diagnosis(C: int, n: int = 60, names: tuple[str, ...] = ()) -> Diagnosis:
     targets = torch.arange(n) % C
     logits = torch.randn(n, C, generator=generator) + 1.5 * torch.nn.functional.one_hot(targets, C)
     return Diagnosis(names or tuple(f"class {c}" for c in range(C)), logits, targets)
-
-
-@pytest.fixture
-def shown(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, str]]:
-    """What is put into the cell of a notebook."""
-    import IPython.display
-
-    there: list[dict[str, str]] = []
-    monkeypatch.setattr(placing, "_in_notebook", lambda: True)
-    monkeypatch.setattr(IPython.display, "display", lambda data, **_: there.append(data))
-    return there
 
 
 @pytest.mark.parametrize("C", [2, 10])

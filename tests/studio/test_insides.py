@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from stablelab.studio import figures, insides, placing
+from stablelab.studio import figures, insides
 from stablelab.studio.insides import show_attention, show_attributions
 
 
@@ -46,17 +46,6 @@ class Maps:
 SENTENCE = Found(("[CLS]", "<b>", "not", "good"), torch.tensor([0.0, 0.25, -2.0, 1.0]))
 PICTURE = Found((), torch.linspace(-0.5, 1.5, 64).view(8, 8), np.full((8, 8, 3), 200, dtype=np.uint8), "7")
 MAPS = Maps(("[CLS]", "a", "good", "film", "[SEP]"))
-
-
-@pytest.fixture
-def shown(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, str]]:
-    """What is put into the cell of a notebook."""
-    import IPython.display
-
-    there: list[dict[str, str]] = []
-    monkeypatch.setattr(placing, "_in_notebook", lambda: True)
-    monkeypatch.setattr(IPython.display, "display", lambda data, **_: there.append(data))
-    return there
 
 
 def test_every_token_has_its_score_and_nothing_is_markup() -> None:

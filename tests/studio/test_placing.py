@@ -39,7 +39,7 @@ def place(monkeypatch: pytest.MonkeyPatch) -> Place:
 
     from stablelab.studio import placing
 
-    monkeypatch.setattr(placing, "_in_notebook", lambda: True)
+    monkeypatch.setattr(placing, "in_notebook", lambda: True)
     monkeypatch.setattr(IPython.display, "display", lambda data, **_: Handle(data))
     place = Place(View())
     place.show()
