@@ -31,7 +31,7 @@ _ROOMS = {
         "range_test",
         "steps",
     ),
-    "stablelab.stability": ("hessian_vector_product", "sharpness"),
+    "stablelab.stability": ("Results", "Subsets", "Sweep", "hessian_vector_product", "sharpness"),
     "stablelab.zoo": (
         "as_dataset",
         "attention_maps",
@@ -56,6 +56,7 @@ _ROOMS = {
     ),
     "stablelab.workbook": ("check", "hints", "progress"),
     "stablelab.exporting": ("export",),
+    "stablelab.sweeping": ("sweep",),
     "stablelab.desk": ("fine_tune", "load", "reopen", "replay"),
 }
 _WHERE = {name: room for room, names in _ROOMS.items() for name in names}
@@ -67,7 +68,7 @@ if TYPE_CHECKING:
     from . import formulas, stability, studio, training, workbook, zoo
     from .desk import fine_tune, load, reopen, replay
     from .exporting import export
-    from .stability import hessian_vector_product, sharpness
+    from .stability import Results, Subsets, Sweep, hessian_vector_product, sharpness
     from .studio import (
         Dashboard,
         dashboard,
@@ -77,6 +78,7 @@ if TYPE_CHECKING:
         show_mistakes,
         show_pictures,
     )
+    from .sweeping import sweep
     from .training import (
         Control,
         Evaluation,

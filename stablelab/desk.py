@@ -57,7 +57,7 @@ def fine_tune(model: nn.Module, task: Task, train: str = "all", device: str | No
     """
     release_earlier()  # before the weights are copied: the cell's earlier run may be training this very model
     settings, rest = _sorted(arguments)
-    parts = _ready(model, task, train, device, settings, rest.get("evaluate_every"))
+    parts = ready(model, task, train, device, settings, rest.get("evaluate_every"))
     if train == "head":
         rest.setdefault("name", f"{task.name} (head)")
     run = Run(model, settings=settings, **parts, **rest)
@@ -80,7 +80,7 @@ def replay(
         ValueError: in one line, where the task is of other data or does not fit the model.
     """
     release_earlier()
-    run = training.replay(log, model, **_ready(model, task, train, device), **arguments)
+    run = training.replay(log, model, **ready(model, task, train, device), **arguments)
     return _claimed(run)
 
 
@@ -98,7 +98,7 @@ def load(
     Raises:
         FileNotFoundError, ValueError: in one line, where there is none, it is damaged, or it is of another task.
     """
-    run = Run.load(folder, model, **_ready(model, task, train, device))
+    run = Run.load(folder, model, **ready(model, task, train, device))
     run.branched = claim
     return run
 
@@ -118,7 +118,7 @@ def reopen(
         FileNotFoundError, ValueError: in one line, where there is none, none can be used, or it is of another task.
     """
     release_earlier()
-    run = training.reopen(folder, model, **_ready(model, task, train, device))
+    run = training.reopen(folder, model, **ready(model, task, train, device))
     return _claimed(run)
 
 
@@ -129,7 +129,7 @@ def _claimed(run: Run) -> Run:
     return run
 
 
-def _ready(
+def ready(
     model: nn.Module,
     task: Task,
     train: str,

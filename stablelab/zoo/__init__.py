@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from .paths import verify_bundled
     from .pretraining import linear_probe, mask_tokens
     from .review_tasks import reviews
+    from .saying import quietly
     from .stock import inventory
+    from .subset import subset
     from .table_tasks import texts
     from .tasks import Split, Task
     from .text_models import bert, tokenizer_for
@@ -59,8 +61,10 @@ _HOME = {
     "layers_of": "layers",
     "linear_probe": "pretraining",
     "mask_tokens": "pretraining",
+    "quietly": "saying",
     "resnet": "image_models",
     "reviews": "review_tasks",
+    "subset": "subset",
     "texts": "table_tasks",
     "verify_bundled": "paths",
     "verify_fractal_weights": "fractal_weights",
@@ -92,8 +96,10 @@ __all__ = [
     "layers_of",
     "linear_probe",
     "mask_tokens",
+    "quietly",
     "resnet",
     "reviews",
+    "subset",
     "texts",
     "tokenizer_for",
     "unfreeze",

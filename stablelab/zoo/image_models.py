@@ -11,6 +11,7 @@ from .drawing import drawn_from
 from .fractal_weights import NAME, load_body
 from .heads import class_names, head_of
 from .paths import unknown
+from .saying import say
 from .tasks import Task
 
 WEIGHTS = {"fractals": "fractal weights (bundled)", "imagenet": "ImageNet weights", "random": "random weights"}
@@ -53,7 +54,7 @@ def resnet(
         _load_imagenet(model, name)
     new_head = "" if weights == "random" else f", new {classes}-class head"
     model.stablelab_source = f"{name} · {WEIGHTS[weights]}{new_head}"
-    print(model.stablelab_source)
+    say(model.stablelab_source)
     return model
 
 

@@ -22,12 +22,13 @@ class Sentences:
     Args:
         texts: the sentences.
         tokenizer: a Hugging Face tokenizer with a padding token; a batch is padded on the side that it says (XLNet's
-            classifier reads the last position, so its tokenizer pads on the left).
+            classifier reads the last position, so its tokenizer pads on the left). It is kept, for ``like``.
         max_tokens: longer sentences are cut after this many tokens, special ones included.
     """
 
     def __init__(self, texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, max_tokens: int) -> None:
         self.texts = tuple(texts)
+        self.tokenizer, self.max_tokens = tokenizer, max_tokens
         tokens = tokenizer(list(texts), truncation=True, max_length=max_tokens, padding=False)["input_ids"]
         self.lengths = torch.tensor([len(ids) for ids in tokens])  # (N,)
         rows = [torch.tensor(ids, dtype=torch.int32) for ids in tokens]
@@ -47,6 +48,10 @@ class Sentences:
             "input_ids": ids.long(),  # (B, T)
             "attention_mask": (real.flip(1) if self.left else real).long(),  # (B, T)
         }
+
+    def like(self, texts: Sequence[str]) -> Sentences:
+        """Other sentences, tokenized and cut as these are."""
+        return Sentences(texts, self.tokenizer, self.max_tokens)
 
     def raw(self, i: int) -> str:
         return self.texts[i]

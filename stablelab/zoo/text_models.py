@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from .drawing import drawn_from
 from .heads import class_names, head_of
 from .paths import bundled_folder
+from .saying import say
 from .tasks import Task
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def bert(task_or_classes: Task | int | Sequence[str], name: str | None = None, s
     drawn = {*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])}
     head = "new" if any(key.startswith(f"{head_of(model)[0]}.") for key in drawn) else "its own"
     model.stablelab_source = f"{source}, {head} {len(names)}-class head"
-    print(model.stablelab_source)
+    say(model.stablelab_source)
     return model
 
 

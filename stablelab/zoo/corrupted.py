@@ -1,0 +1,70 @@
+"""A split with its pictures or sentences made worse: what a model's robustness is measured on."""
+
+from __future__ import annotations
+
+from .image_corruptions import IMAGE_CORRUPTIONS, corrupt_pictures
+from .image_tasks import Pictures
+from .sentences import Sentences
+from .tasks import Split, Task
+from .text_corruptions import TEXT_CORRUPTIONS, corrupt_texts
+
+
+def corrupted(examples: Task | Split, name: str, severity: int, seed: int = 0) -> Split:
+    """The same examples with the same targets, each under one corruption.
+
+    Args:
+        examples: a split, or a task, of which the validation split is taken: the test split is for the very end.
+        name: for pictures noise, blur, contrast, brightness, jpeg, rotation, shift, crop or occlusion (see
+            ``corrupt_pictures``), for sentences typos, dropping, swapping, case or punctuation (``corrupt_texts``).
+        severity: 1 (mild) to 5 (harsh).
+        seed: 0 or more; the same one, the same pixels and letters.
+
+    Raises:
+        ValueError: in one line: no such corruption or severity, or the examples are neither pictures nor sentences.
+
+    Source:
+        Hendrycks and Dietterich, "Benchmarking neural network robustness to common corruptions and perturbations",
+        2019, Section 4.1.
+    """
+    split = split_of(examples)
+    store = split.store
+    if isinstance(store, Pictures):
+        changed: Pictures | Sentences = Pictures(corrupt_pictures(store.pixels, name, severity, seed))
+    elif isinstance(store, Sentences):
+        changed = store.like(corrupt_texts(store.texts, name, severity, seed))
+    else:
+        raise ValueError(_neither(store))
+    return Split(changed, split.targets, split.classes)
+
+
+def corruptions_of(examples: Task | Split) -> tuple[str, ...]:
+    """The names of the corruptions that there are for these examples.
+
+    Raises:
+        ValueError: the examples are neither pictures nor sentences.
+    """
+    store = split_of(examples).store
+    if isinstance(store, Pictures):
+        return IMAGE_CORRUPTIONS
+    if isinstance(store, Sentences):
+        return TEXT_CORRUPTIONS
+    raise ValueError(_neither(store))
+
+
+def split_of(examples: Task | Split) -> Split:
+    """The split itself, or a task's validation split.
+
+    Raises:
+        ValueError: it is neither a split nor a task of the zoo.
+    """
+    split = getattr(examples, "validation", examples)
+    if not isinstance(split, Split):
+        raise ValueError(f"{type(examples).__name__} is neither a task of the zoo nor one of its splits")
+    return split
+
+
+def _neither(store: object) -> str:
+    return (
+        f"the examples are kept as {type(store).__name__}, neither pictures nor sentences; "
+        "corrupt the task's own splits, and hand the whole model to what measures"
+    )
