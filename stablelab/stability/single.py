@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ..formulas import cross_entropy
 from ..training.checkpoints import Checkpoints
@@ -116,7 +116,7 @@ def _until_divergence(parts: Parts, point: Point) -> Iterator[Step]:
 
 
 def _sharpness(parts: Parts) -> float:
-    examples: tuple[Any, Tensor] = parts.task.train.collate(torch.arange(min(parts.sharpness, len(parts.task.train))))
+    examples = next(parts.task.train.batches(min(parts.sharpness, len(parts.task.train))))
     return sharpness(parts.model, *examples, training=False)
 
 

@@ -1,0 +1,122 @@
+"""Many processes on one sweep: none of this is simulated."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import joblib
+import numpy as np
+import psutil
+import pytest
+
+import stablelab as lab
+from stablelab.stability.ledger import Ledger
+
+MakeSweep = Callable[..., lab.Sweep]
+GRID = {"learning_rate": [1e-3, 3e-3, 1e-2], "max_norm": [None, 0.1]}
+LONG = {"steps": 150}  # a few tenths of a second for each run, so that there is a middle of the sweep
+
+ALONE = """
+import sys
+sys.path.insert(0, sys.argv[2])
+import stablelab as lab
+from conftest import tiny_model
+task = lab.digits(train=60, validation=40, test=40, size=8)
+print("ready", flush=True)
+sys.stdin.readline()
+lab.sweep(tiny_model(), task, {grid}, steps=150, batch_size=10, seeds=range(2), file=sys.argv[1]).run(bar=False)
+""".replace("{grid}", repr(GRID))
+
+
+def _same(results: lab.Results, others: lab.Results) -> None:
+    assert results.points == others.points
+    for one, other in zip(results.outcomes, others.outcomes, strict=True):
+        np.testing.assert_array_equal(one.losses, other.losses)
+        np.testing.assert_array_equal(one.logits, other.logits)
+
+
+def _begun(file: Path) -> subprocess.Popen[str]:
+    """A process of its own that works on the sweep in this file, from now on."""
+    command = [sys.executable, "-c", ALONE, str(file), str(Path(__file__).parent)]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdin is not None and process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    process.stdin.write("go\n")
+    process.stdin.flush()
+    return process
+
+
+def _kill_after(sweep: lab.Sweep, runs: int, victim: Callable[[], int]) -> list[int]:
+    """Kill a process when so many runs are done; the list holds it then."""
+    killed: list[int] = []
+
+    def watch(each: lab.Sweep) -> None:
+        if each.done >= runs and not killed:
+            killed.append(victim())
+            os.kill(killed[0], signal.SIGKILL)
+
+    sweep.watchers.append(watch)
+    return killed
+
+
+def _a_worker() -> int:
+    """One of the processes that joblib has started."""
+    return next(p.pid for p in psutil.Process().children() if any("popen_loky" in word for word in p.cmdline()))
+
+
+def test_killed_and_shared_by_two_processes(make_sweep: MakeSweep, tmp_path: Path) -> None:
+    file = tmp_path / "sweep.sqlite"
+    sweep = make_sweep(GRID, file=file, **LONG)
+    victim = _begun(file)
+    while sweep.done < 2:
+        assert victim.poll() is None
+        time.sleep(0.02)
+    victim.kill()
+    victim.wait()
+    done = sweep.done
+    assert 2 <= done < sweep.total
+    finished = [outcome.seconds for outcome in sweep.results().outcomes]
+    other = _begun(file)
+    here = sweep.run(bar=False)
+    assert other.wait(timeout=60) == 0
+    results = sweep.results()
+    assert sweep.done == sweep.total and len(here) <= sweep.total
+    assert [o.seconds for o in results.outcomes][:done] == finished  # what was done is not done again
+    tries = [row[0] for row in Ledger(file)._base.execute("SELECT tries FROM runs")]
+    assert sorted(tries) == [1] * (sweep.total - 1) + [2] or tries == [1] * sweep.total  # 2: what the victim was at
+    _same(results, make_sweep(GRID, **LONG).run(bar=False))
+
+
+def test_a_worker_that_dies(make_sweep: MakeSweep, capfd: pytest.CaptureFixture[str]) -> None:
+    sweep = make_sweep(GRID, **LONG)
+    killed = _kill_after(sweep, 2, _a_worker)
+    results = sweep.run(n_jobs=2, bar=False)
+    assert killed and len(results) == sweep.total
+    assert "a worker died" in capfd.readouterr().err
+    _same(results, make_sweep(GRID, **LONG).run(bar=False))
+
+
+def test_on_a_cluster_one_of_whose_workers_is_killed(make_sweep: MakeSweep) -> None:
+    from dask.distributed import Client, LocalCluster
+
+    sweep = make_sweep(GRID, **LONG)
+    with (
+        LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster,
+        Client(cluster) as client,
+    ):
+        processes = client.run(os.getpid)
+        assert len(set(processes.values())) == 2
+        killed = _kill_after(sweep, 2, lambda: next(iter(processes.values())))
+        ended: list[int] = []
+        sweep.watchers.append(lambda each: ended.append(each.done))
+        with joblib.parallel_config("dask"):
+            results = sweep.run(bar=False)
+    assert killed and len(results) == sweep.total
+    assert ended == list(range(1, sweep.total + 1))  # every run once
+    _same(results, make_sweep(GRID, **LONG).run(bar=False))

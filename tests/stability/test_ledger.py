@@ -1,0 +1,67 @@
+"""Who is at work on which run."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from stablelab.stability import Point, owners
+from stablelab.stability.ledger import Ledger
+from stablelab.training import Settings
+
+KEYS = ("a", "b")
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Ledger:
+    made = Ledger(tmp_path / "runs.sqlite")
+    made.add(KEYS, [Point(Settings(), i, i) for i in range(2)], {"classes": []}, "test")
+    return made
+
+
+def _claimed_by(ledger: Ledger, owner: str, sign: float) -> None:
+    ledger._base.execute("UPDATE runs SET state='claimed', owner=?, sign=? WHERE key='a'", (owner, sign))
+
+
+def test_a_run_is_claimed_once(ledger: Ledger) -> None:
+    other = Ledger(ledger.file)
+    assert ledger.claim("a", 3) and not other.claim("a", 3) and other.claim("b", 3)
+    assert ledger.states(KEYS) == {"claimed": 2}
+    ledger.release(KEYS)
+    assert ledger.claim("a", 3)
+
+
+def test_claims_of_a_process_that_is_gone_are_free(ledger: Ledger) -> None:
+    here = owners.me().split()[0]
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    _claimed_by(ledger, f"{here} {gone.pid} 1.0", time.time())
+    assert ledger.claim("a", 3)
+    _claimed_by(ledger, f"{here} {os.getpid()} 1.0", time.time())  # this number, but given to another process before
+    assert ledger.claim("a", 3)
+    _claimed_by(ledger, owners.me(), time.time())
+    assert not ledger.claim("a", 3)
+
+
+def test_claims_of_another_machine_hold_for_an_hour(ledger: Ledger) -> None:
+    _claimed_by(ledger, "elsewhere 12 1.0", time.time() - 3500)
+    assert not ledger.claim("a", 3)
+    _claimed_by(ledger, "elsewhere 12 1.0", time.time() - 3700)
+    assert ledger.claim("a", 3)
+
+
+def test_a_run_that_takes_its_worker_down_is_not_tried_for_ever(ledger: Ledger) -> None:
+    for _ in range(3):
+        assert ledger.claim("a", 3)
+        ledger.release(KEYS, died=True)
+    assert not ledger.claim("a", 3)
+    assert ledger.errors(KEYS) == ["whoever was at work on it died, 3 times"]
+    ledger.reopen(KEYS)
+    for _ in range(5):  # giving a run back is not a try
+        assert ledger.claim("a", 3)
+        ledger.release(KEYS)

@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+import stablelab as lab
+from stablelab.stability import Point
+from stablelab.training import Settings
+
+
+def test_a_sweep_is_every_combination(make_sweep: Callable[..., lab.Sweep]) -> None:
+    sweep = make_sweep(
+        {"learning_rate": [1e-3, 1e-2], "max_norm": [None, 1.0]}, seeds=[3, 5], subsets=("disjoint", 2), optimizer="sgd"
+    )
+    assert sweep.total == 2 * 2 * 2 * 2
+    assert len(set(sweep.keys)) == sweep.total
+    assert {p.settings.optimizer for p in sweep.points} == {"sgd"}
+    assert {(p.init, p.order) for p in sweep.points} == {(3, 3), (5, 5)}
+    assert {p.subset for p in sweep.points} == {0, 1}
+
+
+def test_seeds_of_weights_and_of_data_can_be_crossed(make_sweep: Callable[..., lab.Sweep]) -> None:
+    sweep = make_sweep(inits=range(2), orders=[7, 8, 9])
+    assert [(p.init, p.order) for p in sweep.points] == [(0, 7), (0, 8), (0, 9), (1, 7), (1, 8), (1, 9)]
+
+
+def test_a_point_is_what_it_was_written_as() -> None:
+    point = Point(Settings(learning_rate=0.3, max_norm=None), init=1, order=2, subset=3)
+    assert Point.from_dict(point.to_dict()) == point
+
+
+@pytest.mark.parametrize(
+    ("grid", "arguments", "message"),
+    [
+        ({"lr": [1e-3]}, {}, "grid: there is no setting 'lr'; there are"),
+        ({"learning_rate": 1e-3}, {}, "grid: learning_rate is 0.001; it must be a list of values, such as [0.001]"),
+        ({"learning_rate": []}, {}, "grid: learning_rate is []; it must be a list"),
+        ({"learning_rate": [1e-3, -1.0]}, {}, "grid: learning_rate is -1.0; it must be a finite number above 0"),
+        ({"learning_rate": [1e-3, 1e-3]}, {}, "grid: learning_rate has 0.001 twice"),
+        ({"unfrozen": [1, 9]}, {}, "unfrozen is 9, but this model has 2 layers"),
+        ({"schedule": ["plateau"]}, {}, 'schedule is "plateau", which looks at validations; give evaluate_every='),
+        ({"early_stopping": [2]}, {}, "early_stopping is 2, but it looks at validations"),
+        (None, {"seeds": [1, 2, 1]}, "seeds has 1 twice"),
+        (None, {"seeds": []}, "seeds is empty"),
+        (None, {"seeds": 3}, "seeds is 3; it must be a list of seeds"),
+        (None, {"seeds": [-1]}, "seeds: a seed is -1; it must be a whole number, 0 or more"),
+        (None, {"orders": [4, 4]}, "orders has 4 twice"),
+        (None, {"subsets": ("bootstrap", 0)}, "subsets: the count is 0"),
+        (None, {"subsets": ("halves", 2)}, "subsets: the kind is 'halves'; it must be one of bootstrap, disjoint"),
+        (None, {"subsets": "bootstrap"}, "subsets is 'bootstrap'; it must be a pair"),
+        (None, {"subsets": ("disjoint", 30)}, "batch_size is 10, but there are only 2 training examples"),
+        (None, {"subsets": ("disjoint", 90)}, "60 training examples cannot be dealt out to 90 disjoint subsets"),
+        (None, {"batch_size": 100}, "batch_size is 100, but there are only 60 training examples"),
+        (None, {"no_such_setting": 1}, "there is no setting 'no_such_setting'"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_one_line(
+    make_sweep: Callable[..., lab.Sweep], grid: object, arguments: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ValueError) as caught:
+        make_sweep(grid, **arguments)
+    assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_seeds_and_inits_exclude_each_other(tiny_task: lab.zoo.Task) -> None:
+    with pytest.raises(ValueError, match="give seeds, or inits and orders, not both"):
+        lab.sweep(lab.resnet, tiny_task, seeds=[1], inits=[1])
