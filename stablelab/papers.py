@@ -10,6 +10,7 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from .stability import Results, Sweep
 
@@ -34,7 +35,7 @@ def bias_correction(steps: int, learning_rate: float = 1e-4, file: Path | None =
         2021, "Revisiting few-sample BERT fine-tuning", Sections 4 and 6. There BERT-large (340 million weights), here
         one of 23 million, and a higher learning rate.
     """
-    grid = {"bias_correction": [True, False], "warmup_steps": [0, round(WARMUP * steps)]}
+    grid: dict[str, Sequence[Any]] = {"bias_correction": [True, False], "warmup_steps": [0, round(WARMUP * steps)]}
     return _sweep(grid, steps, SEEDS, file, learning_rate=learning_rate)
 
 
@@ -44,11 +45,15 @@ def learning_rates(file: Path | None = None) -> Sweep:
     Source:
         Wortsman et al. 2023, "Small-scale proxies for large-scale Transformer training instabilities", Section 2.
     """
-    grid = {"max_norm": [None, 1.0], "warmup_steps": [0, round(WARMUP * SHORT)], "learning_rate": RATES}
+    grid: dict[str, Sequence[Any]] = {
+        "max_norm": [None, 1.0],
+        "warmup_steps": [0, round(WARMUP * SHORT)],
+        "learning_rate": RATES,
+    }
     return _sweep(grid, SHORT, range(3), file)
 
 
-def _sweep(grid: dict[str, Sequence[object]], steps: int, seeds: range, file: Path | None, **settings: float) -> Sweep:
+def _sweep(grid: dict[str, Sequence[Any]], steps: int, seeds: range, file: Path | None, **settings: Any) -> Sweep:
     from .sweeping import sweep
     from .zoo import bert, reviews
 

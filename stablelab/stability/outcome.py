@@ -20,7 +20,7 @@ class Outcome:
     Arguments:
         losses: (T,) float32, training loss of each step, before its update (nats).
         norms: (T,) float32, norm of all gradients of each step, before clipping.
-        clipped: (T,) bool, whether clipping changed them.
+        clipped: (T,) bool, whether clipping changed them and they were used.
         start_loss: validation loss before the first step.
         validation_loss: after the last step; inf where it diverged.
         logits: (N, C) float32 on the validation split, after the last step; nan where it diverged.

@@ -83,7 +83,7 @@ def run_one(recipe: Recipe, point: Point) -> Outcome:
         return Outcome(
             losses=np.array([step.loss for step in done], dtype=np.float32),
             norms=np.array([step.norm_before for step in done], dtype=np.float32),
-            clipped=np.array([step.clipped for step in done]),
+            clipped=np.array([step.clipped and not step.diverged for step in done]),
             start_loss=float(cross_entropy(start, targets)),
             validation_loss=math.inf if over else loss,
             logits=(torch.full_like(logits, torch.nan) if over else logits).numpy(),

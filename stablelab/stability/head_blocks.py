@@ -1,0 +1,192 @@
+"""Linear heads that are trained in one computation: their gradients without autograd, clipped run by run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from ..formulas import multiplier
+from ..formulas.clipping import SAFETY
+from ..training.settings import Settings
+from .head_rules import Rule, kind
+
+Order: TypeAlias = Callable[[int], Tensor]  # k, from 0 -> (B,) positions of batch k
+
+# Numbers in the weights, and in the batches, of a block: what a core's own cache still holds. Larger blocks wait for
+# memory, smaller ones for Python.
+MOST_WEIGHTS, MOST_INPUTS = 350_000, 1_000_000
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which runs share a block: those of each order one after another, equally many for each order."""
+
+    runs: tuple[int, ...]
+    orders: tuple[Order, ...]
+
+
+def plans(settings: Sequence[Settings], orders: Sequence[Order], weights: int, inputs: int) -> Iterator[Plan]:
+    """Put every run into one block.
+
+    Arguments:
+        settings, orders: of each run.
+        weights: numbers in one head.
+        inputs: numbers in one batch.
+    """
+    most = max(1, MOST_WEIGHTS // weights)
+    groups: dict[tuple, dict[Order, list[int]]] = {}
+    for run, (own, order) in enumerate(zip(settings, orders, strict=True)):
+        groups.setdefault(kind(own), {}).setdefault(order, []).append(run)
+    for group in groups.values():
+        alike: dict[int, list[tuple[Order, list[int]]]] = {}  # number of runs -> orders that have so many
+        for order, runs in group.items():
+            for i in range(0, len(runs), most):
+                alike.setdefault(len(runs[i : i + most]), []).append((order, runs[i : i + most]))
+        for size, pieces in alike.items():
+            wide = max(1, min(most // size, MOST_INPUTS // inputs))
+            for i in range(0, len(pieces), wide):
+                block = pieces[i : i + wide]
+                yield Plan(tuple(r for _, runs in block for r in runs), tuple(order for order, _ in block))
+
+
+class Block:
+    """R = G · M heads of one ``kind``: G orders, each with M heads, whose batch is fetched and multiplied once.
+
+    Arguments:
+        inputs: (N, P) features, a column of ones (its weight is the bias), zeros to fill up.
+        targets: (N,) class numbers.
+        theta: (R, C, P) the weights, trained in place.
+        matrix: D, the number of columns that are features.
+        orders: G of them.
+        settings: R of them.
+        steps: T.
+
+    Attributes:
+        losses, norms: (R, T) of each step, nan after the one at which a run diverged.
+        clipped: (R, T).
+        diverged: (R,) the step, from 1, at which a run diverged; 0 if it did not.
+    """
+
+    def __init__(
+        self,
+        inputs: Tensor,
+        targets: Tensor,
+        theta: Tensor,
+        matrix: int,
+        orders: Sequence[Order],
+        settings: Sequence[Settings],
+        steps: int,
+    ) -> None:
+        self.inputs, self.targets, self.theta, self.matrix, self.orders = inputs, targets, theta, matrix, orders
+        runs = len(settings)
+        bounds = [torch.inf if own.max_norm is None else own.max_norm for own in settings]
+        self.clip, self.bounds = settings[0].clip, torch.tensor(bounds)  # (R,)
+        self.clips = bool(self.bounds.isfinite().any())
+        self.rule = Rule(settings[0], theta, matrix, _column([own.weight_decay for own in settings]))
+        self.rates = learning_rates(settings, steps)  # (T, R)
+        self.g = torch.empty_like(theta)
+        self._gathered = inputs.new_empty(0, inputs.shape[1])
+        self.losses, self.norms = torch.full((2, runs, steps), torch.nan)
+        self.clipped = torch.zeros(runs, steps, dtype=torch.bool)
+        self.diverged = torch.zeros(runs, dtype=torch.int64)
+
+    def train(self) -> Iterator[int]:
+        """All steps; yields the number of steps done after each."""
+        last = self.theta.clone()  # of a run that diverged: its weights before that step
+        for k in range(self.losses.shape[1]):
+            loss = self._gradients(k)
+            norm, clipped = self._clip()
+            going = self.diverged == 0
+            self.losses[going, k], self.norms[going, k] = loss[going], norm[going]
+            fine = loss.isfinite() & norm.isfinite()
+            ended = going & ~fine
+            if ended.any():
+                last[ended], self.diverged[ended] = self.theta[ended], k + 1
+                if not (going & fine).any():
+                    break
+            self.clipped[:, k] = clipped & going & fine
+            # A run that has ended goes on with numbers that mean nothing: they never meet another run's.
+            self.rule.update(self.g, k + 1, self.rates[k, :, None, None])
+            yield k + 1
+        over = self.diverged > 0
+        self.theta[over] = last[over]
+
+    def _gradients(self, k: int) -> Tensor:
+        """Fill g with the gradients of the mean cross-entropy of batch k; returns the losses (R,).
+
+        The gradient by the logits is (p - onehot(target)) / B; where batches differ in size, the shorter ones are
+        filled up with examples that count nothing.
+        """
+        x, y, share = self._batch(k)  # (G, B, P), (G, B), (G, B)
+        G, B, P = x.shape
+        R, C, _ = self.theta.shape
+        shape = (G, R // G, C, B)
+        logits = torch.bmm(self.theta.view(G, -1, P), x.transpose(1, 2)).view(shape)
+        log_p = torch.log_softmax(logits, dim=2)
+        right, share = y[:, None, None].expand(G, R // G, 1, B), share[:, None, None]  # (G, M, 1, B), (G, 1, 1, B)
+        losses = (log_p.gather(2, right) * -share).sum(dim=3).view(R)
+        error = log_p.exp_().mul_(share).scatter_add_(2, right, -share.expand(G, R // G, 1, B))
+        torch.bmm(error.view(G, -1, B), x, out=self.g.view(G, -1, P))
+        return losses
+
+    def _batch(self, k: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Batch k of every order: inputs (G, B, P), targets (G, B), weight of each example in the mean (G, B)."""
+        pieces = [order(k) for order in self.orders]
+        sizes = torch.tensor([len(piece) for piece in pieces])[:, None]  # (G, 1)
+        if not sizes.all():
+            raise ValueError(f"batch {k} of one of the runs is empty; every batch needs an example")
+        positions = pad_sequence(pieces, batch_first=True)  # (G, B)
+        real = torch.arange(positions.shape[1]) < sizes
+        # Filled up with their own first example: another's logits might overflow where theirs do not.
+        positions = torch.where(real, positions, positions[:, :1])
+        if self._gathered.shape[0] != positions.numel():
+            self._gathered = self.inputs.new_empty(positions.numel(), self.inputs.shape[1])
+        try:
+            torch.index_select(self.inputs, 0, positions.view(-1), out=self._gathered)
+        except IndexError:
+            most = len(self.inputs) - 1
+            raise ValueError(f"positions of batch {k} lie outside 0..{most}, the examples that there are") from None
+        x = self._gathered.view(*positions.shape, -1)
+        return x, self.targets[positions], real / sizes
+
+    def _clip(self) -> tuple[Tensor, Tensor]:
+        """Clip g as ``formulas.clip_`` does, each run by itself; returns norms before (R,) and who was clipped (R,)."""
+        norms = torch.linalg.vector_norm(self.g.view(len(self.g), -1), dim=1)
+        if not self.clips:
+            return norms, torch.zeros_like(norms, dtype=torch.bool)
+        if self.clip == "value":
+            clipped = torch.linalg.vector_norm(self.g.view(len(self.g), -1), torch.inf, dim=1) > self.bounds
+            if clipped.any():
+                bounds = self.bounds[:, None, None]
+                self.g.clamp_(-bounds, bounds)
+            return norms, clipped
+        parts = [self.g] if self.clip == "norm" else [self.g[..., : self.matrix], self.g[..., self.matrix :]]
+        clipped = torch.zeros_like(norms, dtype=torch.bool)
+        for part in parts:
+            own = norms if part is self.g else torch.linalg.vector_norm(part, dim=(1, 2))
+            factors = (self.bounds / (own + SAFETY)).clamp(max=1)  # (R,)
+            if (factors != 1).any():
+                part.mul_(factors[:, None, None])
+                clipped |= factors != 1
+        return norms, clipped
+
+
+def learning_rates(settings: Sequence[Settings], steps: int) -> Tensor:
+    """(T, R): the learning rate of each step and run, by its schedule."""
+    curves: dict[tuple[str, int, float], Tensor] = {}
+    for own in settings:
+        key = own.schedule, own.warmup_steps, own.gamma
+        if key not in curves:
+            each = (multiplier(own.schedule, k, steps, own.warmup_steps, own.gamma) for k in range(steps))
+            curves[key] = torch.tensor(list(each), dtype=torch.float64)
+    rows = [own.learning_rate * curves[own.schedule, own.warmup_steps, own.gamma] for own in settings]
+    return torch.stack(rows, dim=1).float()
+
+
+def _column(numbers: list[float]) -> Tensor:
+    return torch.tensor(numbers)[:, None, None]
