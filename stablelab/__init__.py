@@ -37,9 +37,11 @@ _ROOMS = {
         "attention_maps",
         "attributions",
         "bert",
+        "corrupted",
         "digits",
         "fetch_corpora",
         "images",
+        "negation_pairs",
         "resnet",
         "reviews",
         "texts",
@@ -53,8 +55,13 @@ _ROOMS = {
         "show_confusion",
         "show_mistakes",
         "show_pictures",
+        "show_robustness",
+        "show_sweep",
+        "stability_map_view",
+        "stability_report",
     ),
     "stablelab.workbook": ("check", "hints", "progress"),
+    "stablelab.corrupting": ("robustness", "show_corruptions"),
     "stablelab.exporting": ("export",),
     "stablelab.sweeping": ("sweep",),
     "stablelab.desk": ("fine_tune", "load", "reopen", "replay"),
@@ -66,6 +73,7 @@ __all__ = [*sorted(_WHERE), *_MODULES]
 
 if TYPE_CHECKING:
     from . import formulas, stability, studio, training, workbook, zoo
+    from .corrupting import robustness, show_corruptions
     from .desk import fine_tune, load, reopen, replay
     from .exporting import export
     from .stability import Results, Subsets, Sweep, hessian_vector_product, sharpness
@@ -77,6 +85,10 @@ if TYPE_CHECKING:
         show_confusion,
         show_mistakes,
         show_pictures,
+        show_robustness,
+        show_sweep,
+        stability_map_view,
+        stability_report,
     )
     from .sweeping import sweep
     from .training import (
@@ -98,9 +110,11 @@ if TYPE_CHECKING:
         attention_maps,
         attributions,
         bert,
+        corrupted,
         digits,
         fetch_corpora,
         images,
+        negation_pairs,
         resnet,
         reviews,
         texts,

@@ -13,15 +13,18 @@ if TYPE_CHECKING:
     from .augmentation import augment
     from .batching import Batches
     from .corpora import corpora_folder, fetch_corpora
+    from .corrupting import corrupted, corruptions_of, split_of
     from .features import FeatureTask, cached_features
     from .fractal_weights import verify_fractal_weights
     from .fractals import fractal_images
     from .heads import check_fits, freeze, head_of, unfreeze
+    from .image_corruptions import corrupt_pictures
     from .image_models import resnet
     from .image_tasks import digits, images
     from .inside import Attributions, attributions
     from .layers import layers_of
     from .naming import layer_names
+    from .negation import negation_pairs
     from .paths import verify_bundled
     from .pretraining import linear_probe, mask_tokens
     from .review_tasks import reviews
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
     from .subset import subset
     from .table_tasks import texts
     from .tasks import Split, Task
+    from .text_corruptions import corrupt_texts
     from .text_models import bert, tokenizer_for
     from .torch_dataset import as_dataset
 
@@ -54,6 +58,10 @@ _HOME = {
     "unfreeze": "heads",
     "corpora_folder": "corpora",
     "fetch_corpora": "corpora",
+    "corrupt_pictures": "image_corruptions",
+    "corrupt_texts": "text_corruptions",
+    "corrupted": "corrupting",
+    "corruptions_of": "corrupting",
     "digits": "image_tasks",
     "images": "image_tasks",
     "inventory": "stock",
@@ -61,9 +69,11 @@ _HOME = {
     "layers_of": "layers",
     "linear_probe": "pretraining",
     "mask_tokens": "pretraining",
+    "negation_pairs": "negation",
     "quietly": "saying",
     "resnet": "image_models",
     "reviews": "review_tasks",
+    "split_of": "corrupting",
     "subset": "subset",
     "texts": "table_tasks",
     "verify_bundled": "paths",
@@ -85,6 +95,10 @@ __all__ = [
     "cached_features",
     "check_fits",
     "corpora_folder",
+    "corrupt_pictures",
+    "corrupt_texts",
+    "corrupted",
+    "corruptions_of",
     "digits",
     "fetch_corpora",
     "fractal_images",
@@ -96,9 +110,11 @@ __all__ = [
     "layers_of",
     "linear_probe",
     "mask_tokens",
+    "negation_pairs",
     "quietly",
     "resnet",
     "reviews",
+    "split_of",
     "subset",
     "texts",
     "tokenizer_for",

@@ -31,3 +31,8 @@ def test_a_batch_is_padded_to_its_longest_sentence_on_the_side_that_the_tokenize
 def test_the_side_of_the_padding_is_part_of_what_a_model_sees() -> None:
     assert sentences("left").digest() != sentences("right").digest()
     assert sentences("left").digest() == sentences("left").digest()
+
+
+def test_other_sentences_are_tokenized_and_cut_alike() -> None:
+    store = sentences("left").like(["good good good good good", "film"])
+    assert store.take(torch.tensor([0, 1]))["input_ids"].tolist() == [[3, 3, 3, 3], [0, 0, 0, 4]]

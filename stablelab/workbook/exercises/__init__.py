@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from . import adam, attention, clipping, descent, losses, schedules
+from . import adam, attention, clipping, descent, ensembles, losses, measuring, robustness, schedules
 
 ALL = {
     exercise.name: exercise
-    for module in (descent, adam, losses, schedules, clipping, attention)
+    for module in (descent, adam, losses, schedules, clipping, attention, measuring, robustness, ensembles)
     for exercise in module.EXERCISES
 }

@@ -1,0 +1,75 @@
+"""Splits whose examples are made worse, and the pairs that a negation turns round."""
+
+from __future__ import annotations
+
+import pickle
+
+import pytest
+import torch
+
+from stablelab import zoo
+from stablelab.zoo import corrupt_pictures, corrupt_texts, corrupted, negation_pairs
+from stablelab.zoo.negation import NEGATION_PAIRS
+
+
+def test_pictures_keep_their_order_and_targets(digits: zoo.Task) -> None:
+    worse = corrupted(digits, "occlusion", 4, seed=2)
+    assert torch.equal(worse.targets, digits.validation.targets) and worse.classes == digits.classes
+    expected = corrupt_pictures(digits.validation.store.pixels, "occlusion", 4, seed=2)
+    assert torch.equal(torch.from_numpy(worse.raw(3)).permute(2, 0, 1), expected[3])
+    assert len(corrupted(digits.test, "noise", 1)) == len(digits.test)
+
+
+def test_sentences_are_tokenized_again_as_the_task_does(movies: zoo.Task) -> None:
+    split = movies.validation
+    worse = corrupted(movies, "typos", 5)
+    assert worse.raw(2) == corrupt_texts([split.raw(i) for i in range(3)], "typos", 5)[2]
+    assert torch.equal(worse.targets, split.targets)
+    inputs, _ = worse.collate(torch.arange(len(worse)))
+    assert inputs["input_ids"].shape[1] <= 24  # the task's max_tokens
+    same, _ = corrupted(movies, "case", 5).collate(torch.tensor([0]))
+    torch.testing.assert_close(same, split.collate(torch.tensor([0]))[0])  # this tokenizer knows no capitals
+
+
+def test_a_task_goes_through_pickle_with_its_tokenizer(movies: zoo.Task) -> None:
+    again = pickle.loads(pickle.dumps(movies))
+    assert again.fingerprint == movies.fingerprint
+    assert corrupted(again, "dropping", 2).store.digest() == corrupted(movies, "dropping", 2).store.digest()
+
+
+def test_which_corruptions_there_are(digits: zoo.Task, movies: zoo.Task) -> None:
+    assert zoo.corruptions_of(digits)[0] == "noise" and len(zoo.corruptions_of(digits.test)) == 9
+    assert zoo.corruptions_of(movies) == ("typos", "dropping", "swapping", "case", "punctuation")
+    with pytest.raises(ValueError, match=r"^there is no corruption 'typos' here; there are noise, blur"):
+        corrupted(digits, "typos", 1)
+    with pytest.raises(ValueError, match=r"^there is no corruption 'blur' here; there are typos"):
+        corrupted(movies, "blur", 1)
+
+
+def test_what_cannot_be_corrupted_is_said(digits: zoo.Task) -> None:
+    with pytest.raises(ValueError, match=r"^list is neither a task of the zoo nor one of its splits$"):
+        corrupted([1, 2], "noise", 1)  # type: ignore[arg-type]
+    features = zoo.cached_features(digits, zoo.resnet(digits, weights="random"))
+    for ask in (lambda: corrupted(features, "noise", 1), lambda: zoo.corruptions_of(features)):
+        with pytest.raises(ValueError, match=r"^the examples are kept as Features, neither pictures nor sentences; "):
+            ask()
+
+
+def test_every_pair_differs_by_a_negation_and_the_labels_are_balanced(movies: zoo.Task) -> None:
+    pairs = negation_pairs(movies)
+    assert len(pairs) == 48 == 2 * len(NEGATION_PAIRS)
+    assert bool((pairs.targets[::2] + pairs.targets[1::2] == 1).all())
+    assert pairs.targets[::2].sum() == pairs.targets[1::2].sum() == 12
+    assert pairs.example(0) == ("This is a film you will remember.", "positive")
+    assert pairs.example(1) == ("This is a film you will not remember.", "negative")
+    texts = [pairs.raw(i) for i in range(48)]
+    assert len(set(texts)) == 48
+    marks = {"not", "no", "never", "nobody", "hardly", "far", "cannot", "without"}
+    for negated in texts[1::2]:
+        assert marks & set(negated.lower().rstrip(".").split()), negated
+    assert not any(marks & set(text.lower().rstrip(".").split()) for text in texts[::2])
+
+
+def test_pairs_need_a_task_of_sentences_with_their_labels(digits: zoo.Task) -> None:
+    with pytest.raises(ValueError, match=r"^the classes are \('0', .*; the pairs are labelled negative and positive"):
+        negation_pairs(digits)
