@@ -10,8 +10,10 @@ import against_trainer
 import cached_head
 import going_back
 import importing
+import many_heads
 import sharpness
 import shown_dashboard
+import sweeping
 from timing import HEADER
 
 BENCHMARKS = {
@@ -20,6 +22,8 @@ BENCHMARKS = {
     "trainer": against_trainer,
     "head": cached_head,
     "back": going_back,
+    "heads": many_heads,
+    "sweep": sweeping,
     "sharpness": sharpness,
     "adam": adam,
 }

@@ -1,0 +1,36 @@
+"""A sweep of a ResNet on digits: on two processes against one, and what its bookkeeping takes.
+
+Each run has one torch thread. The workers are warm: starting two processes takes as long as importing torch does, once.
+"""
+
+from __future__ import annotations
+
+import time
+
+from timing import Row, alternate
+
+import stablelab as lab
+
+RUNS, STEPS, ROUNDS = 12, 20, 3
+
+
+def rows() -> list[Row]:
+    """Two processes against one, and the part of a sweep's time that is not spent in runs."""
+    task = lab.digits(train=500, validation=200, test=200)
+    two, one = alternate(lambda: swept(task, 2)[0], lambda: swept(task, 1)[0], ROUNDS)
+    walls, runs = zip(*(swept(task, 1) for _ in range(ROUNDS)), strict=True)
+    around = [wall - inside for wall, inside in zip(walls, runs, strict=True)]
+    return [
+        Row(f"a sweep of {RUNS} runs on two processes", two, "on one", one, 1 / 1.7),
+        Row("its bookkeeping", around, "all of it", list(walls), 0.02),
+    ]
+
+
+def swept(task: lab.zoo.Task, n_jobs: int) -> tuple[float, float]:
+    """Seconds of a sweep from the first run to the last, and the seconds of its runs added up."""
+    sweep = lab.sweep(lab.resnet, task, seeds=range(RUNS), steps=STEPS, batch_size=32, learning_rate=1e-3)
+    began = time.perf_counter()
+    results = sweep.run(n_jobs, bar=False)
+    wall = time.perf_counter() - began
+    assert len(results) == RUNS
+    return wall, sum(outcome.seconds for outcome in results.outcomes)

@@ -1,0 +1,47 @@
+"""The results that lie in the package, and the command that made them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import stablelab as lab
+from stablelab import papers
+from stablelab.stability import Point
+
+
+@pytest.mark.parametrize("name", papers.EXPERIMENTS)
+def test_all_runs_are_kept_with_their_provenance(name: str) -> None:
+    kept = papers.kept(name)
+    assert len(kept) == (60 if name == "bert_rates" else 80)
+    about = kept.description
+    assert about["task"] == "movies" and about["model"].startswith("BERT MiniLM-L6")
+    assert {"data", "weights", "code", "torch", "stablelab", "steps"} <= set(about)
+    assert len((papers.KEPT / f"{name}.sqlite").read_bytes()) < 600_000
+
+
+@pytest.mark.parametrize("name", papers.EXPERIMENTS)
+def test_they_are_the_runs_that_the_command_would_make(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[tuple[Point, ...]] = []
+
+    def sweep(model: object, task: lab.zoo.Task, grid: dict, *, seeds: range, steps: int, **settings: object) -> None:
+        from stablelab.stability.points import checked_grid, points_of
+        from stablelab.training import Settings
+
+        settings = {k: v for k, v in settings.items() if k not in ("batch_size", "file")}
+        base = Settings().replace(**settings)
+        made.append(points_of(checked_grid(grid, base), base, [(s, s) for s in seeds], [None]))
+        assert task.fingerprint == papers.kept(name).description["data"]
+        assert steps == papers.kept(name).description["steps"]
+
+    monkeypatch.setattr("stablelab.sweeping.sweep", sweep)
+    papers.EXPERIMENTS[name](Path("unused"))
+    assert papers.kept(name).points == made[0]
+
+
+def test_an_experiment_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(ValueError, match="there is no experiment 'bert'; there are bert_short, bert_long, bert_rates"):
+        papers.kept("bert")
+    assert papers.main(["bert"]) == 2
+    assert capsys.readouterr().err.startswith("error: there is no experiment 'bert'")
