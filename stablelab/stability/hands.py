@@ -12,7 +12,7 @@ from .points import Point
 from .single import Recipe, run_one
 
 
-class WorkerDied(RuntimeError):
+class WorkerLostError(RuntimeError):
     """A process that was at work on a run is gone: out of memory, or killed."""
 
 
@@ -38,7 +38,7 @@ def hand_out(recipe: Recipe, runs: Iterable[tuple[str, Point]], n_jobs: int | No
         n_jobs: as of ``joblib.Parallel``.
 
     Raises:
-        WorkerDied: a worker is gone, and with it what it was at. (A Dask cluster gives that to another worker itself.)
+        WorkerLostError: a worker is gone, and with it what it was at. (A Dask cluster gives that to another one itself.)
     """
     from joblib import Parallel, delayed
 
@@ -48,7 +48,7 @@ def hand_out(recipe: Recipe, runs: Iterable[tuple[str, Point]], n_jobs: int | No
         yield from parallel(delayed(work)(shared, key, point) for key, point in runs)
     except Exception as error:
         if type(error).__name__ in ("TerminatedWorkerError", "BrokenProcessPool", "KilledWorker"):
-            raise WorkerDied(str(error).splitlines()[0]) from None
+            raise WorkerLostError(str(error).splitlines()[0]) from None
         raise
 
 

@@ -67,8 +67,8 @@ class Block:
         steps: T.
 
     Attributes:
-        losses, norms: (R, T) of each step, nan after the one at which a run diverged.
-        clipped: (R, T).
+        losses, norms: (T, R) of each step, nan after the one at which a run diverged.
+        clipped: (T, R).
         diverged: (R,) the step, from 1, at which a run diverged; 0 if it did not.
     """
 
@@ -91,68 +91,74 @@ class Block:
         self.rates = learning_rates(settings, steps)  # (T, R)
         self.g = torch.empty_like(theta)
         self._gathered = inputs.new_empty(0, inputs.shape[1])
-        self.losses, self.norms = torch.full((2, runs, steps), torch.nan)
-        self.clipped = torch.zeros(runs, steps, dtype=torch.bool)
+        self.losses, self.norms = torch.full((2, steps, runs), torch.nan)
+        self.clipped = torch.zeros(steps, runs, dtype=torch.bool)
         self.diverged = torch.zeros(runs, dtype=torch.int64)
 
     def train(self) -> Iterator[int]:
         """All steps; yields the number of steps done after each."""
         last = self.theta.clone()  # of a run that diverged: its weights before that step
-        for k in range(self.losses.shape[1]):
-            loss = self._gradients(k)
-            norm, clipped = self._clip()
-            going = self.diverged == 0
-            self.losses[going, k], self.norms[going, k] = loss[going], norm[going]
-            fine = loss.isfinite() & norm.isfinite()
-            ended = going & ~fine
-            if ended.any():
+        for k in range(len(self.losses)):
+            self.losses[k] = self._gradients(k)
+            self.norms[k], self.clipped[k] = self._clip()
+            if not (self.losses[k] + self.norms[k]).isfinite().all():
+                fine = self.losses[k].isfinite() & self.norms[k].isfinite()
+                ended = ~fine & (self.diverged == 0)
                 last[ended], self.diverged[ended] = self.theta[ended], k + 1
-                if not (going & fine).any():
+                if (self.diverged > 0).all():
                     break
-            self.clipped[:, k] = clipped & going & fine
             # A run that has ended goes on with numbers that mean nothing: they never meet another run's.
             self.rule.update(self.g, k + 1, self.rates[k, :, None, None])
             yield k + 1
         over = self.diverged > 0
         self.theta[over] = last[over]
+        steps = torch.arange(1, len(self.losses) + 1)[:, None]  # (T, 1)
+        for record in (self.losses, self.norms):
+            record[over & (steps > self.diverged)] = torch.nan
+        self.clipped[over & (steps >= self.diverged)] = False
 
     def _gradients(self, k: int) -> Tensor:
         """Fill g with the gradients of the mean cross-entropy of batch k; returns the losses (R,).
 
-        The gradient by the logits is (p - onehot(target)) / B; where batches differ in size, the shorter ones are
-        filled up with examples that count nothing.
+        The gradient by the logits is (p - onehot(target)) times the weight of the example in the mean, 1 / B.
         """
-        x, y, share = self._batch(k)  # (G, B, P), (G, B), (G, B)
+        x, y, share = self._batch(k)  # (G, B, P), (G, 1, 1, B), (G or 1, 1, 1, B)
         G, B, P = x.shape
         R, C, _ = self.theta.shape
         shape = (G, R // G, C, B)
         logits = torch.bmm(self.theta.view(G, -1, P), x.transpose(1, 2)).view(shape)
         log_p = torch.log_softmax(logits, dim=2)
-        right, share = y[:, None, None].expand(G, R // G, 1, B), share[:, None, None]  # (G, M, 1, B), (G, 1, 1, B)
-        losses = (log_p.gather(2, right) * -share).sum(dim=3).view(R)
-        error = log_p.exp_().mul_(share).scatter_add_(2, right, -share.expand(G, R // G, 1, B))
+        right = y.expand(G, R // G, 1, B)
+        losses = log_p.gather(2, right).mul_(share).sum(dim=3).neg_().view(R)
+        error = log_p.exp_().mul_(share).scatter_add_(2, right, -share.expand(right.shape))
         torch.bmm(error.view(G, -1, B), x, out=self.g.view(G, -1, P))
         return losses
 
     def _batch(self, k: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Batch k of every order: inputs (G, B, P), targets (G, B), weight of each example in the mean (G, B)."""
+        """Batch k of every order: inputs (G, B, P), targets (G, 1, 1, B), and the weight of each example in the mean.
+
+        Batches that are shorter than others are filled up with examples of weight 0.
+        """
         pieces = [order(k) for order in self.orders]
-        sizes = torch.tensor([len(piece) for piece in pieces])[:, None]  # (G, 1)
-        if not sizes.all():
+        sizes = [len(piece) for piece in pieces]
+        if not all(sizes):
             raise ValueError(f"batch {k} of one of the runs is empty; every batch needs an example")
         positions = pad_sequence(pieces, batch_first=True)  # (G, B)
-        real = torch.arange(positions.shape[1]) < sizes
-        # Filled up with their own first example: another's logits might overflow where theirs do not.
-        positions = torch.where(real, positions, positions[:, :1])
-        if self._gathered.shape[0] != positions.numel():
+        share = torch.full((1, 1, 1, sizes[0]), 1 / sizes[0])
+        if min(sizes) < max(sizes):
+            lengths = torch.tensor(sizes)[:, None]  # (G, 1)
+            real = torch.arange(max(sizes)) < lengths
+            # Filled up with their own first example: another's logits might overflow where theirs do not.
+            positions = torch.where(real, positions, positions[:, :1])
+            share = (real / lengths)[:, None, None]
+        if len(self._gathered) != positions.numel():
             self._gathered = self.inputs.new_empty(positions.numel(), self.inputs.shape[1])
         try:
             torch.index_select(self.inputs, 0, positions.view(-1), out=self._gathered)
         except IndexError:
             most = len(self.inputs) - 1
             raise ValueError(f"positions of batch {k} lie outside 0..{most}, the examples that there are") from None
-        x = self._gathered.view(*positions.shape, -1)
-        return x, self.targets[positions], real / sizes
+        return self._gathered.view(*positions.shape, -1), self.targets[positions][:, None, None], share
 
     def _clip(self) -> tuple[Tensor, Tensor]:
         """Clip g as ``formulas.clip_`` does, each run by itself; returns norms before (R,) and who was clipped (R,)."""

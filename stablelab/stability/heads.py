@@ -130,8 +130,8 @@ def train_heads(
             if progress is not None:
                 progress(done + step * len(own), R * steps)
         done += steps * len(own)
-        theta[runs], losses[runs], norms[runs] = block.theta, block.losses, block.norms
-        clipped[runs], diverged[runs] = block.clipped, block.diverged
+        theta[runs], losses[runs], norms[runs] = block.theta, block.losses.T, block.norms.T
+        clipped[runs], diverged[runs] = block.clipped.T, block.diverged
     ends = tuple(step or None for step in diverged.tolist())
     return Heads(theta[..., :D].clone(), theta[..., D].clone(), losses, norms, clipped, ends)
 

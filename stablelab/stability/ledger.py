@@ -137,11 +137,8 @@ class Ledger:
         """Keep what a run came to; False where another process has meanwhile finished it, with the same numbers."""
         values = (json.dumps(outcome.numbers()), outcome.arrays(), key)
         with self._transaction():
-            done = self._base.execute(
-                "UPDATE runs SET state='done', numbers=?, arrays=?, owner=NULL, error=NULL WHERE key=? AND state!='done'",
-                values,
-            )
-            return done.rowcount == 1
+            change = "UPDATE runs SET state='done', numbers=?, arrays=?, owner=NULL, error=NULL"
+            return self._base.execute(f"{change} WHERE key=? AND state!='done'", values).rowcount == 1
 
     def fail(self, key: str, error: str) -> None:
         """Keep why a run could not be run."""

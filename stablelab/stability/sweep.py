@@ -12,7 +12,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from ..formulas.checks import whole
-from .hands import Answer, WorkerDied, hand_out
+from .hands import Answer, WorkerLostError, hand_out
 from .ledger import Ledger
 from .points import Point
 from .results import Results
@@ -138,7 +138,7 @@ class Sweep:
                     self._keep(answer)
                     advance()
                 return
-            except WorkerDied as death:
+            except WorkerLostError as death:
                 print(f"a worker died ({death}); what it was at is tried again", file=sys.stderr)
                 self.ledger.release(self.keys, died=True)
 

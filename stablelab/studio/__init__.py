@@ -14,8 +14,18 @@ _WHERE = {
     "show_attention": "insides",
     "show_attributions": "insides",
     "show_confusion": "diagnoses",
+    "show_corrupted": "robustness_figures",
+    "show_ensembles": "ensemble_figures",
     "show_mistakes": "diagnoses",
     "show_pictures": "gallery",
+    "show_robustness": "robustness_figures",
+    "show_strip": "strips",
+    "show_sweep": "sweeping",
+    "stability_map_view": "map_view",
+    "stability_report": "reporting",
+    "heatmap": "sweep_figures",
+    "seed_curves": "sweep_figures",
+    "strip": "sweep_figures",
     "Curve": "panels",
     "Heat": "panels",
     "Panel": "panels",
@@ -45,14 +55,24 @@ __all__ = [
     "dashboard",
     "figures",
     "ghosts",
+    "heatmap",
     "live",
     "move",
+    "seed_curves",
     "show_attention",
     "show_attributions",
     "show_confusion",
+    "show_corrupted",
+    "show_ensembles",
     "show_mistakes",
     "show_pictures",
+    "show_robustness",
+    "show_strip",
+    "show_sweep",
     "slider",
+    "stability_map_view",
+    "stability_report",
+    "strip",
     "valley",
     "walk",
 ]
@@ -62,12 +82,19 @@ if TYPE_CHECKING:
     from .board import Dashboard, dashboard
     from .chart import Chart
     from .diagnoses import show_confusion, show_mistakes
+    from .ensemble_figures import show_ensembles
     from .gallery import show_pictures
     from .growing import live
     from .insides import show_attention, show_attributions
     from .landscapes import Quadratic, contours, valley, walk
+    from .map_view import stability_map_view
     from .moving import choice, move, slider
     from .panels import Curve, Heat, Panel, Rule
+    from .reporting import stability_report
+    from .robustness_figures import show_corrupted, show_robustness
+    from .strips import show_strip
+    from .sweep_figures import heatmap, seed_curves, strip
+    from .sweeping import show_sweep
 
 
 def __getattr__(name: str) -> Any:

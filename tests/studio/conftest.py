@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
+from stablelab.stability import Outcome, Point, Sweep
+from stablelab.stability.points import points_of
 from stablelab.studio import ghosts, placing
 from stablelab.training import Run, Settings
 from stablelab.training.history import History
@@ -98,6 +102,74 @@ def invented_history(losses: list[float], **fields: object) -> History:
     return history
 
 
+GRID: dict[str, tuple[Any, ...]] = {"learning_rate": (1e-3, 1e-2, 1.0), "max_norm": (1.0, None)}
+
+
+def invented_outcome(point: Point) -> Outcome:
+    """Twenty steps and thirty examples: at η = 1 without clipping every run diverges, with clipping those of an odd
+    seed; else the more of the examples are right, the larger η and the seed."""
+    settings, targets = point.settings, np.arange(30) // 5 % 3
+    wild = settings.learning_rate == 1.0 and (settings.max_norm is None or point.init % 2 == 1)
+    right = min(30, round(13 + 8 * (3 + np.log10(settings.learning_rate))) + point.init) - (30 if wild else 0)
+    shown = np.where(np.arange(30) < right, targets, (targets + 1) % 3)
+    logits = 2.0 * np.eye(3, dtype=np.float32)[shown]
+    losses = np.exp(-np.arange(1, 21) / 20 * (1 + point.init)).astype(np.float32)
+    chances = np.exp(logits[np.arange(30), targets]) / np.exp(logits).sum(axis=1)
+    return Outcome(
+        losses=np.append(losses[:6], np.float32(np.nan)) if wild else losses,
+        norms=np.ones(7 if wild else 20, dtype=np.float32),
+        clipped=np.arange(7 if wild else 20) % 2 == 0,
+        start_loss=1.1,
+        validation_loss=np.inf if wild else float(-np.log(chances).mean()),
+        logits=np.full_like(logits, np.nan) if wild else logits,
+        targets=targets,
+        diverged=7 if wild else None,
+        sharpness=None if wild else 3.0 + point.init,
+        seconds=0.5,
+    )
+
+
+@dataclass
+class InventedRecipe:
+    """Says at once what runs come to. ``task`` and ``classes`` are what a user calls them."""
+
+    task: str = "ring"
+    model: str = "net"
+    classes: tuple[str, ...] = ("a", "b", "c")
+
+    def describe(self) -> dict[str, Any]:
+        return {
+            "task": self.task,
+            "model": self.model,
+            "classes": list(self.classes),
+            "examples": {"train": 60, "validation": 30},
+            "train": "head",
+            "steps": 20,
+            "batch_size": 16,
+            "subsets": None,
+        }
+
+    def check(self, point: Point) -> None:
+        """Anything goes."""
+
+    def prepare(self, point: Point) -> Any:
+        raise RuntimeError("nothing is trained here")
+
+    def runs_together(self, points: Sequence[Point]) -> bool:
+        return True
+
+    def run_together(self, points: Sequence[Point]) -> list[Outcome]:
+        return [invented_outcome(point) for point in points]
+
+
+def invented_sweep(
+    grid: dict[str, tuple[Any, ...]] = GRID, seeds: int = 3, crossed: bool = False, **recipe: Any
+) -> Sweep:
+    """A sweep that is over as soon as it is run."""
+    pairs = [(i, k) for i in range(seeds) for k in range(seeds) if crossed or i == k]
+    return Sweep(InventedRecipe(**recipe), points_of(grid, Settings(), pairs, [None]))
+
+
 def until(condition: Callable[[], object], seconds: float = 20.0) -> None:
     """Wait for a state; fails where it does not come."""
     end = time.monotonic() + seconds
@@ -118,6 +190,11 @@ def make_run() -> Callable[..., Run]:
 @pytest.fixture
 def make_history() -> Callable[..., History]:
     return invented_history
+
+
+@pytest.fixture
+def make_sweep() -> Callable[..., Sweep]:
+    return invented_sweep
 
 
 @pytest.fixture(name="until")

@@ -1,0 +1,151 @@
+"""The stability map, computed anew while a learner drags its sliders."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import ipywidgets as w
+import numpy as np
+
+from ..formulas.checks import whole
+from ..stability.maps import FeatureTask, StabilityMap, stability_map
+from ..stability.points import Grid, checked_grid
+from ..training.settings import NAMES, Settings
+from .moving import slider
+from .moving_maps import MapView
+from .sweep_cells import Cells
+from .sweep_numbers import checked_score
+
+COARSE = 8  # values of an axis up to which the coarse map has all of them, else every second one
+COARSE_SEEDS = 2
+SCORES = {"validation_loss": "losses", "accuracy": "accuracies"}
+_AXES = ("learning_rate", "max_norm")
+_LENGTH = ("steps", "batch_size")
+
+
+def stability_map_view(
+    task: FeatureTask,
+    *,
+    learning_rates: Sequence[float] | None = None,
+    max_norms: Sequence[float | None] | None = None,
+    seeds: int = 4,
+    steps: int = 100,
+    batch_size: int = 32,
+    settings: Settings | None = None,
+    score: str = "validation_loss",
+    **controls: w.Widget,
+) -> MapView:
+    """Learning rate × clip threshold, coloured by mean and spread over seeds, with sliders that change all cells.
+
+    Shown as the last line of a cell. A move draws a coarse map at once (every second value, two seeds) and the full one
+    when the sliders rest. In the next cell, ``await view.finished()``; then ``view.cells`` holds the numbers.
+
+    Arguments:
+        task: of features, from ``zoo.cached_features(task, model)``: a new head is trained in each cell.
+        learning_rates: 16 from 1e-4 to 10 if not given.
+        max_norms: 16 from 0.01 to 10 if not given; None is no clipping.
+        seeds: how many, at least 2; each draws the new weights and the order of the data.
+        steps, batch_size: of every run.
+        settings: of every run, but for learning rate and threshold; momentum's if not given.
+        score: validation_loss or accuracy.
+        controls: widgets from ``slider`` and ``choice`` by the name of a setting, or ``steps``, ``batch_size``; if none
+            is given, weight decay, warm-up, steps, and the decay of the optimizer's averages.
+
+    Raises:
+        ValueError: in one line, where the task has no features, or a value, a setting or a control cannot be.
+    """
+    base = Settings(optimizer="momentum") if settings is None else settings
+    if score not in SCORES:
+        raise ValueError(f"score is {score!r}; a map has {' and '.join(SCORES)}")
+    whole("seeds", seeds, at_least=2, of=" of seeds")
+    lengths = {"steps": whole("steps", steps, at_least=1), "batch_size": whole("batch_size", batch_size, at_least=1)}
+    rates = np.geomspace(1e-4, 10.0, 16).tolist() if learning_rates is None else learning_rates
+    bounds = np.geomspace(0.01, 10.0, 16).tolist() if max_norms is None else max_norms
+    grid = checked_grid({"learning_rate": rates, "max_norm": bounds}, base)
+    for name in controls:
+        if name in _AXES or name not in (*NAMES, *_LENGTH):
+            raise ValueError(
+                f"there is no control {name!r}: it must be a setting besides {' and '.join(_AXES)}, or steps"
+            )
+    compute = partial(_compute, task, grid, seeds, base, lengths, score)
+    _try_out(task, grid, base)
+    return MapView(compute, controls or _usual_controls(base, steps))
+
+
+def as_cells(found: StabilityMap, score: str) -> Cells:
+    """A map as a table: a column for each learning rate, a row for each threshold.
+
+    Mean and spread are those of the runs that did not diverge; how many did, the cell says.
+    """
+    values = np.where(found.diverged, np.nan, getattr(found, SCORES[score])).transpose(1, 0, 2)  # (M, L, S)
+    kept = (~np.isnan(values)).sum(axis=2)
+    sums = np.nansum(values, axis=2)
+    mean = np.divide(sums, kept, out=np.full(kept.shape, np.nan), where=kept > 0)
+    squares = np.nansum((values - mean[..., None]) ** 2, axis=2)
+    std = np.sqrt(np.divide(squares, kept - 1, out=np.full(kept.shape, np.nan), where=kept > 1))
+    runs = np.full(kept.shape, len(found.seeds))
+    label, falls = checked_score(score).label, checked_score(score).falls
+    return Cells(*_AXES, found.learning_rates, found.max_norms, mean, std, runs, runs - kept, label, falls)
+
+
+def _compute(
+    task: FeatureTask,
+    grid: Grid,
+    seeds: int,
+    base: Settings,
+    lengths: dict[str, int],
+    score: str,
+    values: dict[str, Any],
+    coarse: bool,
+    stop: Callable[[], bool],
+    progress: Callable[[int, int], object],
+) -> Cells | None:
+    """The map for these values of the controls."""
+    every = {name: 2 if coarse and len(grid[name]) > COARSE else 1 for name in _AXES}
+    found = stability_map(
+        task,
+        learning_rates=grid["learning_rate"][:: every["learning_rate"]],
+        max_norms=grid["max_norm"][:: every["max_norm"]],
+        seeds=range(min(seeds, COARSE_SEEDS) if coarse else seeds),
+        settings=base.replace(**{name: value for name, value in values.items() if name not in _LENGTH}),
+        **lengths | {name: value for name, value in values.items() if name in _LENGTH},
+        progress=progress,
+        stop=stop,
+    )
+    if found is None:
+        return None
+    cells = as_cells(found, score)
+    return _widened(cells, grid, every["max_norm"], every["learning_rate"]) if coarse else cells
+
+
+def _widened(cells: Cells, grid: Grid, down: int, across: int) -> Cells:
+    """A coarse map on as many cells as the full one, so that the page keeps its layout; a cell says whose it is."""
+    M, L = len(grid["max_norm"]), len(grid["learning_rate"])
+
+    def wide(values: np.ndarray) -> np.ndarray:
+        return values.repeat(down, axis=0)[:M].repeat(across, axis=1)[:, :L]
+
+    columns = tuple(np.repeat(np.array(cells.columns, dtype=object), across)[:L])
+    rows = tuple(np.repeat(np.array(cells.rows, dtype=object), down)[:M])
+    mean, std, runs, diverged = map(wide, (cells.mean, cells.std, cells.runs, cells.diverged))
+    return replace(cells, columns=columns, rows=rows, mean=mean, std=std, runs=runs, diverged=diverged)
+
+
+def _try_out(task: FeatureTask, grid: Grid, base: Settings) -> None:
+    """One step of one run: what cannot be is told in the cell that asks for it, not by a thread."""
+    rate, bound = grid["learning_rate"][:1], grid["max_norm"][:1]
+    stability_map(task, learning_rates=rate, max_norms=bound, seeds=(0,), settings=base, steps=1, batch_size=1)
+
+
+def _usual_controls(base: Settings, steps: int) -> dict[str, w.Widget]:
+    controls = {"weight_decay": slider("weight decay λ", base.weight_decay, 0.0, max(0.5, base.weight_decay))}
+    if base.optimizer in ("momentum", "nesterov"):
+        controls["momentum"] = slider("momentum β", base.momentum, 0.0, max(0.99, base.momentum))
+    elif base.optimizer != "sgd":
+        controls["beta2"] = slider("decay of the squares β₂", base.beta2, 0.0, max(0.999, base.beta2))
+    controls["warmup_steps"] = slider("warm-up (steps)", base.warmup_steps, 0, max(100, base.warmup_steps))
+    controls["steps"] = slider("training (steps)", steps, min(10, steps), max(300, steps))
+    return controls

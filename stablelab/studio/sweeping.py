@@ -1,0 +1,199 @@
+"""A sweep looked at while it runs: progress, a table and a heatmap that fill in as runs end."""
+
+from __future__ import annotations
+
+import html
+import time
+from typing import Any
+
+import ipywidgets as w
+
+from ..stability.results import Results
+from ..stability.sweep import Sweep
+from . import cells, heat_tables, heatmaps, sweep_words
+from .entries import answer_anywhere
+from .layout import everything_in, stacked
+from .placing import Place
+from .sweep_cells import cells as table_of
+from .sweep_figures import strip
+from .sweep_numbers import Row, axes_of, checked_score, rows_of
+from .ticker import Ticker
+from .words import Pace, one_line
+
+SECONDS = 0.5  # between two refreshes
+SHARE = 1 / 60  # of the time, that refreshing may take
+_PACE = 60.0  # seconds of the past that the time left is told from
+
+
+class SweepView:
+    """Shows a sweep, from now on and as its runs end.
+
+    The sweep calls a watcher and goes on; one thread of the view's own, for as long as there is news, reads what is new
+    and writes what is shown. At the end a picture is placed for the day when no kernel is there.
+
+    Arguments: see ``show_sweep``.
+
+    Attributes:
+        rows: the runs shown, in the order in which they were seen to end.
+        box: all widgets; bar, line, heat, table, message are in it.
+    """
+
+    run = None  # a dashboard has one; what is claimed for a cell must say so
+
+    def __init__(
+        self, sweep: Sweep, x: str | None = None, y: str | None = None, score: str = "validation_loss"
+    ) -> None:
+        checked_score(score)
+        done = sweep.results()
+        self.grid, self._score = done.grid, score
+        self._x, self._y = axes_of(self.grid, x, y)
+        self.sweep, self.rows = sweep, rows_of(done)
+        self._waiting = _left(sweep, done)
+        self._left = sweep.total - len(self.rows)  # runs until the sweep is likely to be over
+        self._news, self._on_a_page, self._closed = True, False, False
+        self._due = 0.0
+        self._settled: tuple[int, int, bool] | None = None
+        self._pace, self._per_second = Pace(_PACE), 0.0
+        self._ticker = Ticker(self._tick, SECONDS)
+        self._make_widgets()
+        self._place = Place(self.box)
+        cells.claim(self)
+        sweep.watchers.append(self._noted)
+
+    def _make_widgets(self) -> None:
+        self.bar = w.FloatProgress(value=0.0, min=0.0, max=1.0)
+        self.line, self.heat, self.table, self.message = w.HTML(), w.HTML(), w.HTML(), w.HTML()
+        self.message.add_class("stablelab-error")
+        style = w.HTML(f"<style>{heat_tables.STYLE}{sweep_words.STYLE}</style>", layout=w.Layout(display="none"))
+        self.box = stacked(style, w.HBox([self.bar, self.line]), self.heat, self.table, self.message)
+        self.box.add_class("stablelab-sweep")
+        self.box.observe(self._seen, "_view_count")
+        answer_anywhere(self.box)
+
+    def show(self) -> SweepView:
+        """Put it into the cell being executed."""
+        self._place.show()
+        self._ticker.flush()
+        return self
+
+    def close(self) -> None:
+        """End its thread and take it off the page. The sweep goes on."""
+        self._closed = True
+        if self._noted in self.sweep.watchers:
+            self.sweep.watchers.remove(self._noted)
+        self._ticker.close()
+        for widget in everything_in(self.box):
+            widget.close()
+        cells.hide(self)
+
+    # -- called by the thread that runs the sweep, or by a message of the page ---------------------------------------
+
+    def _noted(self, sweep: Sweep) -> None:
+        """A run has ended."""
+        self._news = True
+        self._left -= 1
+        if self._left <= 0:
+            self._left = sweep.total - sweep.done
+            self._ticker.flush()  # who has waited for the sweep finds everything shown
+        elif not self._ticker.alive:
+            self._ticker.wake()
+
+    def _seen(self, change: dict[str, Any]) -> None:
+        if change["new"] and not self._on_a_page:
+            self._on_a_page = True
+            self._ticker.wake()
+
+    # -- called by the ticker only ---------------------------------------------------------------------------------
+
+    def _tick(self) -> bool:
+        news, self._news = self._news, False
+        try:
+            waits = self._refresh(news)
+        except Exception as error:  # the sweep goes on; the learner has to read why nothing is shown
+            if not self._closed:
+                self.message.value = html.escape(f"not shown: {type(error).__name__}: {one_line(error)}")
+            return False
+        return news or waits
+
+    def _refresh(self, news: bool) -> bool:
+        """Show what there is; returns whether some of it is put off."""
+        done, unable, total = self.sweep.done, self.sweep.failed, self.sweep.total
+        over = done + unable >= total
+        if news:
+            self._per_second = self._pace.at(done, running=True) or self._per_second
+        self.bar.value, self.bar.bar_style = done / total, "success" if done == total else "danger" if over else ""
+        behind = len(self.rows) < done or news
+        if behind and (over or time.monotonic() >= self._due):
+            began = time.thread_time()
+            self._collect(done)
+            self._draw()
+            self._due = time.monotonic() + max(SECONDS, (time.thread_time() - began) / SHARE)
+            behind = False
+        self.line.value = sweep_words.progress(done, total, self._per_second, unable, self.rows)
+        if unable:
+            self.message.value = html.escape(f"could not be run: {one_line(self.sweep.errors[0])}")
+        self._settle((done, unable, self._on_a_page) if over and self.rows else None)
+        return behind
+
+    def _collect(self, done: int) -> None:
+        """Read the runs that are new."""
+        for key, point in list(self._waiting.items()):
+            if len(self.rows) >= done:
+                return
+            outcome = self.sweep.ledger.outcome(key)
+            if outcome is not None:
+                self.rows.append(Row.of(point, outcome))
+                del self._waiting[key]
+
+    def _draw(self) -> None:
+        if self._x:
+            self.heat.value = heat_tables.tables(table_of(self.rows, self.grid, self._x, self._y, self._score))
+        settings = sweep_words.settings_table(self.rows, self.grid, self._score)
+        self.table.value = settings + sweep_words.latest(self.rows, self.grid, self._score)
+
+    def _settle(self, end: tuple[int, int, bool] | None) -> None:
+        """Place the picture that stays, or take it back where there is more to come."""
+        if end == self._settled or not self._place.shown:
+            return
+        if end is None:
+            self._place.settle(None, "", self._on_a_page)
+        else:
+            if self._settled is None or self._settled[:2] != end[:2]:
+                self._picture = self._still()
+            self._place.settle(*self._picture, self._on_a_page)
+        self._settled = end
+
+    def _still(self) -> tuple[bytes, str]:
+        """The picture, and what it shows in words."""
+        if not self._x:
+            return heatmaps.to_png(strip(self.sweep.results(), self._score)), sweep_words.in_words(self.rows)
+        found = table_of(self.rows, self.grid, self._x, self._y, self._score)
+        title = f"{self.sweep.description.get('task', 'a sweep')} · {found.label}"
+        return heatmaps.to_png(heatmaps.two_panels(found, title=title)), heatmaps.described(found)
+
+
+def show_sweep(sweep: Sweep, x: str | None = None, y: str | None = None, score: str = "validation_loss") -> SweepView:
+    """Show a sweep in the cell being executed; it fills in as runs end, however and wherever the sweep is run.
+
+    In the next cell, ``await asyncio.to_thread(sweep.run)`` runs it and keeps the page alive; so does ``sweep.run()``,
+    in which the buttons of other widgets wait.
+
+    Arguments:
+        sweep: run or not.
+        x, y: settings of the grid for the heatmap's columns and rows; if not given, learning rate and clip threshold
+            where they vary, else the first that do.
+        score: validation_loss, train_loss, accuracy, clipped_share, sharpness or seconds.
+
+    Returns:
+        A ``SweepView``.
+
+    Raises:
+        ValueError: in one line: no such score or setting.
+    """
+    return SweepView(sweep, x, y, score).show()
+
+
+def _left(sweep: Sweep, done: Results) -> dict[str, Any]:
+    """Key and point of each run that is not done yet."""
+    there = set(done.points)
+    return {key: point for key, point in zip(sweep.keys, sweep.points, strict=True) if point not in there}
