@@ -38,7 +38,7 @@ def hand_out(recipe: Recipe, runs: Iterable[tuple[str, Point]], n_jobs: int | No
         n_jobs: as of ``joblib.Parallel``.
 
     Raises:
-        WorkerLostError: a worker is gone, and with it what it was at. (A Dask cluster gives that to another one itself.)
+        WorkerLostError: a worker is gone, and with it what it was at. (A Dask cluster gives it to another itself.)
     """
     from joblib import Parallel, delayed
 

@@ -11,6 +11,7 @@ import cached_head
 import going_back
 import importing
 import many_heads
+import many_heads
 import sharpness
 import shown_dashboard
 import sweeping
@@ -22,6 +23,7 @@ BENCHMARKS = {
     "trainer": against_trainer,
     "head": cached_head,
     "back": going_back,
+    "heads": many_heads,
     "heads": many_heads,
     "sweep": sweeping,
     "sharpness": sharpness,
