@@ -17,9 +17,10 @@ from .head_rules import Rule, kind
 
 Order: TypeAlias = Callable[[int], Tensor]  # k, from 0 -> (B,) positions of batch k
 
-# Numbers in the weights, and in the batches, of a block: what a core's own cache still holds. Larger blocks wait for
+# Numbers in the weights, and in the batches, of a block: a few megabytes, as measured. Larger blocks wait for
 # memory, smaller ones for Python.
-MOST_WEIGHTS, MOST_INPUTS = 350_000, 1_000_000
+MOST_WEIGHTS, MOST_INPUTS = 1_400_000, 1_500_000
+SMALLEST = -35.0  # ln p of 6e-16: the squares of such errors are still normal numbers in single precision
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,8 @@ class Block:
         bounds = [torch.inf if own.max_norm is None else own.max_norm for own in settings]
         self.clip, self.bounds = settings[0].clip, torch.tensor(bounds)  # (R,)
         self.clips = bool(self.bounds.isfinite().any())
-        self.rule = Rule(settings[0], theta, matrix, _column([own.weight_decay for own in settings]))
+        decay = torch.tensor([own.weight_decay for own in settings])
+        self.rule = Rule(settings[0], theta, matrix, decay[:, None, None])
         self.rates = learning_rates(settings, steps)  # (T, R)
         self.g = torch.empty_like(theta)
         self._gathered = inputs.new_empty(0, inputs.shape[1])
@@ -130,6 +132,8 @@ class Block:
         log_p = torch.log_softmax(logits, dim=2)
         right = y.expand(G, R // G, 1, B)
         losses = log_p.gather(2, right).mul_(share).sum(dim=3).neg_().view(R)
+        # Probabilities too small to matter become 0: as denormal numbers they would slow all products down sevenfold.
+        torch.threshold_(log_p, SMALLEST, -torch.inf)
         error = log_p.exp_().mul_(share).scatter_add_(2, right, -share.expand(right.shape))
         torch.bmm(error.view(G, -1, B), x, out=self.g.view(G, -1, P))
         return losses
@@ -192,7 +196,3 @@ def learning_rates(settings: Sequence[Settings], steps: int) -> Tensor:
             curves[key] = torch.tensor(list(each), dtype=torch.float64)
     rows = [own.learning_rate * curves[own.schedule, own.warmup_steps, own.gamma] for own in settings]
     return torch.stack(rows, dim=1).float()
-
-
-def _column(numbers: list[float]) -> Tensor:
-    return torch.tensor(numbers)[:, None, None]

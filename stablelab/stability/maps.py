@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import torch
@@ -17,13 +17,8 @@ from .failing import is_failed
 from .heads import Heads, new_heads, train_heads
 from .points import checked_grid, checked_seeds
 
+Progress: TypeAlias = Callable[[int, int], object]
 AT_ONCE = 2_000_000  # logits that are judged together: a few megabytes
-
-
-class Positioned(Protocol):
-    """Batches that say which examples they hold."""
-
-    def positions(self, k: int) -> Tensor: ...
 
 
 class FeatureTask(Protocol):
@@ -38,7 +33,8 @@ class FeatureTask(Protocol):
     @property
     def validation(self) -> Any: ...
 
-    def batches(self, seed: int, batch_size: int) -> Positioned: ...
+    def batches(self, seed: int, batch_size: int) -> Any:
+        """With ``positions(k)``: the positions of batch k."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +104,7 @@ def stability_map(
     settings: Settings | None = None,
     steps: int = 100,
     batch_size: int = 32,
-    progress: Callable[[int, int], object] | None = None,
+    progress: Progress | None = None,
     stop: Callable[[], bool] | None = None,
 ) -> StabilityMap | None:
     """Train a new linear head for every learning rate, clip threshold and seed, all in one computation.
@@ -123,7 +119,7 @@ def stability_map(
         settings: of every run, but for learning rate and threshold.
         steps, batch_size: of every run.
         progress: called with (steps done by all runs together, all their steps).
-        stop: asked after every step of many runs; once it says True the map is given up.
+        stop: asked after every step of each group of runs; once it says True the map is given up.
 
     Returns:
         The map, or None if ``stop`` said so.
@@ -154,8 +150,9 @@ def stability_map(
     except _GivenUpError:
         return None
     losses, accuracies = _judge(heads, *validation)
-    values = losses, accuracies, ~np.isfinite(losses), is_failed(accuracies, validation[1])
-    arrays = [each.reshape(shape) for each in (*values, heads.clipped.float().mean(dim=1).numpy())]
+    clipped = heads.clipped.float().mean(dim=1).numpy()
+    columns = losses, accuracies, ~np.isfinite(losses), is_failed(accuracies, validation[1]), clipped
+    arrays = (column.reshape(shape) for column in columns)
     return StabilityMap(axes["learning_rate"], axes["max_norm"], found, base, steps, batch_size, *arrays)
 
 
@@ -163,9 +160,7 @@ class _GivenUpError(Exception):
     """The map is no longer wanted."""
 
 
-def _watch(
-    progress: Callable[[int, int], object] | None, stop: Callable[[], bool] | None
-) -> Callable[[int, int], object]:
+def _watch(progress: Progress | None, stop: Callable[[], bool] | None) -> Progress:
     def watch(done: int, total: int) -> None:
         if stop is not None and stop():
             raise _GivenUpError
@@ -180,9 +175,7 @@ def _features(split: Any) -> tuple[Tensor, Tensor]:
     few, _ = split.collate(torch.arange(1))
     if not isinstance(few, Tensor) or few.dim() != 2:
         shape = f"shape {tuple(few.shape)}" if isinstance(few, Tensor) else f"kind {type(few).__name__}"
-        raise ValueError(
-            f"the inputs of the task are of {shape}, not features (B, D); hand over zoo.cached_features(task, model)"
-        )
+        raise ValueError(f"the task's inputs are of {shape}, not features (B, D); hand over zoo.cached_features")
     return split.collate(torch.arange(len(split)))
 
 
@@ -194,8 +187,7 @@ def _judge(heads: Heads, features: Tensor, targets: Tensor) -> tuple[np.ndarray,
     for i in range(0, len(heads), most):
         runs = slice(i, i + most)
         logits = heads.logits(features, runs).transpose(1, 2)  # (R, C, N)
-        right = targets.expand(len(logits), 1, -1)
-        losses[runs] = -torch.log_softmax(logits, dim=1).gather(1, right).mean(dim=(1, 2))
+        losses[runs] = -torch.log_softmax(logits, dim=1).gather(1, targets.expand(len(logits), 1, -1)).mean(dim=(1, 2))
         accuracies[runs] = (logits.argmax(dim=1) == targets).float().mean(dim=1)
     over = torch.tensor([step is not None for step in heads.diverged]) | ~losses.isfinite()
     return losses.masked_fill(over, torch.inf).numpy(), accuracies.masked_fill(over, torch.nan).numpy()

@@ -11,7 +11,6 @@ import cached_head
 import going_back
 import importing
 import many_heads
-import many_heads
 import sharpness
 import shown_dashboard
 import sweeping
@@ -23,7 +22,6 @@ BENCHMARKS = {
     "trainer": against_trainer,
     "head": cached_head,
     "back": going_back,
-    "heads": many_heads,
     "heads": many_heads,
     "sweep": sweeping,
     "sharpness": sharpness,
