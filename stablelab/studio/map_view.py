@@ -143,7 +143,7 @@ def _try_out(task: FeatureTask, grid: Grid, base: Settings) -> None:
 def _usual_controls(base: Settings, steps: int) -> dict[str, w.Widget]:
     controls = {"weight_decay": slider("weight decay λ", base.weight_decay, 0.0, max(0.5, base.weight_decay))}
     if base.optimizer in ("momentum", "nesterov"):
-        controls["momentum"] = slider("momentum β", base.momentum, 0.0, max(0.99, base.momentum))
+        controls["momentum"] = slider("momentum β", base.momentum, 0.0, max(0.99, base.momentum), steps=99)
     elif base.optimizer != "sgd":
         controls["beta2"] = slider("decay of the squares β₂", base.beta2, 0.0, max(0.999, base.beta2))
     controls["warmup_steps"] = slider("warm-up (steps)", base.warmup_steps, 0, max(100, base.warmup_steps))
