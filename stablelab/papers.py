@@ -92,8 +92,7 @@ def make(name: str, out: Path, n_jobs: int | None = None) -> Path:
     if sweep.done < sweep.total:
         raise ValueError(f"{name}: {sweep.total - sweep.done} of {sweep.total} runs are missing; run it again")
     file = out / f"{name}.sqlite"
-    file.unlink(missing_ok=True)
-    sweep.ledger.copy_to(file)
+    sweep.ledger.copy_to(file, sweep.name)
     return file
 
 
@@ -105,7 +104,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--jobs", type=int, default=2, help="processes side by side (default: 2)")
     options = parser.parse_args(arguments)
     try:
-        for name in options.names:
+        for name in [_known(each) for each in options.names]:
             print(f"wrote {make(name, options.out, options.jobs)}")
     except (ValueError, OSError) as error:
         print(f"error: {str(error).splitlines()[0]}", file=sys.stderr)

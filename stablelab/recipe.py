@@ -22,6 +22,7 @@ from .stability.together import run_heads
 from .training import Task
 from .zoo import Task as ZooTask
 from .zoo import head_of, quietly, subset
+from .zoo.drawing import drawn_from
 
 Model = Callable[..., nn.Module]
 DECIDES = (  # the code behind the numbers
@@ -33,6 +34,11 @@ DECIDES = (  # the code behind the numbers
     "stability/heads.py",
     "stability/head_blocks.py",
     "stability/head_rules.py",
+    "stability/sharpness.py",
+    "stability/lanczos.py",
+    "stability/subsets.py",
+    "recipe.py",
+    "desk.py",
 )  # the code behind the numbers
 
 
@@ -67,6 +73,8 @@ class FineTuning:
             "examples": {"train": len(self.task.train), "validation": len(self.task.validation)},
             "model": getattr(model, "stablelab_source", type(model).__name__),
             "weights": _digest_of(model),
+            "structure": hashlib.sha256(repr(model).encode()).hexdigest()[:16],
+            "device": next(model.parameters()).device.type,
             "train": self.train,
             "steps": self.steps,
             "batch_size": self.batch_size,
@@ -109,18 +117,21 @@ class FineTuning:
 
     def run_together(self, points: Sequence[Point]) -> list[Outcome]:
         whole = self._first()[1]["task"]
-        positions = [self._positions(point) for point in points]
-        tasks = [self._task(whole, point.subset) for point in points]
+        numbers = {point.subset for point in points}
+        parts = {number: (self._positions(number), self._task(whole, number)) for number in numbers}
+        positions, tasks = zip(*(parts[point.subset] for point in points), strict=True)
         heads = [cast(nn.Linear, self._head(point.init)) for point in points]
         return run_heads(points, tasks, positions, heads, whole, self.steps, self.batch_size)
 
-    def _positions(self, point: Point) -> Tensor | None:
-        if self.subsets is None or point.subset is None:
+    def _positions(self, number: int | None) -> Tensor | None:
+        if self.subsets is None or number is None:
             return None
-        return self.subsets.positions(len(self.task.train), point.subset)
+        return self.subsets.positions(len(self.task.train), number)
 
     def _task(self, task: Task, number: int | None) -> Task:
-        return part_of(task, self.subsets, number)
+        if (id(task), number) not in self._kept:
+            self._kept[id(task), number] = part_of(task, self.subsets, number)
+        return cast(Task, self._kept[id(task), number])
 
     def _first(self) -> tuple[nn.Module, dict[str, Any]]:
         """The model of seed 0, and what a run of it is made of; for heads, the body whose features all share."""
@@ -129,15 +140,17 @@ class FineTuning:
         return self._kept["first"]
 
     def _ready(self, seed: int) -> tuple[nn.Module, dict[str, Any]]:
-        with quietly():
+        with quietly(), drawn_from(seed):  # so that a model that forgets its seed is the same one, too
             model = self.model(self.task, seed=seed)
+            if "first" in self._kept and model is self._kept["first"][0]:
+                raise ValueError("model gave the same model again; it must make a fresh one each time")
             parts = ready(model, self.task, self.train, self.device)
         return model, {"model": model} | parts
 
     def _head(self, seed: int) -> nn.Module:
         """The new head of this seed, as it begins."""
         if seed not in self._kept:
-            with quietly():
+            with quietly(), drawn_from(seed):
                 where = next(self._first()[0].parameters()).device
                 self._kept[seed] = head_of(self.model(self.task, seed=seed))[1].to(where)
         return self._kept[seed]

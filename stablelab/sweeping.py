@@ -6,6 +6,8 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from torch import nn
+
 from .formulas.checks import whole
 from .recipe import FineTuning, Model, part_of
 from .stability import Subsets, Sweep
@@ -48,7 +50,8 @@ def sweep(
         epochs or steps: length of each run (one epoch if neither is given).
         batch_size: examples per step.
         evaluate_every: steps between validations, which plateau and early stopping look at; 0 for none.
-        sharpness: on how many training examples λ_max is measured at the end of each run; 0 for not at all.
+        sharpness: on how many training examples λ_max is measured at the end of each run, the first in the split's
+            fixed order (of sentences the shortest); 0 for not at all.
         file: where results are kept, run by run (SQLite); the same sweep finds there what is already done.
         settings: all that is no part of the grid.
 
@@ -59,6 +62,11 @@ def sweep(
         ValueError: in one line, for a setting that does not exist, cannot be, or would change nothing; a seed given
             twice; or a file that is no sweep of this version.
     """
+    if isinstance(model, nn.Module) or not callable(model):
+        raise ValueError("model must be what makes a fresh model for each seed, such as lab.resnet")
+    for name in settings:
+        if name in (grid or {}):
+            raise ValueError(f"{name} is given twice, in the grid and by itself; give it once")
     base = Settings().replace(**settings)
     checked = checked_grid(grid or {}, base)
     if seeds is not None and (inits is not None or orders is not None):

@@ -29,13 +29,16 @@ class Answer:
     found: Outcome | str
 
 
-def hand_out(recipe: Recipe, runs: Iterable[tuple[str, Point]], n_jobs: int | None) -> Iterator[Answer]:
+def hand_out(
+    recipe: Recipe, runs: Iterable[tuple[str, Point]], n_jobs: int | None, alone: bool = False
+) -> Iterator[Answer]:
     """Run them, and yield each as it ends; the next is taken from ``runs`` only when a worker is free for it.
 
     Arguments:
         recipe: what is trained on what.
         runs: key and point of each; may be drawn from a thread of joblib's.
         n_jobs: as of ``joblib.Parallel``.
+        alone: one run at a time, though by the same workers.
 
     Raises:
         WorkerLostError: a worker is gone, and with it what it was at. (A Dask cluster gives it to another itself.)
@@ -43,7 +46,9 @@ def hand_out(recipe: Recipe, runs: Iterable[tuple[str, Point]], n_jobs: int | No
     from joblib import Parallel, delayed
 
     shared = Shared(recipe)
-    parallel = Parallel(n_jobs=n_jobs, return_as="generator_unordered", batch_size=1, pre_dispatch="n_jobs")
+    parallel = Parallel(
+        n_jobs=n_jobs, return_as="generator_unordered", batch_size=1, pre_dispatch=1 if alone else "n_jobs"
+    )
     try:
         yield from parallel(delayed(work)(shared, key, point) for key, point in runs)
     except Exception as error:

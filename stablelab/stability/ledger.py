@@ -64,7 +64,7 @@ class Ledger:
             raise FileNotFoundError(f"there is no {'file' if read_only else 'folder'} for the sweep {self.file}")
         where = ":memory:" if self.file is None else self.file.resolve().as_uri()
         # A finished file may lie where nothing can be written, and then SQLite must be told that nobody else writes.
-        at_work = self.file is not None and Path(f"{self.file}-wal").exists()
+        at_work = self.file is not None and Path(f"{self.file.resolve()}-wal").exists()
         options = ("?mode=ro" if at_work else "?immutable=1") if read_only else ""
         self._base = sqlite3.connect(
             where + options, uri=True, timeout=60, isolation_level=None, check_same_thread=False
@@ -75,10 +75,13 @@ class Ledger:
             self._base.execute("PRAGMA synchronous=NORMAL")
             with self._transaction():
                 self._made()
+                self._base.execute("CREATE INDEX IF NOT EXISTS busy ON runs(owner) WHERE owner IS NOT NULL")
+                self._base.execute("CREATE INDEX IF NOT EXISTS standing ON runs(key, state)")
 
     def _checked(self) -> None:
-        (mark,), (version,) = (self._base.execute(f"PRAGMA {p}").fetchone() for p in ("application_id", "user_version"))
+        # The tables first: another process may be making the file, and writes its marks together with them.
         tables = self._base.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        (mark,), (version,) = (self._base.execute(f"PRAGMA {p}").fetchone() for p in ("application_id", "user_version"))
         if tables and mark != APPLICATION:
             raise ValueError(f"{self.file} is a database, but not of a sweep; give the sweep another file")
         if tables and version != VERSION:
@@ -147,8 +150,8 @@ class Ledger:
                 "UPDATE runs SET state='failed', error=?, owner=NULL WHERE key=? AND state!='done'", (error, key)
             )
 
-    def release(self, keys: Iterable[str], died: bool = False) -> None:
-        """Give back the claims that this process has on these runs.
+    def release(self, keys: Iterable[str], died: bool = False) -> int:
+        """Give back the claims that this process has on these runs; returns how many it had.
 
         Arguments:
             died: they did not come to an end because a worker died; that counts as a try.
@@ -156,13 +159,16 @@ class Ledger:
         back = 0 if died else 1
         change = "UPDATE runs SET state='open', owner=NULL, tries=tries-? WHERE key=? AND state='claimed' AND owner=?"
         with self._transaction():
-            self._base.executemany(change, [(back, key, me()) for key in keys])
+            return self._base.executemany(change, [(back, key, me()) for key in keys]).rowcount
 
     def reopen(self, keys: Iterable[str]) -> None:
-        """Let runs that failed be tried again."""
-        change = "UPDATE runs SET state='open', error=NULL, tries=0 WHERE key=? AND state='failed'"
+        """Let runs be tried again that failed, or whose process is gone."""
+        change = "UPDATE runs SET state='open', owner=NULL, error=NULL, tries=0 WHERE key=?"
+        wanted = set(keys)
         with self._transaction():
-            self._base.executemany(change, [(key,) for key in keys])
+            query = "SELECT key, owner, sign FROM runs WHERE state='failed' OR state='claimed'"
+            rows = [row for row in self._base.execute(query).fetchall() if row[0] in wanted]
+            self._base.executemany(change, [(key,) for key, owner, sign in rows if owner is None or gone(owner, sign)])
 
     def states(self, keys: Iterable[str]) -> Counter[str]:
         """How many of these runs are open, claimed, done, failed."""
@@ -194,7 +200,15 @@ class Ledger:
             rows = self._base.execute(query, (description,)).fetchall()
         return [(key, Point.from_dict(json.loads(point))) for key, point in rows]
 
-    def copy_to(self, file: Path) -> None:
-        """Write all runs to a new file, as small as it can be."""
+    def copy_to(self, file: Path, description: str) -> None:
+        """Write the runs with this description to a file of their own, as small as it can be, whole or not at all."""
+        new = file.with_name(f"{file.name}.new")
+        new.unlink(missing_ok=True)
         with self._lock:
-            self._base.execute("VACUUM INTO ?", (str(file),))
+            self._base.execute("VACUUM INTO ?", (str(new),))
+        copy = sqlite3.connect(new, isolation_level=None)
+        copy.execute("DELETE FROM runs WHERE description != ?", (description,))
+        copy.execute("DELETE FROM descriptions WHERE id != ?", (description,))
+        copy.execute("VACUUM")
+        copy.close()
+        os.replace(new, file)

@@ -28,7 +28,9 @@ def gone(owner: str, sign: float) -> bool:
     if host != socket.gethostname():
         return time.time() - sign > PATIENCE
     try:
-        return abs(psutil.Process(int(process)).create_time() - float(began)) > 1
+        there = psutil.Process(int(process))
+        # A killed process that nobody has asked for its end, as in a container without an init, is no worker any more.
+        return there.status() == psutil.STATUS_ZOMBIE or abs(there.create_time() - float(began)) > 1
     except psutil.NoSuchProcess:
         return True
 

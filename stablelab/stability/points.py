@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import product
 from typing import Any
 
@@ -11,6 +11,7 @@ from ..formulas.checks import whole
 from ..training.settings import NAMES, Settings
 
 Grid = dict[str, tuple[Any, ...]]
+FLOATS = frozenset(f.name for f in fields(Settings) if str(f.type).startswith("float"))
 
 
 @dataclass(frozen=True)
@@ -30,8 +31,9 @@ class Point:
     subset: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain JSON values."""
-        return {"settings": self.settings.to_dict(), "init": self.init, "order": self.order, "subset": self.subset}
+        """As plain JSON values; equal points have equal ones, whether a rate was written 1 or 1.0."""
+        settings = {n: float(v) if n in FLOATS and v is not None else v for n, v in self.settings.to_dict().items()}
+        return {"settings": settings, "init": self.init, "order": self.order, "subset": self.subset}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Point:
@@ -49,14 +51,16 @@ def checked_grid(grid: Mapping[str, Sequence[Any]], base: Settings) -> Grid:
     Raises:
         ValueError: in one line, for a name that is no setting, no values, a value given twice or one that cannot be.
     """
+    checked: Grid = {}
     for name, values in grid.items():
         if name not in NAMES:
             raise ValueError(f"grid: there is no setting {name!r}; there are {', '.join(sorted(NAMES))}")
-        if isinstance(values, str) or not isinstance(values, Iterable) or not list(values):
+        each = () if isinstance(values, str) or not isinstance(values, Iterable) else tuple(values)
+        if not each:
             raise ValueError(
                 f"grid: {name} is {values!r}; it must be a list of values, such as [{_example(base, name)}]"
             )
-    checked = {name: tuple(values) for name, values in grid.items()}
+        checked[name] = each
     for name, values in checked.items():
         _once(f"grid: {name}", values)
         for value in values:

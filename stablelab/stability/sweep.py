@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
@@ -49,6 +50,8 @@ class Sweep:
         self.name = _digest(self.description)
         self.keys = tuple(_digest(self.name, point.to_dict()) for point in points)
         self.watchers: list[Callable[[Sweep], object]] = []
+        self._running = threading.Lock()
+        self._trouble: Exception | None = None
         self.ledger = Ledger(file)
         self.ledger.add(self.keys, self.points, self.description, self.name)
 
@@ -100,10 +103,23 @@ class Sweep:
             What is done at the end. Runs that could not be run are told in one line, and tried again by the next call.
 
         Raises:
-            ValueError: in one line, where ``n_jobs`` is impossible.
+            ValueError: in one line, where ``n_jobs`` is impossible, or the sweep is being run already.
         """
         if n_jobs is not None and n_jobs != -1:
             whole("n_jobs", n_jobs, at_least=1, of=" of processes (or -1 for one a core)")
+        if not self._running.acquire(blocking=False):
+            raise ValueError("this sweep is being run already, by another cell or thread; wait until it ends")
+        self._trouble = None
+        try:
+            self._run(n_jobs, bar, one_by_one)
+        finally:
+            self._running.release()
+        if self._trouble is not None:
+            raise self._trouble
+        self._say_what_is_missing()
+        return self.results()
+
+    def _run(self, n_jobs: int | None, bar: bool, one_by_one: bool) -> None:
         self.ledger.reopen(self.keys)
         with _progress(self, bar) as advance:
             try:
@@ -113,34 +129,42 @@ class Sweep:
                     self._run_apart(n_jobs, advance)
             finally:
                 self.ledger.release(self.keys)
-        self._say_what_is_missing()
-        return self.results()
 
     def _claimed(self) -> Iterator[tuple[str, Point]]:
         """The runs that are left, each claimed only when a worker is ready for it."""
         for key, point in zip(self.keys, self.points, strict=True):
-            if self.ledger.claim(key, MOST_TRIES):
+            try:
+                claimed = self.ledger.claim(key, MOST_TRIES)
+            except Exception as error:  # in a thread of joblib's it would be lost, and the sweep would wait for ever
+                self._trouble = error
+                return
+            if claimed:
                 yield key, point
 
-    def _keep(self, answer: Answer) -> None:
+    def _ended(self, answer: Answer, advance: Callable[[], object]) -> None:
+        """Keep what came back, and tell whoever watches."""
         if isinstance(answer.found, str):
             self.ledger.fail(answer.key, answer.found)
         else:
             self.ledger.finish(answer.key, answer.found)
+        advance()
         for watcher in tuple(self.watchers):
             watcher(self)
 
     def _run_apart(self, n_jobs: int | None, advance: Callable[[], object]) -> None:
         """Run by run; where a worker dies, what it was at is tried again by a new one."""
+        suspects = 0  # what was under way when a worker died is tried one by one, so that only the culprit fails
         while True:
             try:
+                if suspects:
+                    for answer in hand_out(self.recipe, islice(self._claimed(), suspects), n_jobs, alone=True):
+                        self._ended(answer, advance)
                 for answer in hand_out(self.recipe, self._claimed(), n_jobs):
-                    self._keep(answer)
-                    advance()
+                    self._ended(answer, advance)
                 return
             except WorkerLostError as death:
                 print(f"a worker died ({death}); what it was at is tried again", file=sys.stderr)
-                self.ledger.release(self.keys, died=True)
+                suspects = self.ledger.release(self.keys, died=True)
 
     def _run_together(self, advance: Callable[[], object]) -> None:
         """Many in one computation, and then the next."""
@@ -148,8 +172,7 @@ class Sweep:
         while some := list(islice(claimed, TOGETHER)):
             outcomes = self.recipe.run_together([point for _, point in some])
             for (key, _), outcome in zip(some, outcomes, strict=True):
-                self._keep(Answer(key, outcome))
-                advance()
+                self._ended(Answer(key, outcome), advance)
 
     def _say_what_is_missing(self) -> None:
         states = self.ledger.states(self.keys)

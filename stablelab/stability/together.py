@@ -15,6 +15,8 @@ from .heads import Heads, train_heads
 from .outcome import Outcome
 from .points import Point
 
+AT_ONCE = 2_000_000  # logits that are judged together
+
 
 class _Order:
     """Batch k of one seed in one training subset, as positions in the whole training split."""
@@ -58,11 +60,14 @@ def run_heads(
     positions = [orders[point.order, point.subset] for point in points]
     found = train_heads(features, targets, weights, biases, positions, [p.settings for p in points], steps)
     judged, right = (torch.cat(parts) for parts in zip(*whole.validation.batches(64), strict=True))
-    starts = _losses(_logits(weights, biases, judged), right)
-    logits = found.logits(judged)
-    ends = _losses(logits, right)
+    judgements: list[tuple[float, float, Tensor]] = []
+    some = max(1, AT_ONCE // (len(right) * weights.shape[1]))
+    for runs in (slice(r, r + some) for r in range(0, len(points), some)):
+        logits = found.logits(judged, runs)
+        starts = _losses(_logits(weights[runs], biases[runs], judged), right)
+        judgements += zip(starts, _losses(logits, right), logits, strict=True)
     seconds = (time.perf_counter() - began) / len(points)
-    return [_outcome(found, r, starts[r], ends[r], logits[r], right, seconds) for r in range(len(points))]
+    return [_outcome(found, r, *judgements[r], right, seconds) for r in range(len(points))]
 
 
 def _logits(weights: Tensor, biases: Tensor, features: Tensor) -> Tensor:

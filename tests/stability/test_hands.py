@@ -14,6 +14,7 @@ import joblib
 import numpy as np
 import psutil
 import pytest
+from torch import nn
 
 import stablelab as lab
 from stablelab.stability.ledger import Ledger
@@ -120,3 +121,16 @@ def test_on_a_cluster_one_of_whose_workers_is_killed(make_sweep: MakeSweep) -> N
     assert killed and len(results) == sweep.total
     assert ended == list(range(1, sweep.total + 1))  # every run once
     _same(results, make_sweep(GRID, **LONG).run(bar=False))
+
+
+def test_of_those_under_way_only_the_one_that_kills_its_worker_fails(tiny_task: lab.zoo.Task) -> None:
+    main = os.getpid()
+
+    def deadly(task: lab.zoo.Task, seed: int) -> nn.Module:
+        if seed == 1 and os.getpid() != main:
+            os._exit(1)
+        return nn.Sequential(nn.Flatten(), nn.Linear(192, 10))
+
+    sweep = lab.sweep(deadly, tiny_task, seeds=range(4), steps=2, batch_size=10)
+    assert [point.init for point in sweep.run(n_jobs=2, bar=False).points] == [0, 2, 3]
+    assert sweep.errors == ["whoever was at work on it died, 3 times"]

@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from stablelab.stability import Point, owners
@@ -65,3 +66,30 @@ def test_a_run_that_takes_its_worker_down_is_not_tried_for_ever(ledger: Ledger) 
     for _ in range(5):  # giving a run back is not a try
         assert ledger.claim("a", 3)
         ledger.release(KEYS)
+
+
+def test_a_killed_process_that_nobody_asked_for_its_end_is_gone(ledger: Ledger) -> None:
+    zombie = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    began = psutil.Process(zombie.pid).create_time()
+    _claimed_by(ledger, f"{owners.me().split()[0]} {zombie.pid} {began:.2f}", time.time())
+    assert not ledger.claim("a", 3)
+    zombie.kill()
+    while psutil.Process(zombie.pid).status() != psutil.STATUS_ZOMBIE:
+        time.sleep(0.01)
+    assert ledger.claim("a", 3)
+    zombie.wait()
+
+
+def test_a_process_that_was_killed_three_times_is_forgiven(ledger: Ledger) -> None:
+    ledger._base.execute("UPDATE runs SET tries=3 WHERE key='a'")
+    _claimed_by(ledger, f"{owners.me().split()[0]} {os.getpid()} 1.0", time.time())
+    ledger.reopen(KEYS)
+    assert ledger.claim("a", 3)
+
+
+def test_a_copy_holds_one_sweep(ledger: Ledger, tmp_path: Path) -> None:
+    ledger.add(["c"], [Point(Settings(), 7, 7)], {"classes": ["x"]}, "another")
+    ledger.copy_to(tmp_path / "copy.sqlite", "test")
+    copy = Ledger(tmp_path / "copy.sqlite", read_only=True)
+    assert list(copy.descriptions()) == ["test"] and [key for key, _ in copy.runs("test")] == list(KEYS)
+    assert sorted(p.name for p in tmp_path.glob("copy*")) == ["copy.sqlite"]

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import pytest
+from torch import nn
 
 import stablelab as lab
 from stablelab.stability import Point
@@ -41,6 +43,7 @@ def test_a_point_is_what_it_was_written_as() -> None:
         ({"unfrozen": [1, 9]}, {}, "unfrozen is 9, but this model has 2 layers"),
         ({"schedule": ["plateau"]}, {}, 'schedule is "plateau", which looks at validations; give evaluate_every='),
         ({"early_stopping": [2]}, {}, "early_stopping is 2, but it looks at validations"),
+        ({"learning_rate": [1e-3]}, {"learning_rate": 1e-2}, "learning_rate is given twice, in the grid and by itself"),
         (None, {"seeds": [1, 2, 1]}, "seeds has 1 twice"),
         (None, {"seeds": []}, "seeds is empty"),
         (None, {"seeds": 3}, "seeds is 3; it must be a list of seeds"),
@@ -66,3 +69,30 @@ def test_what_cannot_be_is_refused_in_one_line(
 def test_seeds_and_inits_exclude_each_other(tiny_task: lab.zoo.Task) -> None:
     with pytest.raises(ValueError, match="give seeds, or inits and orders, not both"):
         lab.sweep(lab.resnet, tiny_task, seeds=[1], inits=[1])
+
+
+def test_equal_settings_are_the_same_run_however_they_are_written(make_sweep: Callable[..., lab.Sweep]) -> None:
+    whole, real = make_sweep({"max_norm": [1, 2]}), make_sweep({"max_norm": (float(norm) for norm in (1, 2))})
+    assert whole.keys == real.keys and whole.total == 4
+    assert make_sweep({"learning_rate": np.float32([0.5])}).keys == make_sweep({"learning_rate": [0.5]}).keys
+
+
+def test_a_model_must_be_made_anew_for_each_seed(tiny_task: lab.zoo.Task) -> None:
+    net = nn.Sequential(nn.Flatten(), nn.Linear(192, 10))
+    with pytest.raises(ValueError, match="model must be what makes a fresh model for each seed, such as lab.resnet"):
+        lab.sweep(net, tiny_task)
+    again = lab.sweep(lambda task, seed: net, tiny_task, steps=1)
+    again.run(bar=False)
+    assert again.errors == ["ValueError: model gave the same model again; it must make a fresh one each time"] * 3
+
+
+def test_a_model_that_forgets_its_seed_is_drawn_from_it_all_the_same(tiny_task: lab.zoo.Task) -> None:
+    def forgetful(task: lab.zoo.Task, seed: int) -> nn.Module:
+        return nn.Sequential(nn.Flatten(), nn.Linear(192, 10))
+
+    def dropping(task: lab.zoo.Task, seed: int) -> nn.Module:
+        return nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(192, 10))
+
+    first, second, other = (lab.sweep(m, tiny_task, steps=1, seeds=[0, 1]) for m in (forgetful, forgetful, dropping))
+    assert first.keys == second.keys
+    assert not set(other.keys) & set(first.keys)

@@ -142,3 +142,28 @@ def test_files_that_are_no_sweep(make_sweep: MakeSweep, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="there is no folder for the sweep"):
         make_sweep(file=tmp_path / "nowhere" / "a.sqlite")
     assert text.read_text().startswith("this is no database")
+
+
+def test_a_sweep_is_run_once_at_a_time(make_sweep: MakeSweep) -> None:
+    sweep = make_sweep()
+    refused: list[str] = []
+
+    def again(each: lab.Sweep) -> None:
+        with pytest.raises(ValueError) as caught:
+            each.run(bar=False)
+        refused.append(str(caught.value))
+
+    sweep.watchers.append(again)
+    assert len(sweep.run(bar=False)) == 2
+    assert refused == ["this sweep is being run already, by another cell or thread; wait until it ends"] * 2
+
+
+def test_what_goes_wrong_with_the_file_ends_the_sweep(make_sweep: MakeSweep, monkeypatch: pytest.MonkeyPatch) -> None:
+    sweep = make_sweep()
+
+    def full(key: str, most_tries: int) -> bool:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(sweep.ledger, "claim", full)
+    with pytest.raises(sqlite3.OperationalError, match="disk is full"):
+        sweep.run(bar=False)
