@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -15,6 +15,7 @@ from .head_blocks import Block, Order, plans
 from .head_rules import FAMILIES
 
 ALIGNED = 16  # columns to a multiple of which features are filled up: a cache line, without which products are slower
+AT_ONCE = 2_000_000  # logits that are judged together
 WITHOUT_LAYERS = {"layer_decay": 1.0, "unfrozen": None, "unfreeze_every": 0}
 
 
@@ -45,9 +46,19 @@ class Heads:
 
     def logits(self, features: Tensor, runs: slice = slice(None)) -> Tensor:
         """(R, N, C): what each head, or each of a slice of them, says of the features (N, D)."""
-        weights, biases = self.weights[runs], self.biases[runs]
-        products = weights.flatten(0, 1) @ features.T  # (R · C, N): one product for all heads
-        return (products.view(*biases.shape, -1) + biases[..., None]).transpose(1, 2)
+        return logits_of(self.weights[runs], self.biases[runs], features)
+
+
+def logits_of(weights: Tensor, biases: Tensor, features: Tensor) -> Tensor:
+    """(R, N, C): what heads (R, C, D) with biases (R, C) say of the features (N, D)."""
+    products = weights.flatten(0, 1) @ features.T  # (R · C, N): one product for all heads
+    return (products.view(*biases.shape, -1) + biases[..., None]).transpose(1, 2)
+
+
+def in_parts(runs: int, examples: int, classes: int) -> Iterator[slice]:
+    """The runs, a few at a time, so that their logits on these examples take a few megabytes."""
+    most = max(1, AT_ONCE // (examples * classes))
+    return (slice(i, i + most) for i in range(0, runs, most))
 
 
 def new_heads(dimensions: int, classes: int, seeds: Sequence[int]) -> tuple[Tensor, Tensor]:

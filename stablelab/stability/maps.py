@@ -14,11 +14,10 @@ from torch import Tensor
 from ..formulas.checks import whole
 from ..training.settings import Settings
 from .failing import is_failed
-from .heads import Heads, new_heads, train_heads
+from .heads import Heads, in_parts, new_heads, train_heads
 from .points import checked_grid, checked_seeds
 
 Progress: TypeAlias = Callable[[int, int], object]
-AT_ONCE = 2_000_000  # logits that are judged together: a few megabytes
 
 
 class FeatureTask(Protocol):
@@ -183,9 +182,7 @@ def _features(split: Any) -> tuple[Tensor, Tensor]:
 def _judge(heads: Heads, features: Tensor, targets: Tensor) -> tuple[np.ndarray, np.ndarray]:
     """Validation losses (R,), inf where a run diverged, and accuracies (R,), nan there."""
     losses, accuracies = torch.full((2, len(heads)), torch.nan)
-    most = max(1, AT_ONCE // (len(features) * heads.biases.shape[1]))
-    for i in range(0, len(heads), most):
-        runs = slice(i, i + most)
+    for runs in in_parts(len(heads), len(features), heads.biases.shape[1]):
         logits = heads.logits(features, runs).transpose(1, 2)  # (R, C, N)
         losses[runs] = -torch.log_softmax(logits, dim=1).gather(1, targets.expand(len(logits), 1, -1)).mean(dim=(1, 2))
         accuracies[runs] = (logits.argmax(dim=1) == targets).float().mean(dim=1)

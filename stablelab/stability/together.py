@@ -11,11 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from .heads import Heads, train_heads
+from .heads import Heads, in_parts, logits_of, train_heads
 from .outcome import Outcome
 from .points import Point
-
-AT_ONCE = 2_000_000  # logits that are judged together
 
 
 class _Order:
@@ -61,17 +59,12 @@ def run_heads(
     found = train_heads(features, targets, weights, biases, positions, [p.settings for p in points], steps)
     judged, right = (torch.cat(parts) for parts in zip(*whole.validation.batches(64), strict=True))
     judgements: list[tuple[float, float, Tensor]] = []
-    some = max(1, AT_ONCE // (len(right) * weights.shape[1]))
-    for runs in (slice(r, r + some) for r in range(0, len(points), some)):
+    for runs in in_parts(len(points), len(right), weights.shape[1]):
         logits = found.logits(judged, runs)
-        starts = _losses(_logits(weights[runs], biases[runs], judged), right)
+        starts = _losses(logits_of(weights[runs], biases[runs], judged), right)
         judgements += zip(starts, _losses(logits, right), logits, strict=True)
     seconds = (time.perf_counter() - began) / len(points)
     return [_outcome(found, r, *judgements[r], right, seconds) for r in range(len(points))]
-
-
-def _logits(weights: Tensor, biases: Tensor, features: Tensor) -> Tensor:
-    return torch.einsum("rcd,nd->rnc", weights, features) + biases[:, None]
 
 
 def _losses(logits: Tensor, targets: Tensor) -> list[float]:
