@@ -110,7 +110,7 @@ def _info(chosen: argparse.Namespace, rest: list[str]) -> int:
 
 
 def _fetch(chosen: argparse.Namespace, rest: list[str]) -> int:
-    from .zoo import fetch_corpora
+    from .data import fetch_corpora
 
     fetch_corpora()
     return 0

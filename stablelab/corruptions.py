@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import torch
 
 from . import stability
+from .data import Split, Task, corrupt_pictures, corrupt_texts, corrupted, corruptions_of, split_of
+from .data.image_corruptions import SEVERITIES
 from .stability.error_rates import Models
 from .stability.robustness import Robustness
-from .zoo import Split, Task, corrupt_pictures, corrupt_texts, corrupted, corruptions_of, split_of
-from .zoo.image_corruptions import SEVERITIES
 
 
 def robustness(
@@ -61,7 +61,7 @@ def show_corruptions(
     Raises:
         ValueError: in one line: no such example, corruption or severity.
     """
-    from .studio import show_corrupted
+    from .plots import show_corrupted
 
     split = split_of(examples)
     names = corruptions_of(split) if corruptions is None else corruptions

@@ -70,7 +70,7 @@ def survey() -> Survey:
         cure = "update the NVIDIA driver to one for CUDA 13; until then training runs on the CPU"
         problems.append(Problem("there is an NVIDIA GPU, but PyTorch cannot use it", cure))
     if said:
-        from .zoo import inventory
+        from .models import inventory
 
         facts |= inventory()
     return Survey(facts, tuple(problems))

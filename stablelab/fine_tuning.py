@@ -11,10 +11,11 @@ from torch import nn
 
 from . import training
 from .acting import check_acting
-from .studio.cells import claim, release_earlier
+from .data import Task as ZooTask
+from .data import augment
+from .models import cached_features, check_fits, freeze, head_of, layer_names, layers_of, unfreeze
 from .training import Log, Run, Settings, Task
-from .zoo import Task as ZooTask
-from .zoo import augment, cached_features, check_fits, freeze, head_of, layer_names, layers_of, unfreeze
+from .widgets.notebook_cells import claim, release_earlier
 
 _SETTINGS = frozenset(f.name for f in fields(Settings))
 _RUN = ("batch_size", "checkpoint_memory", "epochs", "evaluate_every", "folder", "loss", "name", "seed", "steps")

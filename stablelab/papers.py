@@ -54,8 +54,9 @@ def learning_rates(file: Path | None = None) -> Sweep:
 
 
 def _sweep(grid: dict[str, Sequence[Any]], steps: int, seeds: range, file: Path | None, **settings: Any) -> Sweep:
+    from .data import reviews
+    from .models import bert
     from .sweeping import sweep
-    from .zoo import bert, reviews
 
     task = reviews("movies", train=SENTENCES, validation=SENTENCES, test=SENTENCES, max_tokens=24)
     return sweep(bert, task, grid, seeds=seeds, steps=steps, batch_size=8, file=file, schedule="cosine", **settings)

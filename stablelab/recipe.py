@@ -15,30 +15,27 @@ from torch import Tensor, nn
 
 from . import __version__
 from .acting import check_acting
-from .desk import ready
+from .data import Task as ZooTask
+from .data import subset
+from .fine_tuning import ready
+from .models import head_of, quietly
+from .models.rng import drawn_from
 from .stability import Outcome, Parts, Point, Subsets
-from .stability.heads import why_not_batched
-from .stability.together import run_heads
+from .stability.sweeps.batched_heads import why_not_batched
+from .stability.sweeps.head_runs import run_heads
 from .training import Task
-from .zoo import Task as ZooTask
-from .zoo import head_of, quietly, subset
-from .zoo.drawing import drawn_from
 
 Model = Callable[..., nn.Module]
 DECIDES = (  # the code behind the numbers
     "formulas",
     "training",
-    "zoo",
-    "stability/single.py",
-    "stability/together.py",
-    "stability/heads.py",
-    "stability/head_blocks.py",
-    "stability/head_rules.py",
-    "stability/sharpness.py",
+    "data",
+    "models",
+    "stability/sweeps",
+    "stability/hessian.py",
     "stability/lanczos.py",
-    "stability/subsets.py",
     "recipe.py",
-    "desk.py",
+    "fine_tuning.py",
 )  # the code behind the numbers
 
 

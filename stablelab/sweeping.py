@@ -8,10 +8,10 @@ from typing import Any
 
 from torch import nn
 
-from .formulas.checks import whole
+from ._validation import whole
 from .recipe import FineTuning, Model, part_of
 from .stability import Subsets, Sweep
-from .stability.points import checked_grid, checked_seeds, points_of
+from .stability.sweeps.grid import checked_grid, checked_seeds, points_of
 from .training import Settings, Task
 from .training.run import length
 

@@ -10,6 +10,8 @@ import os
 
 import pytest
 
+pytest_plugins = ["support.clouds", "support.models", "support.views"]
+
 
 def _skipped(config: pytest.Config) -> int:
     reporter = config.pluginmanager.get_plugin("terminalreporter")

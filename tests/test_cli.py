@@ -15,7 +15,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 import stablelab
-import stablelab.zoo
+import stablelab.data
 from stablelab import cli, environment, notebooks
 from stablelab.validate import validate_notebook
 
@@ -41,7 +41,7 @@ def launched(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     """What ``stablelab lab`` would have started, with nothing fetched."""
     commands: list[list[str]] = []
     monkeypatch.setattr(cli, "launch", lambda command, environment: commands.append(command) or 0)
-    monkeypatch.setattr(stablelab.zoo, "fetch_corpora", lambda: None, raising=False)
+    monkeypatch.setattr(stablelab.data, "fetch_corpora", lambda: None, raising=False)
     return commands
 
 
@@ -65,7 +65,7 @@ def test_lab_without_network_says_so_and_opens_all_the_same(
     def offline() -> None:
         raise OSError("the review corpora could not be fetched")
 
-    monkeypatch.setattr(stablelab.zoo, "fetch_corpora", offline)
+    monkeypatch.setattr(stablelab.data, "fetch_corpora", offline)
     assert cli.main(["lab"]) == 0
     assert capsys.readouterr().err == "stablelab: the review corpora could not be fetched\n"
     assert launched

@@ -30,7 +30,9 @@ def test_a_frozen_body_is_not_changed_running_statistics_included(digits, cached
     model = lab.resnet(digits.classes)
     before, head = body_of(model, "fc"), model.fc.weight.detach().clone()
     if not cached:
-        monkeypatch.setattr("stablelab.desk.cached_features", lambda *_: (_ for _ in ()).throw(ValueError("no cache")))
+        monkeypatch.setattr(
+            "stablelab.fine_tuning.cached_features", lambda *_: (_ for _ in ()).throw(ValueError("no cache"))
+        )
     run = lab.fine_tune(model, digits, train="head", learning_rate=0.01, steps=6, batch_size=16)
     run.start().wait(120)
     assert all(torch.equal(value, before[name]) for name, value in body_of(model, "fc").items())
@@ -42,7 +44,9 @@ def test_cached_features_give_the_losses_of_the_ordinary_frozen_loop(movies, mon
     records = []
     for cached in (True, False):
         if not cached:
-            monkeypatch.setattr("stablelab.desk.cached_features", lambda *_: (_ for _ in ()).throw(ValueError("no")))
+            monkeypatch.setattr(
+                "stablelab.fine_tuning.cached_features", lambda *_: (_ for _ in ()).throw(ValueError("no"))
+            )
         run = lab.fine_tune(lab.bert(movies.classes), movies, train="head", learning_rate=0.01, steps=8, batch_size=8)
         records.append([step.loss for step in run.start().wait(120).history])
     assert records[0] == pytest.approx(records[1], abs=1e-5)

@@ -15,10 +15,13 @@ PACKAGE = Path(__file__).resolve().parent.parent / "stablelab"
 MAY_IMPORT: dict[str, set[str]] = {
     "formulas": set(),
     "training": {"formulas"},
-    "zoo": set(),
+    "data": set(),
+    "models": {"data"},
     "stability": {"formulas", "training"},
-    "studio": {"formulas", "training", "stability"},
-    "workbook": {"formulas", "training"},
+    "plots": {"formulas", "training", "stability"},
+    "reports": {"formulas", "training", "stability", "plots"},
+    "widgets": {"formulas", "training", "stability", "plots"},
+    "exercises": {"formulas", "training"},
 }
 ROOMS = [room for room in MAY_IMPORT if (PACKAGE / room / "__init__.py").exists()]
 DRAWING = {"ipywidgets", "anywidget", "matplotlib"}
@@ -51,7 +54,10 @@ def _imported_by(path: Path) -> set[str]:
 
 def _other_rooms(names: set[str], room: str) -> set[str]:
     parts = [name.split(".") for name in names]
-    return {part[1] if part[1:] else "the front desk" for part in parts if part[0] == "stablelab"} - {room}
+    return {part[1] if part[1:] else "the front desk" for part in parts if part[0] == "stablelab"} - {
+        room,
+        "_validation",
+    }
 
 
 def _loaded_after(statement: str) -> set[str]:
@@ -66,25 +72,25 @@ def test_imports_are_read_from_every_form_they_take() -> None:
     source = """
 import torch.nn
 from ..training.run import Run
-from .. import zoo
+from .. import data
 from . import feed
 def later():
-    from stablelab.studio import dashboard
-    import_module("stablelab.workbook")
+    from stablelab.widgets import dashboard
+    import_module("stablelab.exercises")
 """
     assert set(_imports(source, "stablelab.stability")) == {
         "torch.nn",
         "stablelab.training.run.Run",
-        "stablelab.zoo",
+        "stablelab.data",
         "stablelab.stability.feed",
-        "stablelab.studio.dashboard",
-        "stablelab.workbook",
+        "stablelab.widgets.dashboard",
+        "stablelab.exercises",
     }
 
 
 def test_every_room_has_its_arrows() -> None:
     found = {folder.parent.name for folder in PACKAGE.glob("*/__init__.py")}
-    assert {"formulas", "training", "zoo", "studio"} <= found <= set(MAY_IMPORT)
+    assert found == set(MAY_IMPORT)
 
 
 @pytest.mark.parametrize("room", ROOMS)
@@ -99,7 +105,7 @@ def test_a_room_opened_in_a_fresh_process_opens_only_the_rooms_below(room: str) 
     loaded = _loaded_after("; ".join(f"import {module.removesuffix('.__init__')}" for module in modules))
     opened = {name.split(".")[1] for name in loaded if name.startswith("stablelab.")}
     assert opened - {room} <= MAY_IMPORT[room]
-    if room != "studio":
+    if room not in ("plots", "reports", "widgets"):
         assert not loaded & DRAWING
 
 
@@ -108,21 +114,21 @@ def test_formulas_know_nothing_but_torch() -> None:
     assert imported - set(sys.stdlib_module_names) <= {"torch", "stablelab"}
 
 
-def test_only_the_studio_draws() -> None:
+def test_only_plots_reports_and_widgets_draw() -> None:
     drawing = [path for path in PACKAGE.rglob("*.py") if {name.split(".")[0] for name in _imported_by(path)} & DRAWING]
     assert drawing
-    assert {path.parent.name for path in drawing} == {"studio"}
+    assert {path.parent.name for path in drawing} <= {"plots", "reports", "widgets"}
 
 
-def test_only_the_driver_and_the_studio_start_threads() -> None:
+def test_only_background_and_widgets_start_threads() -> None:
     starting = set()
     for path in PACKAGE.rglob("*.py"):
         nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
         used = {node.attr for node in nodes if isinstance(node, ast.Attribute)}
         used |= {alias.name for node in nodes if isinstance(node, ast.ImportFrom) for alias in node.names}
-        if used & STARTS_THREADS and path.parent.name != "studio":
+        if used & STARTS_THREADS and path.parent.name not in ("plots", "reports", "widgets"):
             starting.add(path.relative_to(PACKAGE).as_posix())
-    assert starting == {"training/driver.py"}
+    assert starting == {"training/background.py"}
 
 
 def test_set_up_needs_nothing_but_the_standard_library() -> None:

@@ -25,8 +25,8 @@ def test_all_runs_are_kept_with_their_provenance(name: str) -> None:
 def test_they_are_the_runs_that_the_command_would_make(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[tuple[Point, ...]] = []
 
-    def sweep(model: object, task: lab.zoo.Task, grid: dict, *, seeds: range, steps: int, **settings: object) -> None:
-        from stablelab.stability.points import checked_grid, points_of
+    def sweep(model: object, task: lab.data.Task, grid: dict, *, seeds: range, steps: int, **settings: object) -> None:
+        from stablelab.stability.sweeps.grid import checked_grid, points_of
         from stablelab.training import Settings
 
         settings = {k: v for k, v in settings.items() if k not in ("batch_size", "file")}

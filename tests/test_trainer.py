@@ -13,7 +13,7 @@ from transformers import BertConfig, BertForSequenceClassification, PrinterCallb
 
 import stablelab as lab
 from stablelab.formulas import multiplier
-from stablelab.training.randomness import step_randomness
+from stablelab.training.reproducibility import step_randomness
 
 STEPS, BATCH_SIZE, SEED, WARMUP = 50, 8, 3, 10
 

@@ -7,7 +7,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from .image_tasks import MEAN, STD
+from .images import MEAN, STD
 from .tasks import Inputs
 
 KNOBS = ("noise", "crop", "rotation", "flip")

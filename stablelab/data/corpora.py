@@ -18,7 +18,7 @@ import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 
-from .paths import cache_folder, require_sha256
+from .cache import cache_folder, require_sha256
 
 SDIST = "vaderSentiment-3.3.2"
 SDIST_SHA256 = "5d7c06e027fc8b99238edb0d53d970cf97066ef97654009890b83703849632f9"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .image_corruptions import IMAGE_CORRUPTIONS, corrupt_pictures
-from .image_tasks import Pictures
+from .images import Pictures
 from .sentences import Sentences
 from .tasks import Split, Task
 from .text_corruptions import TEXT_CORRUPTIONS, corrupt_texts

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from .review_tasks import CLASSES
+from .reviews import CLASSES
 from .sentences import Sentences
 from .tasks import Split, Task
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from .cache import require_sha256, unknown
 from .corpora import FILES, corpora_folder, fetch_corpora
-from .paths import require_sha256, unknown
 from .sentences import sentence_task
 from .splits import Size, split_sizes, stratified_split
 from .tasks import Task

@@ -78,7 +78,7 @@ def sentence_task(
     Raises:
         ValueError: ``max_tokens`` is below 4.
     """
-    from .text_models import tokenizer_for
+    from .tokenizers import tokenizer_for
 
     if isinstance(max_tokens, bool) or not isinstance(max_tokens, int) or max_tokens < 4:
         raise ValueError(f"max_tokens is {max_tokens!r}; it must be a whole number of at least 4")

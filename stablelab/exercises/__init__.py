@@ -1,7 +1,8 @@
 """Exercises that check themselves, and the learner's progress."""
 
+from ._all import ALL
+from ._notebook import check, hints, progress
 from .exercise import Case, Exercise, Slip
-from .front import check, hints, progress
-from .judge import Verdict, judge
+from .grading import Verdict, judge
 
-__all__ = ["Case", "Exercise", "Slip", "Verdict", "check", "hints", "judge", "progress"]
+__all__ = ["ALL", "Case", "Exercise", "Slip", "Verdict", "check", "hints", "judge", "progress"]

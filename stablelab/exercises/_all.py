@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from . import adam, attention, clipping, descent, ensembles, losses, measuring, robustness, schedules
+from . import attention_pretraining as attention
+from . import clipping, ensembles, measuring, schedules
+from . import gradient_descent as descent
+from . import losses_regularization as losses
+from . import momentum_adam as adam
+from . import robustness_ensembles as robustness
 
 ALL = {
     exercise.name: exercise

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
-from . import store
+from . import progress as store
+from ._all import ALL
 from .exercise import Exercise
-from .exercises import ALL
-from .judge import NOT_ATTEMPTED, RIGHT, judge
+from .grading import NOT_ATTEMPTED, RIGHT, judge
 
 WIDTH = 100  # characters of a line; a page breaks longer ones in the middle of a word
 

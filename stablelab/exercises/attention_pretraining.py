@@ -7,8 +7,8 @@ import math
 import torch
 from torch import Tensor
 
-from ..exercise import Case, Exercise, Slip
 from . import pretraining
+from .exercise import Case, Exercise, Slip
 
 
 def _normal(seed: int, *shape: int) -> Tensor:

@@ -6,7 +6,7 @@ import math
 
 import torch
 
-from ..exercise import Case, Exercise, Slip
+from .exercise import Case, Exercise, Slip
 
 
 def variance(scores):

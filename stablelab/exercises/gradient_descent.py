@@ -6,7 +6,7 @@ import math
 
 import torch
 
-from ..exercise import Case, Exercise, Slip
+from .exercise import Case, Exercise, Slip
 from .quadratic import BEST, POWER, THREE, THRESHOLD, TURNED
 
 

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from .compare import difference
-from .deadline import TooSlow, deadline
 from .exercise import Case, Exercise
+from .time_limit import TooSlow, deadline
 
 RIGHT, NOT_YET, NOT_ATTEMPTED = "right", "not yet", "not attempted yet"
 TIME_LIMIT = 10.0  # seconds for one call of an answer; the first use of torch.optim alone may take three

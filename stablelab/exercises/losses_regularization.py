@@ -6,8 +6,8 @@ import math
 
 import torch
 
-from ..exercise import Case, Exercise, Slip
 from . import regularization
+from .exercise import Case, Exercise, Slip
 
 
 def gaussian_nll(prediction, target, variance):

@@ -6,8 +6,8 @@ import math
 
 import torch
 
-from ..exercise import Case, Exercise, Slip
 from . import components, disagreement
+from .exercise import Case, Exercise, Slip
 
 
 def failed_rate(accuracies, majority, z):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from ..exercise import Case, Exercise, Slip
+from .exercise import Case, Exercise, Slip
 
 WEIGHTS, GRADIENT, BUFFER = (
     torch.tensor([1.0, -2.0, 0.5]),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from ..exercise import Case, Exercise, Slip
 from .averages import MEAN, STEPS, UPDATE, update
+from .exercise import Case, Exercise, Slip
 from .momentum import GRADIENT, MOMENTUM, THRESHOLD, WEIGHTS
 
 

@@ -6,7 +6,7 @@ from functools import reduce
 
 import torch
 
-from ..exercise import Case, Exercise, Slip
+from .exercise import Case, Exercise, Slip
 
 
 def _jacobians(number: int, size: int, scale: float, seed: int) -> torch.Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from ..exercise import Case, Exercise, Slip
+from .exercise import Case, Exercise, Slip
 
 
 def mce(errors, reference):

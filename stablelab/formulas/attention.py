@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from . import checks
+from .. import _validation as checks
 from .losses import cross_entropy
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from . import checks
+from .. import _validation as checks
 
 # Keeps the division finite when the gradient is zero; the same as torch's, so that the results are the same.
 SAFETY = 1e-6

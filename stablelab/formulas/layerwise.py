@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from . import checks
-from .descent import adam_direction
+from .. import _validation as checks
+from .optimizers import adam_direction
 
 
 def lamb(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from . import checks
+from .. import _validation as checks
 
 
 def mean_squared_error(prediction: Tensor, target: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from . import checks
+from .. import _validation as checks
 
 
 def gradient_descent(theta: Tensor, g: Tensor, learning_rate: float, weight_decay: float = 0.0) -> Tensor:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from . import checks
+from .. import _validation as checks
 
 
 def soft_threshold(theta: Tensor, threshold: float | Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from . import checks
+from .. import _validation as checks
 
 SCHEDULES = ("constant", "exponential", "cosine", "plateau")
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from .reading import called, copy_of, read
+from .tokenized import called, copy_of, read
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .image_tasks import MEAN, STD
-from .reading import Reading, called, copy_of, logits_of, read
+from ..data.images import MEAN, STD
 from .shares import Look
+from .tokenized import Reading, called, copy_of, logits_of, read
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

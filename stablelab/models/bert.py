@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from functools import lru_cache
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .drawing import drawn_from
+from ..data.cache import bundled_folder
+from ..data.tasks import Task
+from ..data.tokenizers import one_line, quiet, tokenizer_for
 from .heads import class_names, head_of
-from .paths import bundled_folder
-from .saying import say
-from .tasks import Task
+from .rng import drawn_from
+from .said import say
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedModel
 
 
 def bert(task_or_classes: Task | int | Sequence[str], name: str | None = None, seed: int = 0) -> PreTrainedModel:
@@ -46,7 +44,7 @@ def bert(task_or_classes: Task | int | Sequence[str], name: str | None = None, s
     names = class_names(task_or_classes)
     folder = bundled_folder() if name is None else name
     labels = dict(enumerate(names))
-    with drawn_from(seed), _quiet(), _one_line(folder):
+    with drawn_from(seed), quiet(), one_line(folder):
         kind, what = _kind(folder)
         model, report = kind.from_pretrained(
             folder,
@@ -76,49 +74,3 @@ def _kind(folder: str | Path) -> tuple[Any, str]:
 
         return MeanPooledT5, "pre-trained encoder, mean-pooled"
     return AutoModelForSequenceClassification, "pre-trained"
-
-
-@lru_cache(maxsize=8)
-def tokenizer_for(name: str | None = None) -> PreTrainedTokenizerBase:
-    """The tokenizer of a model: None for the bundled BERT's, else a hub id or folder.
-
-    Raises:
-        OSError: it is neither a folder, nor in the cache, nor can it be fetched.
-    """
-    from transformers import AutoTokenizer
-
-    folder = bundled_folder() if name is None else name
-    with _quiet(), _one_line(folder):
-        tokenizer = AutoTokenizer.from_pretrained(folder)
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token  # padding is masked, so any token does
-    return tokenizer
-
-
-@contextmanager
-def _one_line(name: str | Path) -> Iterator[None]:
-    """Turn the many ways in which loading fails into one line of the learner's words."""
-    try:
-        yield
-    except (OSError, ValueError) as error:
-        reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        raise OSError(
-            f"{name} is no folder with a model, not in the cache, and could not be fetched ({reason.strip()}); "
-            "check the name, connect to the network once, or leave it out for the bundled BERT"
-        ) from error
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without transformers' bars and its report of new weights: a new head is meant, and we say so ourselves."""
-    from transformers.utils import logging as report
-
-    level, bars = report.get_verbosity(), report.is_progress_bar_enabled()
-    report.set_verbosity(logging.ERROR)
-    report.disable_progress_bar()
-    try:
-        yield
-    finally:
-        report.set_verbosity(level)
-        if bars:
-            report.enable_progress_bar()

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..data.tasks import SPLITS, Inputs, Split, Task
 from .heads import head_of, new_modules
-from .tasks import SPLITS, Inputs, Split, Task
 
 Progress = Callable[[int, int], object]
 BATCH = 64  # examples per forward pass of the body

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import nn
 
-from .tasks import Task
+from ..data.tasks import Task
 
 LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d)
 

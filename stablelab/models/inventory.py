@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 
-from .corpora import corpora_folder, corpora_present
-from .fractal_weights import fractal_weights_file, verify_fractal_weights
-from .paths import bundled_folder, verify_bundled
+from ..data.cache import bundled_folder, verify_bundled
+from ..data.corpora import corpora_folder, corpora_present
+from .fractals.weights import fractal_weights_file, verify_fractal_weights
 
 
 def inventory(verify: bool = False) -> dict[str, str]:
@@ -44,4 +44,4 @@ def _imagenet() -> str:
     from torch.hub import get_dir
 
     files = sorted(file.name for file in Path(get_dir(), "checkpoints").glob("*.pth"))
-    return ", ".join(files) if files else "none fetched yet (optional): stablelab.zoo.resnet(…, weights='imagenet')"
+    return ", ".join(files) if files else "none fetched yet (optional): lab.resnet(…, weights='imagenet')"

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from .drawing import drawn_from
-from .fractal_weights import NAME, load_body
+from ..data.cache import unknown
+from ..data.tasks import Task
+from .fractals.weights import NAME, load_body
 from .heads import class_names, head_of
-from .paths import unknown
-from .saying import say
-from .tasks import Task
+from .rng import drawn_from
+from .said import say
 
 WEIGHTS = {"fractals": "fractal weights (bundled)", "imagenet": "ImageNet weights", "random": "random weights"}
 

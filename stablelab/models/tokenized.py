@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from .text_models import tokenizer_for
+from ..data.tokenizers import tokenizer_for
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

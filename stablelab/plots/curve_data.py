@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..training.history import History
-from ..training.record import Intervention, Step
+from ..training.records import Intervention, Step
 
 COLUMNS = ("step", "loss", "smooth", "norm_before", "norm_after", "max_norm", "learning_rate", "clipped")
 EVALUATION_COLUMNS = ("step", "loss", "accuracy")

@@ -10,7 +10,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.typing import ColorType
 
 from . import placing
-from .figures import GRID, INK
+from .training_curves import GRID, INK
 
 _WIDTH = 110  # characters of a line of words
 # JupyterLab gives tables the colours of its theme; a white ground of their own keeps them legible in each, as pictures.

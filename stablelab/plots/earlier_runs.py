@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..training.log import settings_at
-from ..training.record import number
+from ..training.records import number
+from .curve_data import Feed
 from .decimate import keep
-from .feed import Feed
 
 if TYPE_CHECKING:
     from ..training.run import Run

@@ -9,9 +9,9 @@ from matplotlib import ticker
 from matplotlib.figure import Figure
 
 from ..stability import EnsembleComparison
-from . import figures
-from .figures import BLUE, DPI, GREEN, GRID, INK, ORANGE, PURPLE, SKY, VERMILLION
-from .showing import show
+from . import training_curves as figures
+from .display import show
+from .training_curves import BLUE, DPI, GREEN, GRID, INK, ORANGE, PURPLE, SKY, VERMILLION
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,12 +9,12 @@ import numpy as np
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
-from ..training.diagnosis import Diagnosis
-from . import figures
-from .figures import BLUE, DPI, INK
+from ..training.error_analysis import Diagnosis
+from . import training_curves as figures
+from .display import ink_on, show, table
 from .gallery import pictures_figure
-from .showing import ink_on, show, table
-from .words import one_line
+from .training_curves import BLUE, DPI, INK
+from .wording import one_line
 
 _SHADES = LinearSegmentedColormap.from_list("shares", ["#FFFFFF", BLUE])
 _NUMBERED = 20  # classes whose cells have room for a number

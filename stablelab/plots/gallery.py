@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from . import figures
-from .figures import DPI, INK
-from .showing import show
+from . import training_curves as figures
+from .display import show
+from .training_curves import DPI, INK
 
 _INCHES = 1.85  # of the width that a picture gets, as long as no more than four stand in a row
 _WIDEST = 8.0

@@ -14,12 +14,12 @@ from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from PIL import Image
 
-from ..training.record import number
-from .figures import DPI, INK
+from ..training.records import number
+from .display import ink_on
 from .shades import SINGLE, beyond, colours, shades_of
-from .showing import ink_on
 from .sweep_cells import Cells
-from .sweep_numbers import say, spaced, written
+from .sweep_tables import say, spaced, written
+from .training_curves import DPI, INK
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

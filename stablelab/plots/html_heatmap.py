@@ -8,11 +8,11 @@ from functools import cache
 import numpy as np
 from matplotlib.colors import Normalize, to_hex
 
+from .display import ink_on
 from .heatmaps import NUMBERED
 from .shades import beyond, colours, shades_of
-from .showing import ink_on
 from .sweep_cells import Cells
-from .sweep_numbers import say, spaced, written
+from .sweep_tables import say, spaced, written
 
 # Words take the colours of the page, so that they are legible in the light and the dark theme.
 STYLE = """

@@ -75,7 +75,7 @@ def size(picture: bytes | None) -> dict[str, dict[str, int]]:
     """How large a picture is shown, as a cell's metadata."""
     if not picture:
         return {}
-    from .figures import DPI
+    from .training_curves import DPI
 
     # A PNG says its size in bytes 16 to 23, big-endian (PNG specification, third edition, section 11.2.1).
     width, height = int.from_bytes(picture[16:20], "big"), int.from_bytes(picture[20:24], "big")

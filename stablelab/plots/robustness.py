@@ -12,10 +12,10 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from ..stability.robustness import Robustness
-from . import figures
-from .figures import BLUE, DPI, GREEN, GRID, INK, PURPLE, VERMILLION
-from .showing import show, table
-from .words import one_line
+from . import training_curves as figures
+from .display import show, table
+from .training_curves import BLUE, DPI, GREEN, GRID, INK, PURPLE, VERMILLION
+from .wording import one_line
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from ..stability.results import Results
-from .figures import to_png
-from .showing import show
-from .sweep_figures import strip
-from .sweep_numbers import groups, rows_of
+from ..stability.sweeps.results import Results
+from .display import show
+from .sweep_tables import groups, rows_of
 from .sweep_words import in_words
+from .sweeps import strip
+from .training_curves import to_png
 
 
 def show_strip(results: Results, score: str = "accuracy", by: str | None = None) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .sweep_numbers import Grid, Row, checked_score, finite, groups, say, spaced, varied
+from .sweep_tables import Grid, Row, checked_score, finite, groups, say, spaced, varied
 
 
 @dataclass(frozen=True, eq=False)

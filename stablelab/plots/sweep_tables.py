@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from ..stability.outcome import Outcome
-from ..stability.points import Point
-from ..stability.results import LAST, Results
-from ..training.record import number
+from ..stability.sweeps.grid import Point
+from ..stability.sweeps.outcome import Outcome
+from ..stability.sweeps.results import LAST, Results
+from ..training.records import number
 
 Grid = Mapping[str, tuple[Any, ...]]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import html
 from collections.abc import Sequence
 
-from .sweep_numbers import SCORES, Grid, Row, finite, groups, say, spaced, varied, written
-from .words import duration
+from .sweep_tables import SCORES, Grid, Row, finite, groups, say, spaced, varied, written
+from .wording import duration
 
 LATEST = 5  # runs
 MOST = 120  # settings that are listed

@@ -11,12 +11,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from ..stability.results import Results
-from ..training.record import number
-from .figures import BLUE, DPI, GRID, INK, VERMILLION
+from ..stability.sweeps.results import Results
+from ..training.records import number
 from .heatmaps import two_panels
 from .sweep_cells import cells
-from .sweep_numbers import Group, Row, axes_of, checked_score, finite, groups, rows_of, say, spaced
+from .sweep_tables import Group, Row, axes_of, checked_score, finite, groups, rows_of, say, spaced
+from .training_curves import BLUE, DPI, GRID, INK, VERMILLION
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

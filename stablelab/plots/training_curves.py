@@ -12,14 +12,14 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from ..training.history import History
-from ..training.record import number
+from ..training.records import number
+from .curve_data import COLUMNS, Feed
 from .decimate import keep
-from .feed import COLUMNS, Feed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from .ghosts import Ghost
+    from .earlier_runs import Ghost
 
 # Okabe & Ito (2008), "Color Universal Design": apart for all common kinds of colour blindness.
 BLUE, VERMILLION, GREEN, PURPLE, SKY, ORANGE = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00"

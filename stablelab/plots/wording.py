@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import Sequence
 
-from ..training.record import Intervention
+from ..training.records import Intervention
 from ..training.run import Run
 
 _FRESH = ("optimizer", "implementation", "bias_correction")

@@ -9,19 +9,19 @@ from typing import Any
 
 import numpy as np
 
+from ..plots.sweep_tables import Group, groups, spaced
 from ..stability import spread
 from ..stability.calibration import reliability
 from ..stability.churn import churn
-from ..stability.course import clipped_share, median_steps_to_loss, sharpness_against
-from ..stability.estimate import Estimate
+from ..stability.estimates import Estimate
 from ..stability.failing import failed_rate
-from ..stability.outcome import Outcome
-from ..stability.points import Point
-from ..stability.results import Results
-from ..stability.sensitivity import learning_rate_sensitivity
-from ..stability.variance import VarianceSplit, variance_split
-from ..training.record import number
-from .sweep_numbers import Group, groups, spaced
+from ..stability.lr_sensitivity import learning_rate_sensitivity
+from ..stability.sweeps.grid import Point
+from ..stability.sweeps.outcome import Outcome
+from ..stability.sweeps.results import Results
+from ..stability.training_curves import clipped_share, median_steps_to_loss, sharpness_against
+from ..stability.variance_components import VarianceSplit, variance_split
+from ..training.records import number
 
 WINDOW = 10  # steps that a loss is averaged over, before it counts as reached
 

@@ -10,10 +10,10 @@ import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from ..stability.estimate import Estimate
-from .report_numbers import Column
+from ..stability.estimates import Estimate
+from .numbers import Column
 
-_STYLE = Path(__file__).parent / "script" / "report.css"
+_STYLE = Path(__file__).parent / "report.css"
 # Says to the browser what is true anyway: nothing is loaded, and nothing runs.
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 

@@ -6,25 +6,15 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ..plots import heatmaps
+from ..plots import sweeps as sweep_figures
+from ..plots.sweep_cells import cells
+from ..plots.sweep_tables import SCORES, Group, Row, axes_of, finite, rows_of, say, spaced, varied, written
+from ..plots.sweep_words import mean_and_spread
 from ..stability.failing import failed_rate
-from ..stability.results import Results
-from . import heatmaps, sweep_figures
-from .report_numbers import (
-    BEHAVIOUR,
-    CURVATURE,
-    RESULT,
-    SENSITIVITY,
-    Quantity,
-    Runs,
-    percent,
-    plain,
-    sensitivities,
-    splits,
-)
-from .report_page import estimates, picture, table, text
-from .sweep_cells import cells
-from .sweep_numbers import SCORES, Group, Row, axes_of, finite, rows_of, say, spaced, varied, written
-from .sweep_words import mean_and_spread
+from ..stability.sweeps.results import Results
+from .numbers import BEHAVIOUR, CURVATURE, RESULT, SENSITIVITY, Quantity, Runs, percent, plain, sensitivities, splits
+from .page import estimates, picture, table, text
 
 _MOST = 40  # settings that tables list
 _LISTED = 400  # runs that are listed one by one

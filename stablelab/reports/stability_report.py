@@ -10,15 +10,15 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from ..stability.estimate import FEW
-from ..stability.results import Results
-from ..stability.sweep import Sweep
+from ..plots.sweep_tables import checked_score, say, spaced, varied
+from ..stability.estimates import FEW
+from ..stability.sweeps.results import Results
+from ..stability.sweeps.sweep import Sweep
 from ..training.settings import Settings
-from . import report_words
-from .report_numbers import by_setting, seeds_of
-from .report_page import facts, page, table, text, write
-from .report_parts import Part, at_a_glance, behaviour, every_run, outcome, sensitivity, variance
-from .sweep_numbers import checked_score, say, spaced, varied
+from . import glossary as report_words
+from .numbers import by_setting, seeds_of
+from .page import facts, page, table, text, write
+from .sections import Part, at_a_glance, behaviour, every_run, outcome, sensitivity, variance
 
 _TRAINED = {"all": "the whole model", "head": "a new head on the features of the frozen body"}
 

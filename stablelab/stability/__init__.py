@@ -4,28 +4,28 @@ from .calibration import Reliability, expected_calibration_error, reliability
 from .churn import churn, pairwise_churn
 from .committees import EnsembleComparison, compare_ensembles, spread_by_size
 from .comparing import Comparison, compare_spread
-from .contrast import Contrast, contrast
+from .contrast_sets import Contrast, contrast
 from .corruption_error import corruption_errors, mean_corruption_error
-from .course import clipped_share, median_steps_to_loss, sharpness_against, steps_to_loss
-from .domains import across
+from .domain_shift import across
 from .ensembles import average, fit_weights, vote
-from .estimate import Estimate
+from .estimates import Estimate
 from .failing import failed_rate, is_failed
-from .heads import Heads, new_heads, train_heads, why_not_batched
-from .maps import StabilityMap, stability_map
-from .outcome import Outcome
-from .points import Point
-from .results import Results
+from .hessian import hessian_vector_product, sharpness
+from .lr_sensitivity import learning_rate_sensitivity
+from .model_soups import Soup, average_weights, greedy_soup
 from .robustness import Robustness, robustness
-from .sensitivity import learning_rate_sensitivity
-from .sharpness import hessian_vector_product, sharpness
-from .single import Parts, Recipe, run_one
-from .soups import Soup, average_weights, greedy_soup
 from .spread import mean, median, standard_deviation, value_range
 from .stacking import Stack, out_of_fold, stack
-from .subsets import Subsets
-from .sweep import Sweep
-from .variance import VarianceSplit, variance_split
+from .sweeps.batched_heads import Heads, new_heads, train_heads, why_not_batched
+from .sweeps.execution import Parts, Recipe, run_one
+from .sweeps.grid import Point
+from .sweeps.outcome import Outcome
+from .sweeps.results import Results
+from .sweeps.stability_map import StabilityMap, stability_map
+from .sweeps.subsets import Subsets
+from .sweeps.sweep import Sweep
+from .training_curves import clipped_share, median_steps_to_loss, sharpness_against, steps_to_loss
+from .variance_components import VarianceSplit, variance_split
 
 __all__ = [
     "Comparison",

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from ..formulas.checks import whole
-from .arrays import array
-from .estimate import Estimate, bootstrapped
+from .._validation import whole
+from ._inputs import array
+from .estimates import Estimate, bootstrapped
 from .members import true_classes
 
 BINS = 15

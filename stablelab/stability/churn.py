@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from .arrays import array
-from .estimate import Estimate, bootstrapped, without_interval
+from ._inputs import array
+from .estimates import Estimate, bootstrapped, without_interval
 
 
 def pairwise_churn(predictions: ArrayLike | Tensor) -> np.ndarray:

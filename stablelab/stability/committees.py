@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..formulas.checks import whole
-from .arrays import array
+from .._validation import whole
+from ._inputs import array
 from .calibration import reliability
 from .members import log_probabilities, true_classes
 

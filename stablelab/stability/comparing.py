@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from ..formulas.checks import number, whole
-from .arrays import finite
-from .estimate import FEW, RESAMPLES, Estimate, without_interval
+from .._validation import number, whole
+from ._inputs import finite
+from .estimates import FEW, RESAMPLES, Estimate, without_interval
 from .spread import deviation
 
 LOWEST = 1e-100  # stands for a spread of 0, so that a logarithm exists

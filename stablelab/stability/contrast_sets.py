@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from torch import nn
 
-from ..formulas.checks import number
-from ..training.diagnosis import diagnose
-from ..training.task import Split
-from .estimate import Estimate
+from .._validation import number
+from ..training.error_analysis import diagnose
+from ..training.protocols import Split
+from .estimates import Estimate
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..training.task import Split
+from ..training.protocols import Split
 from .error_rates import LEVEL, Models, as_group, error_columns, mistakes
 
 if TYPE_CHECKING:

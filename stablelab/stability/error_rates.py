@@ -8,9 +8,9 @@ from statistics import NormalDist
 import numpy as np
 from torch import nn
 
-from ..formulas.checks import number
-from ..training.diagnosis import diagnose
-from ..training.task import Split
+from .._validation import number
+from ..training.error_analysis import diagnose
+from ..training.protocols import Split
 
 Models = nn.Module | Sequence[nn.Module]  # one, or several that differ in their seed
 LEVEL = 0.95

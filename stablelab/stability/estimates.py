@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..formulas.checks import number, whole
+from .._validation import number, whole
 
 RESAMPLES = 4_999  # 125 of them lie beyond each bound of a 95 % interval
 FEW = 10  # below, what a bootstrap calls 95 % holds the true value much less often

@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from ..formulas.checks import number
-from .arrays import array
-from .estimate import Estimate, without_interval
+from .._validation import number
+from ._inputs import array
+from .estimates import Estimate, without_interval
 from .members import true_classes
 
 

@@ -10,13 +10,13 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from .._validation import number, whole
 from ..formulas import cross_entropy
-from ..formulas.checks import number, whole
 from ..training.building import trainable_parameters
 from ..training.evaluation import forward, mode, to_device
 from ..training.loop import Loss
-from ..training.randomness import one_step_at_a_time, step_randomness
-from ..training.task import Inputs
+from ..training.protocols import Inputs
+from ..training.reproducibility import one_step_at_a_time, step_randomness
 from .lanczos import largest_eigenvalue
 
 

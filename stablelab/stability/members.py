@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from ..formulas import log_softmax
-from .arrays import array
+from ._inputs import array
 
 
 def log_probabilities(logits: Any, name: str = "logits") -> np.ndarray:

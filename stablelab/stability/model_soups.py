@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..formulas.checks import number
+from .._validation import number
 from .members import shares
 
 StateDict = Mapping[str, Tensor]

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..training.task import Split
+from ..training.protocols import Split
 from .corruption_error import corruption_errors
 from .error_rates import LEVEL, Models, as_group, error_columns, mistakes
-from .estimate import Estimate, bootstrapped, without_interval
+from .estimates import Estimate, bootstrapped, without_interval
 
 if TYPE_CHECKING:
     from pandas import DataFrame

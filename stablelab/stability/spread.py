@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from ..formulas.checks import number
-from .arrays import array, finite
-from .estimate import Estimate, Statistic, bootstrapped, without_interval
+from .._validation import number
+from ._inputs import array, finite
+from .estimates import Estimate, Statistic, bootstrapped, without_interval
 
 Scores = ArrayLike | Tensor
 

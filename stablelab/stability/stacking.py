@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..formulas.checks import number, whole
-from .arrays import array
+from .._validation import number, whole
+from ._inputs import array
 from .members import log_probabilities, true_classes
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from ..formulas.checks import number, whole
-from .arrays import array
-from .estimate import Estimate
+from .._validation import number, whole
+from ._inputs import array
+from .estimates import Estimate
 
 DRAWS = 10_000
 REST = "rest"

@@ -3,22 +3,22 @@
 from .branches import replay
 from .checkpoints import Checkpoint, Checkpoints
 from .control import Control
-from .diagnosis import Diagnosis, diagnose
+from .error_analysis import Diagnosis, diagnose
 from .evaluation import evaluate, forward, predict
 from .export import export
 from .history import History
 from .layerwise import Lamb
 from .log import Log
 from .loop import steps
+from .lr_range_test import RangeTest, range_test
 from .optimizers import Adam, AdamW, GradientDescent, Momentum
-from .randomness import step_randomness
-from .rangetest import RangeTest, range_test
-from .record import Evaluation, Intervention, Step
-from .reopening import reopen
+from .protocols import Batches, Split, Task
+from .records import Evaluation, Intervention, Step
+from .reproducibility import step_randomness
 from .restored import restored
+from .resuming import reopen
 from .run import Run
 from .settings import Settings
-from .task import Batches, Split, Task
 
 __all__ = [
     "Adam",

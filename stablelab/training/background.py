@@ -10,7 +10,7 @@ from typing import Self
 
 from .control import Control
 from .history import History
-from .record import Step
+from .records import Step
 
 
 class Driver(ABC):

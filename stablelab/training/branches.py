@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from ..formulas.checks import whole
+from .._validation import whole
 from .checkpoints import Checkpoints, live, put_back, trainable_names
 from .control import Control
 from .log import Log, last_gesture, settings_at
-from .randomness import one_step_at_a_time
-from .record import Step
+from .protocols import Task
+from .records import Step
+from .reproducibility import one_step_at_a_time
 from .settings import Settings
-from .task import Task
 
 if TYPE_CHECKING:
     from .loop import Trainer

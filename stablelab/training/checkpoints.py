@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..formulas.checks import whole
+from .._validation import whole
 from .log import GESTURE
 from .settings import Settings
 

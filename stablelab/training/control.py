@@ -6,7 +6,7 @@ import math
 import threading
 from typing import Any
 
-from ..formulas.checks import whole
+from .._validation import whole
 from .settings import Settings
 
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from ..formulas.checks import whole
+from .._validation import whole
 from ..formulas.losses import log_softmax
 from .evaluation import predict
-from .randomness import step_randomness
-from .task import Ordered, Split
+from .protocols import Ordered, Split
+from .reproducibility import step_randomness
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -137,7 +137,9 @@ def diagnose(
     order = split.order() if isinstance(split, Ordered) else torch.arange(len(split))
     targets = split.targets.cpu()
     if not torch.equal(targets[order], asked.cpu()):
-        raise ValueError("the split's batches come in another order than its targets; give it order(), as zoo.Split")
+        raise ValueError(
+            "the split's batches come in another order than its targets; give it order(), as stablelab.data.Split"
+        )
     logits = torch.empty_like(answers)
     logits[order] = answers
     _check(logits, targets)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from .record import Evaluation
-from .task import Inputs, Split
+from .protocols import Inputs, Split
+from .records import Evaluation
 
 if TYPE_CHECKING:
     from .loop import Loss

@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import nn
 
-from . import training
-from .training import Run
+from .. import training
+from . import Run
 
 
 def export(run: Run, folder: str | os.PathLike[str], build: str | None = None) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .record import Evaluation, Intervention, Step
+from .records import Evaluation, Intervention, Step
 
 if TYPE_CHECKING:
     import pandas

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import saved
-from .record import FINAL
+from . import saving as saved
+from .records import FINAL
 
 if TYPE_CHECKING:
     from .run import Run

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from .history import History
-from .record import Intervention
+from .records import Intervention
 from .settings import Settings
 
 GESTURE = 1.5  # seconds of training between two changes of one setting that still count as one drag of its slider

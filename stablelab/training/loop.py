@@ -28,11 +28,11 @@ from .checkpoints import (
 )
 from .control import Control
 from .evaluation import forward, to_device
-from .layers import Layers
-from .randomness import one_step_at_a_time, step_randomness
-from .record import Evaluation, Intervention, Step
+from .param_groups import Layers
+from .protocols import Batches, Inputs
+from .records import Evaluation, Intervention, Step
+from .reproducibility import one_step_at_a_time, step_randomness
 from .settings import Settings
-from .task import Batches, Inputs
 
 Loss: TypeAlias = Callable[[Tensor, Tensor], Tensor]  # (logits (B, C), targets (B,)) -> mean loss ()
 Augment: TypeAlias = Callable[[Any, Settings], Any]  # (inputs, settings) -> inputs, drawing from torch's generator

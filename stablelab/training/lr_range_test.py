@@ -9,15 +9,15 @@ from statistics import fmean
 
 from torch import nn
 
+from .._validation import number, whole
 from ..formulas import cross_entropy
-from ..formulas.checks import number, whole
 from .control import Control
 from .loop import Loss
 from .loop import steps as train
-from .record import Step
+from .protocols import Batches
+from .records import Step
 from .restored import restored
 from .settings import Settings
-from .task import Batches
 
 TELLING_FALL = 0.05  # of the first loss: a curve that falls less than this has taught nothing about the rate
 

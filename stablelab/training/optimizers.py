@@ -1,4 +1,4 @@
-"""The formulas of `stablelab.formulas.descent` as optimizers: the same mathematics, in place, many tensors at a time.
+"""The formulas of `stablelab.formulas.optimizers` as optimizers: the same mathematics, in place, many tensors at once.
 
 Each is a `torch.optim.Optimizer`: parameter groups, `state_dict`, learning-rate schedulers all work. State is kept
 under torch's names and in torch's conventions, so these classes can take over a state_dict of torch's own.
@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..formulas import checks
+from .. import _validation as checks
 from .shell import Shell, gradients, pieces
 
 

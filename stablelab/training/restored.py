@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from .randomness import one_step_at_a_time
+from .reproducibility import one_step_at_a_time
 
 
 @contextmanager

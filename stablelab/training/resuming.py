@@ -12,12 +12,12 @@ from torch import nn
 from .branches import Past
 from .checkpoints import Checkpoint, Checkpoints, live, put_back, trainable_names
 from .keeper import NAME, Keeper, checkpoints_in
-from .layers import Layers
 from .log import Log
-from .record import FINAL
-from .saved import SavedRun, header, read
+from .param_groups import Layers
+from .protocols import Task
+from .records import FINAL
+from .saving import SavedRun, header, read
 from .settings import Settings
-from .task import Task
 
 if TYPE_CHECKING:
     from .run import Run

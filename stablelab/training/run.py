@@ -11,21 +11,23 @@ from typing import Any
 
 from torch import nn
 
+from .._validation import whole
 from ..formulas import cross_entropy
-from ..formulas.checks import whole
-from . import branches, reopening, saved
+from . import branches
+from . import resuming as reopening
+from . import saving as saved
+from .background import Driver
 from .branches import Past
 from .checkpoints import Best, Checkpoints
 from .control import Control
-from .driver import Driver
 from .evaluation import evaluate
 from .history import History
 from .keeper import Keeper
 from .log import Log
 from .loop import Augment, Loss, Trainer
-from .record import Step
+from .protocols import Batches, Task
+from .records import Step
 from .settings import Settings
-from .task import Batches, Task
 
 VALIDATIONS_PER_RUN = 10
 

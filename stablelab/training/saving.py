@@ -19,7 +19,7 @@ from torch import nn
 
 from .checkpoints import Checkpoint
 from .history import History
-from .randomness import one_step_at_a_time
+from .reproducibility import one_step_at_a_time
 from .stored import put_together, taken_apart
 
 if TYPE_CHECKING:

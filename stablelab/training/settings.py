@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
+from .._validation import number, whole
 from ..formulas import CLIPS, SCHEDULES
-from ..formulas.checks import number, whole
 
 TITLES = {
     "sgd": "SGD",

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from ..formulas import checks
+from .. import _validation as checks
 
 # Elements that are worked on at a time on a CPU. The tensors that one update reads and its scratch space then stay in
 # cache from one operation to the next; large enough for the cost of starting an operation not to matter.

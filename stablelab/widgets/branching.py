@@ -8,13 +8,13 @@ from typing import Any
 
 import ipywidgets as w
 
+from ..plots.curve_data import Feed
 from ..training.log import settings_at
-from ..training.record import Intervention
+from ..training.records import Intervention
 from ..training.run import Run
-from .buttons import Presses
-from .cells import family
 from .entries import answer_anywhere
-from .feed import Feed
+from .notebook_cells import family
+from .run_buttons import Presses
 
 _PICK = "click on the curve to branch"
 _BRANCH = "Go on from the picked step with the settings above, beside this run. This one waits."

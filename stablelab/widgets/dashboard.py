@@ -7,23 +7,24 @@ import math
 import time
 from typing import Any
 
-from ..training.record import FINAL
+from ..plots import wording as words
+from ..plots.curve_data import Feed
+from ..plots.earlier_runs import parted
+from ..plots.placing import Place
+from ..training.records import FINAL
 from ..training.run import Run
-from . import cells, words
+from . import notebook_cells as cells
 from .branching import Branching
-from .buttons import Buttons, Presses
-from .chart import Chart
-from .controls import Controls
 from .ending import Ending, draw
 from .entries import answer_anywhere
-from .feed import Feed
-from .ghosts import parted
-from .layout import everything_in, in_a_row, stacked
+from .family import Relatives
+from .live_chart import Chart
 from .picture import Picture
-from .placing import Place
-from .relatives import Relatives
-from .report import Report
+from .run_buttons import Buttons, Presses
+from .settings_controls import Controls
+from .status import Report
 from .ticker import Ticker
+from .view import everything_in, in_a_row, stacked
 
 _SETTLED = (*FINAL, "diverged")  # a diverged run stands still, but may be resumed
 PATIENCE = 4.0  # seconds until a page whose chart has not reported is offered pictures

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from ..plots import earlier_runs as ghosts
+from ..plots.curve_data import Feed
+from ..plots.earlier_runs import Ghost
+from ..plots.placing import Place
 from ..training.run import Run
-from . import ghosts
-from .chart import Chart
-from .feed import Feed
-from .ghosts import Ghost
-from .placing import Place
+from .live_chart import Chart
 
 
 class Ending:
@@ -36,7 +36,7 @@ class Ending:
             self._png = draw(run, feed, beside) if self._place.shown else b""
             self._chart.freeze(feed, beside)
         if self._settled != (*drawn, on_a_page) and self._png:
-            from .figures import summary
+            from ..plots.training_curves import summary
 
             self._place.settle(self._png, summary(feed), on_a_page)
         self._settled = (*drawn, on_a_page)
@@ -50,7 +50,7 @@ class Ending:
 
 def draw(run: Run, feed: Feed, beside: tuple[Ghost, ...]) -> bytes:
     """The curves by now, as the bytes of a PNG file."""
-    from . import figures  # matplotlib is slow to import, and a live chart does without
+    from ..plots import training_curves as figures  # matplotlib is slow to import, and a live chart does without
 
     history = feed.history
     title = f"{run.name} · {history[min(feed.born, len(history) - 1)].optimizer}" if len(history) else run.name

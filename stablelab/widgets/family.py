@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 import time
 
+from ..plots import earlier_runs as ghosts
+from ..plots.earlier_runs import Ghost
 from ..training.run import Run
-from . import ghosts
-from .cells import family
-from .ghosts import Ghost
+from .notebook_cells import family
 
 SECONDS = 2.0  # between two looks; what is new there is sent whole
 

@@ -11,11 +11,11 @@ from typing import Any
 
 import ipywidgets as w
 
-from . import cells
+from ..plots.placing import Place
+from . import notebook_cells as cells
 from .entries import answer_anywhere
-from .moving import Canvas, check_controls, described
+from .interactive import Canvas, check_controls, described
 from .panels import Panel, as_panels, in_words
-from .placing import Place
 from .ticker import Ticker
 
 Train = Callable[[Callable[[str], Any]], Generator[Any, None, None]]

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import ipywidgets as w
 
-from ..training.record import number
+from ..training.records import number
 from .entries import Note, look
 
 STEP = 0.05  # of a logarithmic slider, in powers of ten: a step is a factor of 1.12

@@ -13,13 +13,13 @@ import anywidget
 import ipywidgets as w
 import traitlets
 
-from . import cells
-from .chart import pack
+from ..plots.placing import Place
+from . import notebook_cells as cells
 from .entries import answer_anywhere
+from .live_chart import pack
 from .panels import Panel, as_panels, in_words, message
-from .placing import Place
 
-_HERE = Path(__file__).parent
+_HERE = Path(__file__).parent / "static"
 _WIDE = w.Layout(width="min(100%, 640px)")
 _STYLE = {"description_width": "210px"}
 

@@ -13,11 +13,11 @@ import anywidget
 import numpy as np
 import traitlets
 
-from .decimate import keep
-from .feed import Feed
-from .ghosts import Ghost
+from ..plots.curve_data import Feed
+from ..plots.decimate import keep
+from ..plots.earlier_runs import Ghost
 
-_SCRIPT = Path(__file__).parent / "script"
+_SCRIPT = Path(__file__).parent / "static"
 # anywidget takes one script; these pieces share its scope, and the last one exports the widget.
 _PIECES = ("format", "store", "scale", "theme", "paint", "marks", "panels", "pointer", "view")
 

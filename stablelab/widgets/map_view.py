@@ -10,14 +10,14 @@ from typing import Any
 import ipywidgets as w
 import numpy as np
 
-from ..formulas.checks import whole
-from ..stability.maps import FeatureTask, StabilityMap, stability_map
-from ..stability.points import Grid, checked_grid
+from .._validation import whole
+from ..plots.sweep_cells import Cells
+from ..plots.sweep_tables import checked_score
+from ..stability.sweeps.grid import Grid, checked_grid
+from ..stability.sweeps.stability_map import FeatureTask, StabilityMap, stability_map
 from ..training.settings import NAMES, Settings
-from .moving import slider
+from .interactive import slider
 from .moving_maps import MapView
-from .sweep_cells import Cells
-from .sweep_numbers import checked_score
 
 COARSE = 8  # values of an axis up to which the coarse map has all of them, else every second one
 COARSE_SEEDS = 2

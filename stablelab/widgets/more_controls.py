@@ -10,7 +10,7 @@ import ipywidgets as w
 from ..training.run import Run
 from ..training.settings import AUGMENTATIONS, Settings
 from .entries import Choice, Entry, Note, WholeNumber
-from .sliders import PlainNumber
+from .inputs import PlainNumber
 
 _DEFAULTS = Settings()
 _LAYERS = ("unfrozen", "unfreeze_every", "layer_decay")

@@ -11,13 +11,15 @@ from typing import Any, Protocol
 
 import ipywidgets as w
 
-from . import cells, heat_tables, heatmaps
+from ..plots import heatmaps
+from ..plots import html_heatmap as heat_tables
+from ..plots.placing import Place
+from ..plots.sweep_cells import Cells
+from ..plots.wording import one_line
+from . import notebook_cells as cells
 from .entries import answer_anywhere
-from .layout import everything_in, stacked
-from .moving import check_controls, described
-from .placing import Place
-from .sweep_cells import Cells
-from .words import one_line
+from .interactive import check_controls, described
+from .view import everything_in, stacked
 
 REST = 0.3  # seconds without a move, after which the full map is begun
 SAID = 0.25  # seconds between two words on how far it is

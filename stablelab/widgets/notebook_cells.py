@@ -110,7 +110,7 @@ def _release(thing: Owned | None) -> None:
         run.control.stop()  # all of them before the first is waited for
         for dashboard in shown(run):
             dashboard.close()
-    from .ghosts import remember  # only here, so that making a run imports no arrays
+    from ..plots.earlier_runs import remember  # only here, so that making a run imports no arrays
 
     for run in runs:
         run.stop()

@@ -8,9 +8,9 @@ from collections.abc import Callable
 
 import ipywidgets as w
 
+from ..plots.earlier_runs import remember
 from ..training.run import Run
 from .entries import answer_anywhere
-from .ghosts import remember
 
 _KINDS = {  # name: (label, icon, tooltip, the states it can be pressed in)
     "start": ("start", "play", "train from the first step", ("ready",)),

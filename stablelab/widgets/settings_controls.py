@@ -11,8 +11,8 @@ from ..training.control import Control
 from ..training.run import Run
 from ..training.settings import TITLES, Settings
 from .entries import Choice, Entry, WholeNumber, answer_anywhere
+from .inputs import LogNumber
 from .more_controls import MoreControls
-from .sliders import LogNumber
 
 _NUMBERS: dict[str, tuple[str, str, str, dict[str, Any]]] = {  # name: (label, css, tooltip, what else the slider needs)
     "learning_rate": (

@@ -11,8 +11,8 @@ from matplotlib import ticker
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
-from . import figures
-from .figures import BLUE, GREEN, GRID, INK, ORANGE, PURPLE, SKY, VERMILLION
+from ..plots import training_curves as figures
+from ..plots.training_curves import BLUE, GREEN, GRID, INK, ORANGE, PURPLE, SKY, VERMILLION
 from .panels import Curve, Panel, Rule, drawn
 
 if TYPE_CHECKING:

@@ -8,17 +8,19 @@ from typing import Any
 
 import ipywidgets as w
 
-from ..stability.results import Results
-from ..stability.sweep import Sweep
-from . import cells, heat_tables, heatmaps, sweep_words
+from ..plots import heatmaps, sweep_words
+from ..plots import html_heatmap as heat_tables
+from ..plots.placing import Place
+from ..plots.sweep_cells import cells as table_of
+from ..plots.sweep_tables import Row, axes_of, checked_score, rows_of
+from ..plots.sweeps import strip
+from ..plots.wording import Pace, one_line
+from ..stability.sweeps.results import Results
+from ..stability.sweeps.sweep import Sweep
+from . import notebook_cells as cells
 from .entries import answer_anywhere
-from .layout import everything_in, stacked
-from .placing import Place
-from .sweep_cells import cells as table_of
-from .sweep_figures import strip
-from .sweep_numbers import Row, axes_of, checked_score, rows_of
 from .ticker import Ticker
-from .words import Pace, one_line
+from .view import everything_in, stacked
 
 SECONDS = 0.5  # between two refreshes
 SHARE = 1 / 60  # of the time, that refreshing may take

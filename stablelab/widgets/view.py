@@ -6,7 +6,7 @@ from pathlib import Path
 
 import ipywidgets as w
 
-_STYLE = Path(__file__).parent / "script" / "board.css"
+_STYLE = Path(__file__).parent / "static" / "dashboard.css"
 
 
 def stacked(*parts: w.Widget) -> w.Box:

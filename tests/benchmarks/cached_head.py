@@ -16,7 +16,7 @@ import stablelab as lab
 
 def frozen_epoch(model: nn.Module, batches: list) -> None:
     """The ordinary way: the frozen body runs for every batch of every epoch."""
-    head = lab.zoo.head_of(model)[1]
+    head = lab.models.head_of(model)[1]
     optimizer = torch.optim.AdamW(head.parameters(), lr=1e-3, fused=True)
     for inputs, targets in batches:
         optimizer.zero_grad()
@@ -28,10 +28,10 @@ def frozen_epoch(model: nn.Module, batches: list) -> None:
         loss.item()
 
 
-def compare(what: str, model: nn.Module, task: lab.zoo.Task) -> Row:
+def compare(what: str, model: nn.Module, task: lab.data.Task) -> Row:
     """The epochs of one run after its first, timed step by step, against frozen epochs."""
     run_epochs = 8
-    lab.zoo.freeze(model)
+    lab.models.freeze(model)
     batches = task.batches(0, 16)
     epoch = [batches(k) for k in range(batches.per_epoch)]
 

@@ -15,11 +15,11 @@ import torch
 from timing import Row, alternate, seconds
 from torch import Tensor, nn
 
+from stablelab.data import Task
+from stablelab.data.batching import Batches
+from stablelab.data.tasks import make_task
 from stablelab.stability import new_heads, stability_map, train_heads
 from stablelab.training import Settings
-from stablelab.zoo import Task
-from stablelab.zoo.batching import Batches
-from stablelab.zoo.tasks import make_task
 
 N, D, C, BATCH, STEPS = 2000, 512, 10, 32, 200
 RUNS, BY_LOOP = 256, 16

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 import stablelab as lab
-from stablelab.zoo import Task
+from stablelab.data import Task
 
 BATCH_SIZE = 16
 LEARNING_RATE = 5e-5

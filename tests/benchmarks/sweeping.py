@@ -26,7 +26,7 @@ def rows() -> list[Row]:
     ]
 
 
-def swept(task: lab.zoo.Task, n_jobs: int) -> tuple[float, float]:
+def swept(task: lab.data.Task, n_jobs: int) -> tuple[float, float]:
     """Seconds of a sweep from the first run to the last, and the seconds of its runs added up."""
     sweep = lab.sweep(lab.resnet, task, seeds=range(RUNS), steps=STEPS, batch_size=32, learning_rate=1e-3)
     began = time.perf_counter()

@@ -14,7 +14,7 @@ sweep = lab.sweep(lab.resnet, task, {"learning_rate": [1e-3, 1e-2]}, seeds=range
 lab.show_sweep(sweep);
 """
 MAP = """
-from stablelab.zoo import cached_features
+from stablelab.models import cached_features
 features = cached_features(task, lab.resnet(task))
 view = lab.stability_map_view(features, learning_rates=[1e-3, 1e-2, 1e-1], max_norms=[None, 1.0], seeds=2, steps=10)
 view

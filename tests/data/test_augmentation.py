@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from stablelab import zoo
-from stablelab.zoo.image_tasks import MEAN, STD
+from stablelab import data
+from stablelab.data.images import MEAN, STD
 
 
 @dataclass
@@ -30,7 +30,7 @@ def augmented(pixels: Tensor, seed: int = 0, **knobs: float) -> Tensor:
     torch.manual_seed(seed)
     inputs = normalized(pixels)
     kept = inputs.clone()
-    changed = zoo.augment(inputs, Knobs(**knobs))
+    changed = data.augment(inputs, Knobs(**knobs))
     torch.set_rng_state(before)
     assert changed.shape == pixels.shape and changed.dtype == pixels.dtype and torch.equal(inputs, kept)
     return changed * STD + MEAN
@@ -47,7 +47,7 @@ def close(a: Tensor, b: Tensor) -> bool:
 
 def test_nothing_asked_is_nothing_done(pictures: Tensor) -> None:
     before = torch.get_rng_state()
-    assert zoo.augment(pictures, Knobs()) is pictures
+    assert data.augment(pictures, Knobs()) is pictures
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -107,33 +107,33 @@ def test_one_slider_leaves_what_another_does(pictures: Tensor) -> None:
     assert [close(a, b) for a, b in zip(noisy, pictures, strict=True)] == flipped and len(set(flipped)) == 2
 
 
-def test_a_tasks_own_pictures(digits: zoo.Task) -> None:
+def test_a_tasks_own_pictures(digits: data.Task) -> None:
     inputs, _ = digits.collate(torch.arange(8))
-    changed = zoo.augment(inputs, Knobs(noise=0.05, crop=0.1, rotation=10.0, flip=0.5))
+    changed = data.augment(inputs, Knobs(noise=0.05, crop=0.1, rotation=10.0, flip=0.5))
     assert isinstance(changed, Tensor) and changed.shape == inputs.shape and changed.isfinite().all()
     assert not torch.equal(changed, inputs)
 
 
-def test_sentences_features_and_grey_pictures_are_refused_in_one_line(movies: zoo.Task) -> None:
+def test_sentences_features_and_grey_pictures_are_refused_in_one_line(movies: data.Task) -> None:
     sentences, _ = movies.collate(torch.arange(2))
-    assert zoo.augment(sentences, Knobs()) is sentences
+    assert data.augment(sentences, Knobs()) is sentences
     with pytest.raises(
         ValueError, match=r"^noise and flip change pictures \(B, 3, H, W\), but the inputs are sentences; "
     ):
-        zoo.augment(sentences, Knobs(noise=0.1, flip=0.5))
+        data.augment(sentences, Knobs(noise=0.1, flip=0.5))
     with pytest.raises(
         ValueError, match=r"^crop changes pictures .* but the inputs are of shape \(4, 512\); set it to 0$"
     ):
-        zoo.augment(torch.zeros(4, 512), Knobs(crop=0.1))
+        data.augment(torch.zeros(4, 512), Knobs(crop=0.1))
     with pytest.raises(ValueError, match=r"but the inputs are of shape \(4, 1, 8, 8\); set it to 0$"):
-        zoo.augment(torch.zeros(4, 1, 8, 8), Knobs(rotation=5.0))
+        data.augment(torch.zeros(4, 1, 8, 8), Knobs(rotation=5.0))
 
 
 def test_torchvision_is_loaded_when_first_used(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("torchvision", "torchvision.transforms", "torchvision.transforms.v2"):
         monkeypatch.setitem(sys.modules, name, None)  # so that importing it fails
-    monkeypatch.delitem(sys.modules, "stablelab.zoo.augmentation")
-    fresh = import_module("stablelab.zoo.augmentation")
+    monkeypatch.delitem(sys.modules, "stablelab.data.augmentation")
+    fresh = import_module("stablelab.data.augmentation")
     fresh.augment(torch.zeros(1, 3, 8, 8), Knobs())
     with pytest.raises(ImportError):
         fresh.augment(torch.zeros(1, 3, 8, 8), Knobs(flip=1.0))

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from stablelab import zoo
-from stablelab.zoo.batching import epoch_plan
+from stablelab import data
+from stablelab.data.batching import epoch_plan
 
 
 @pytest.mark.parametrize("lengths", [None, torch.randint(3, 40, (103,), generator=torch.Generator().manual_seed(0))])
@@ -14,7 +14,7 @@ def test_an_epoch_holds_every_example_once_and_one_partial_batch(lengths: torch.
     assert sorted(map(len, plan)) == [7] + [8] * 12
 
 
-def test_batch_k_is_a_function_of_seed_and_k_alone(movies: zoo.Task) -> None:
+def test_batch_k_is_a_function_of_seed_and_k_alone(movies: data.Task) -> None:
     forward, backward = movies.batches(5, 16), movies.batches(5, 16)
     ks = list(range(3 * forward.per_epoch))
     there = {k: forward(k) for k in ks}
@@ -25,7 +25,7 @@ def test_batch_k_is_a_function_of_seed_and_k_alone(movies: zoo.Task) -> None:
         assert torch.equal(targets, there[k][1])
 
 
-def test_seeds_and_epochs_differ(digits: zoo.Task) -> None:
+def test_seeds_and_epochs_differ(digits: data.Task) -> None:
     batches = digits.batches(0, 20)
     assert batches.per_epoch == 3
     firsts = [batches.positions(0), batches.positions(3), digits.batches(1, 20).positions(0)]
@@ -55,7 +55,7 @@ def test_small_data_still_meet_in_new_batches() -> None:
     assert {frozenset(b.tolist()) for b in plans[0]} != {frozenset(b.tolist()) for b in plans[1]}
 
 
-def test_split_batches_cover_everything_in_a_fixed_order(movies: zoo.Task) -> None:
+def test_split_batches_cover_everything_in_a_fixed_order(movies: data.Task) -> None:
     sizes = [len(targets) for _, targets in movies.validation.batches(10)]
     assert sizes == [10, 10, 4]
     twice = [torch.cat([targets for _, targets in movies.validation.batches(10)]) for _ in range(2)]
@@ -64,13 +64,13 @@ def test_split_batches_cover_everything_in_a_fixed_order(movies: zoo.Task) -> No
     assert widths == sorted(widths)
 
 
-def test_a_batch_larger_than_the_data_is_refused_in_one_line(digits: zoo.Task) -> None:
+def test_a_batch_larger_than_the_data_is_refused_in_one_line(digits: data.Task) -> None:
     with pytest.raises(ValueError, match=r"batch_size is 61, but there are only 60 training examples$"):
         digits.batches(0, 61)
 
 
 @pytest.mark.parametrize("batch_size", [0, -4, 2.5, True, "8"])
-def test_a_batch_size_that_is_none_is_refused(digits: zoo.Task, batch_size: object) -> None:
+def test_a_batch_size_that_is_none_is_refused(digits: data.Task, batch_size: object) -> None:
     with pytest.raises(ValueError, match=r"must be a whole number of at least 1"):
         digits.batches(0, batch_size)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"must be a whole number of at least 1"):

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from stablelab.zoo import corpora as module
-from stablelab.zoo import corpora_folder, fetch_corpora
+from stablelab.data import corpora as module
+from stablelab.data import corpora_folder, fetch_corpora
 
 NAMES = [file for file, _ in module.FILES.values()]
 

@@ -7,12 +7,12 @@ import pickle
 import pytest
 import torch
 
-from stablelab import zoo
-from stablelab.zoo import corrupt_pictures, corrupt_texts, corrupted, negation_pairs
-from stablelab.zoo.negation import NEGATION_PAIRS
+from stablelab import data, models
+from stablelab.data import corrupt_pictures, corrupt_texts, corrupted, negation_pairs
+from stablelab.data.negation import NEGATION_PAIRS
 
 
-def test_pictures_keep_their_order_and_targets(digits: zoo.Task) -> None:
+def test_pictures_keep_their_order_and_targets(digits: data.Task) -> None:
     worse = corrupted(digits, "occlusion", 4, seed=2)
     assert torch.equal(worse.targets, digits.validation.targets) and worse.classes == digits.classes
     expected = corrupt_pictures(digits.validation.store.pixels, "occlusion", 4, seed=2)
@@ -20,7 +20,7 @@ def test_pictures_keep_their_order_and_targets(digits: zoo.Task) -> None:
     assert len(corrupted(digits.test, "noise", 1)) == len(digits.test)
 
 
-def test_sentences_are_tokenized_again_as_the_task_does(movies: zoo.Task) -> None:
+def test_sentences_are_tokenized_again_as_the_task_does(movies: data.Task) -> None:
     split = movies.validation
     worse = corrupted(movies, "typos", 5)
     assert worse.raw(2) == corrupt_texts([split.raw(i) for i in range(3)], "typos", 5)[2]
@@ -31,31 +31,31 @@ def test_sentences_are_tokenized_again_as_the_task_does(movies: zoo.Task) -> Non
     torch.testing.assert_close(same, split.collate(torch.tensor([0]))[0])  # this tokenizer knows no capitals
 
 
-def test_a_task_goes_through_pickle_with_its_tokenizer(movies: zoo.Task) -> None:
+def test_a_task_goes_through_pickle_with_its_tokenizer(movies: data.Task) -> None:
     again = pickle.loads(pickle.dumps(movies))
     assert again.fingerprint == movies.fingerprint
     assert corrupted(again, "dropping", 2).store.digest() == corrupted(movies, "dropping", 2).store.digest()
 
 
-def test_which_corruptions_there_are(digits: zoo.Task, movies: zoo.Task) -> None:
-    assert zoo.corruptions_of(digits)[0] == "noise" and len(zoo.corruptions_of(digits.test)) == 9
-    assert zoo.corruptions_of(movies) == ("typos", "dropping", "swapping", "case", "punctuation")
+def test_which_corruptions_there_are(digits: data.Task, movies: data.Task) -> None:
+    assert data.corruptions_of(digits)[0] == "noise" and len(data.corruptions_of(digits.test)) == 9
+    assert data.corruptions_of(movies) == ("typos", "dropping", "swapping", "case", "punctuation")
     with pytest.raises(ValueError, match=r"^there is no corruption 'typos' here; there are noise, blur"):
         corrupted(digits, "typos", 1)
     with pytest.raises(ValueError, match=r"^there is no corruption 'blur' here; there are typos"):
         corrupted(movies, "blur", 1)
 
 
-def test_what_cannot_be_corrupted_is_said(digits: zoo.Task) -> None:
+def test_what_cannot_be_corrupted_is_said(digits: data.Task) -> None:
     with pytest.raises(ValueError, match=r"^list is neither a task of the zoo nor one of its splits$"):
         corrupted([1, 2], "noise", 1)  # type: ignore[arg-type]
-    features = zoo.cached_features(digits, zoo.resnet(digits, weights="random"))
-    for ask in (lambda: corrupted(features, "noise", 1), lambda: zoo.corruptions_of(features)):
+    features = models.cached_features(digits, models.resnet(digits, weights="random"))
+    for ask in (lambda: corrupted(features, "noise", 1), lambda: data.corruptions_of(features)):
         with pytest.raises(ValueError, match=r"^the examples are kept as Features, neither pictures nor sentences; "):
             ask()
 
 
-def test_every_pair_differs_by_a_negation_and_the_labels_are_balanced(movies: zoo.Task) -> None:
+def test_every_pair_differs_by_a_negation_and_the_labels_are_balanced(movies: data.Task) -> None:
     pairs = negation_pairs(movies)
     assert len(pairs) == 48 == 2 * len(NEGATION_PAIRS)
     assert bool((pairs.targets[::2] + pairs.targets[1::2] == 1).all())
@@ -70,6 +70,6 @@ def test_every_pair_differs_by_a_negation_and_the_labels_are_balanced(movies: zo
     assert not any(marks & set(text.lower().rstrip(".").split()) for text in texts[::2])
 
 
-def test_pairs_need_a_task_of_sentences_with_their_labels(digits: zoo.Task) -> None:
+def test_pairs_need_a_task_of_sentences_with_their_labels(digits: data.Task) -> None:
     with pytest.raises(ValueError, match=r"^the classes are \('0', .*; the pairs are labelled negative and positive"):
         negation_pairs(digits)

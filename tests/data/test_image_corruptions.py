@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from stablelab import zoo
-from stablelab.zoo import corrupt_pictures
-from stablelab.zoo.image_corruptions import IMAGE_CORRUPTIONS, SEVERITIES
+from stablelab import data
+from stablelab.data import corrupt_pictures
+from stablelab.data.image_corruptions import IMAGE_CORRUPTIONS, SEVERITIES
 
 
 def scenes(n: int = 12, height: int = 40, width: int = 60) -> Tensor:
@@ -30,7 +30,7 @@ def _away(pixels: Tensor, name: str, severity: int) -> float:
 
 
 @pytest.mark.parametrize("name", IMAGE_CORRUPTIONS)
-def test_each_severity_is_further_from_the_picture_than_the_one_before(name: str, digits: zoo.Task) -> None:
+def test_each_severity_is_further_from_the_picture_than_the_one_before(name: str, digits: data.Task) -> None:
     for pixels in (digits.validation.store.pixels, scenes()):
         before = pixels.clone()
         away = [_away(pixels, name, severity) for severity in SEVERITIES]

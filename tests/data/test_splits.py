@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from stablelab import zoo
-from stablelab.zoo.splits import split_sizes, stratified_split
+from stablelab import data
+from stablelab.data.splits import split_sizes, stratified_split
 
 TARGETS = torch.tensor([0] * 70 + [1] * 20 + [2] * 10)
 CLASSES = ("a", "b", "c")
@@ -63,12 +63,12 @@ def test_one_class_only_and_a_class_that_nothing_is_left_of() -> None:
         stratified_split(rare, {"test": 8, "train": 1}, CLASSES[:2], seed=0)
 
 
-def test_the_fingerprint_tells_data_and_splits_apart(digits: zoo.Task) -> None:
-    same = zoo.digits(train=60, validation=40, test=40, size=32)
+def test_the_fingerprint_tells_data_and_splits_apart(digits: data.Task) -> None:
+    same = data.digits(train=60, validation=40, test=40, size=32)
     others = [
-        zoo.digits(train=60, validation=40, test=40, size=32, seed=1),
-        zoo.digits(train=61, validation=40, test=40, size=32),
-        zoo.digits(train=60, validation=40, test=40, size=28),
+        data.digits(train=60, validation=40, test=40, size=32, seed=1),
+        data.digits(train=61, validation=40, test=40, size=32),
+        data.digits(train=60, validation=40, test=40, size=28),
     ]
     assert same.fingerprint == digits.fingerprint
     assert len({digits.fingerprint, *(other.fingerprint for other in others)}) == 4

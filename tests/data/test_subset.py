@@ -4,7 +4,8 @@ import pytest
 import torch
 
 import stablelab as lab
-from stablelab.zoo import cached_features, subset
+from stablelab.data import subset
+from stablelab.models import cached_features
 
 
 def test_a_subset_holds_these_examples_in_this_order() -> None:

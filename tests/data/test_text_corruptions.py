@@ -8,8 +8,8 @@ from itertools import pairwise
 
 import pytest
 
-from stablelab.zoo import corrupt_texts
-from stablelab.zoo.text_corruptions import _NEIGHBOURS, SHARES, TEXT_CORRUPTIONS
+from stablelab.data import corrupt_texts
+from stablelab.data.text_corruptions import _NEIGHBOURS, SHARES, TEXT_CORRUPTIONS
 
 TEXTS = (
     "The first half of this quiet film, shot almost entirely at night, promises more than its hurried ending can keep.",

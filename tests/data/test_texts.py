@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas
 import pytest
 
-from stablelab import zoo
+from stablelab import data
 
 ROWS = [{"sentence": f'what a "fine", sunny day {i}', "mood": "good"} for i in range(12)]
 ROWS += [{"sentence": f"NA rain again {i}", "mood": "bad"} for i in range(8)]
@@ -22,9 +22,9 @@ def write(frame: pandas.DataFrame, file: Path) -> Path:
     return file
 
 
-def task_of(frame: pandas.DataFrame, tmp_path: Path, kind: str = "csv", **arguments: object) -> zoo.Task:
+def task_of(frame: pandas.DataFrame, tmp_path: Path, kind: str = "csv", **arguments: object) -> data.Task:
     file = write(frame, tmp_path / f"weather.{kind}")
-    return zoo.texts(file, **{"text": "sentence", "label": "mood", "validation": 4, "test": 4, **arguments})  # type: ignore[arg-type]
+    return data.texts(file, **{"text": "sentence", "label": "mood", "validation": 4, "test": 4, **arguments})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("kind", ["csv", "tsv", "jsonl", "parquet"])
@@ -75,18 +75,18 @@ def test_missing_labels_one_class_and_labels_that_are_none(tmp_path: Path) -> No
 
 def test_files_that_are_missing_empty_damaged_or_of_another_kind(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"there is no file .*gone\.csv$"):
-        zoo.texts(tmp_path / "gone.csv")
+        data.texts(tmp_path / "gone.csv")
     with pytest.raises(ValueError, match=r"notes\.docx ends in '\.docx'; texts are read from \.csv, \.tsv"):
-        zoo.texts(tmp_path / "notes.docx")
+        data.texts(tmp_path / "notes.docx")
     (tmp_path / "empty.csv").write_text("text,label\n")
     with pytest.raises(ValueError, match=r"empty\.csv has no rows$"):
-        zoo.texts(tmp_path / "empty.csv")
+        data.texts(tmp_path / "empty.csv")
     for name in ("blank.csv", "broken.jsonl", "broken.parquet", "latin.csv"):
         (tmp_path / name).write_bytes(
             {"blank.csv": b"", "latin.csv": "text,label\nna\xefve,1\n".encode("latin-1")}.get(name, b'{"a')
         )
         with pytest.raises(ValueError, match=rf"^{name} cannot be read as {name.split('.')[1].upper()} in UTF-8: .+$"):
-            zoo.texts(tmp_path / name)
+            data.texts(tmp_path / name)
 
 
 @pytest.mark.parametrize("max_tokens", [3, 0, 2.5, True])

@@ -4,12 +4,12 @@ import pytest
 import torch
 from transformers import DataCollatorWithPadding, default_data_collator
 
-from stablelab import zoo
+from stablelab import data
 
 
 def test_sentences_collated_by_transformers_are_our_batches(movies):
-    dataset, batches = zoo.as_dataset(movies.train), movies.batches(0, 8)
-    collate = DataCollatorWithPadding(zoo.tokenizer_for())
+    dataset, batches = data.as_dataset(movies.train), movies.batches(0, 8)
+    collate = DataCollatorWithPadding(data.tokenizer_for())
     for k in range(batches.per_epoch):
         theirs = collate([dataset[i] for i in batches.positions(k).tolist()])
         inputs, targets = batches(k)
@@ -19,22 +19,22 @@ def test_sentences_collated_by_transformers_are_our_batches(movies):
 
 
 def test_a_sentence_is_as_long_as_it_is(movies):
-    lengths = [len(example["input_ids"]) for example in zoo.as_dataset(movies.train)]
+    lengths = [len(example["input_ids"]) for example in data.as_dataset(movies.train)]
     assert lengths == movies.train.store.lengths.tolist()
     assert len(set(lengths)) > 3
 
 
 def test_pictures_go_by_the_name_that_transformers_gives_them_or_another(digits):
-    dataset = zoo.as_dataset(digits.validation)
+    dataset = data.as_dataset(digits.validation)
     theirs = default_data_collator([dataset[i] for i in (3, 0, -1)])
     inputs, targets = digits.validation.collate(torch.tensor([3, 0, len(dataset) - 1]))
     assert torch.equal(theirs["pixel_values"], inputs)
     assert torch.equal(theirs["labels"], targets)
-    assert set(zoo.as_dataset(digits.test, inputs="image")[0]) == {"image", "labels"}
+    assert set(data.as_dataset(digits.test, inputs="image")[0]) == {"image", "labels"}
 
 
 def test_a_dataset_ends_where_the_split_ends(digits):
-    dataset = zoo.as_dataset(digits.validation)
+    dataset = data.as_dataset(digits.validation)
     assert len(dataset) == len(digits.validation) == len(list(dataset))
     with pytest.raises(IndexError):
         dataset[len(dataset)]
@@ -42,4 +42,4 @@ def test_a_dataset_ends_where_the_split_ends(digits):
 
 def test_a_task_is_no_split(digits):
     with pytest.raises(ValueError, match=r"as_dataset takes a split, not Task; give task\.train or task\.validation"):
-        zoo.as_dataset(digits)
+        data.as_dataset(digits)

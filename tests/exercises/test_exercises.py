@@ -12,9 +12,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from stablelab.workbook import Exercise, hints, judge
-from stablelab.workbook.exercises import ALL
-from stablelab.workbook.judge import NOT_ATTEMPTED, NOT_YET, RIGHT
+from stablelab.exercises import ALL, Exercise, hints, judge
+from stablelab.exercises.grading import NOT_ATTEMPTED, NOT_YET, RIGHT
 
 VARIANTS = Path(__file__).parent / "variants"
 NOTEBOOKS = Path(__file__).resolve().parent.parent.parent / "notebooks"

@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from stablelab.workbook import Case, Exercise, Slip, judge
-from stablelab.workbook.judge import NOT_ATTEMPTED, NOT_YET, RIGHT, Verdict
+from stablelab.exercises import Case, Exercise, Slip, judge
+from stablelab.exercises.grading import NOT_ATTEMPTED, NOT_YET, RIGHT, Verdict
 
 STEP = Exercise(
     name="test.step",

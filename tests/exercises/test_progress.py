@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from stablelab.workbook import check, hints, progress, store
-from stablelab.workbook.exercises import ALL
+from stablelab.exercises import ALL, check, hints, progress
+from stablelab.exercises import progress as store
 
 NAME = next(iter(ALL))
 

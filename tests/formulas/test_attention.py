@@ -7,13 +7,10 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from support.helpers import normal
 from torch import Tensor
 
 from stablelab.formulas import attention_weights, causal_mask, info_nce, scaled_dot_product_attention
-
-
-def normal(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
 
 
 def padding() -> Tensor:

@@ -7,13 +7,9 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from support.helpers import normal
 
 from stablelab.formulas import dropout, early_stopping, soft_threshold
-
-
-def normal(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
 
 
 @pytest.mark.parametrize("threshold", [0.0, 0.3, 2.0])

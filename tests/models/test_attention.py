@@ -17,14 +17,15 @@ from transformers import (
     XLNetForSequenceClassification,
 )
 
-from stablelab import zoo
+from stablelab import models
+from stablelab.data import tokenizer_for
 
 SENTENCE = "A film that is not good, unfortunately."
 SMALL = {"vocab_size": 30522, "num_labels": 2, "pad_token_id": 0}
 
 
 def inputs() -> dict[str, torch.Tensor]:
-    encoded = zoo.tokenizer_for()(SENTENCE, return_tensors="pt")
+    encoded = tokenizer_for()(SENTENCE, return_tensors="pt")
     return {name: encoded[name] for name in ("input_ids", "attention_mask")}
 
 
@@ -33,7 +34,7 @@ def test_the_weights_are_those_of_a_forward_pass_that_says_them(small_bert, impl
     small_bert.set_attn_implementation(implementation)
     small_bert.train()
     state, config = torch.get_rng_state(), copy.deepcopy(small_bert.config)
-    maps = zoo.attention_maps(small_bert, SENTENCE)
+    maps = models.attention_maps(small_bert, SENTENCE)
     assert small_bert.training and torch.equal(torch.get_rng_state(), state)
     assert small_bert.config.to_dict() == config.to_dict()
     assert small_bert.config._attn_implementation == implementation, "it is put back"
@@ -45,7 +46,7 @@ def test_the_weights_are_those_of_a_forward_pass_that_says_them(small_bert, impl
 
 
 def test_a_map_is_picked_by_layer_and_head(small_bert) -> None:
-    maps = zoo.attention_maps(small_bert, SENTENCE)
+    maps = models.attention_maps(small_bert, SENTENCE)
     T = len(maps.tokens)
     assert maps.weights.shape == (2, 2, T, T) and maps.tokens[3:6] == ("that", "is", "not")
     torch.testing.assert_close(maps.weights.sum(dim=-1), torch.ones(2, 2, T))
@@ -57,7 +58,7 @@ def test_a_map_is_picked_by_layer_and_head(small_bert) -> None:
 
 def test_the_strongest_links_lead_to_another_token() -> None:
     weights = torch.tensor([[0.9, 0.1, 0.0], [0.5, 0.2, 0.3], [0.0, 0.7, 0.3]]).view(1, 1, 3, 3)
-    maps = zoo.AttentionMaps(("a", "b", "c"), weights)
+    maps = models.AttentionMaps(("a", "b", "c"), weights)
     assert [(who, whom) for who, whom, _ in maps.strongest(2)] == [("c", "b"), ("b", "a")]
     assert maps.strongest(1)[0][2] == pytest.approx(0.7) and len(maps.strongest(99)) == 6
 
@@ -68,7 +69,7 @@ def test_other_families() -> None:
         GPT2Config(n_embd=16, n_layer=2, n_head=2, bos_token_id=101, eos_token_id=102, **SMALL)
     )
     for model in (xlnet, gpt2):
-        weights = zoo.attention_maps(model, SENTENCE).weights
+        weights = models.attention_maps(model, SENTENCE).weights
         torch.testing.assert_close(weights.sum(dim=-1), torch.ones(weights.shape[:-1]))
     assert weights.triu(1).abs().max() == 0, "a token of GPT-2 looks only back"
 
@@ -81,7 +82,7 @@ def test_models_without_attention_weights_say_so_in_one_line() -> None:
         (resnet, "ResNet does not read sentences; give a Hugging Face model for texts, such as bert's"),
     ):
         with pytest.raises(ValueError, match=message) as caught:
-            zoo.attention_maps(model, SENTENCE)
+            models.attention_maps(model, SENTENCE)
         assert "\n" not in str(caught.value)
 
 
@@ -96,4 +97,4 @@ def test_models_without_attention_weights_say_so_in_one_line() -> None:
 )
 def test_a_layer_that_is_not_there_is_refused(small_bert, layer, head, message) -> None:
     with pytest.raises(ValueError, match=message):
-        zoo.attention_maps(small_bert, SENTENCE).of(layer, head)
+        models.attention_maps(small_bert, SENTENCE).of(layer, head)

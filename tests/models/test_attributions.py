@@ -23,9 +23,10 @@ from transformers import (
     XLNetForSequenceClassification,
 )
 
-from stablelab import zoo
-from stablelab.zoo.image_tasks import Pictures
-from stablelab.zoo.pooled import MeanPooledT5
+from stablelab import models
+from stablelab.data import tokenizer_for
+from stablelab.data.images import Pictures
+from stablelab.models.pooled import MeanPooledT5
 
 SENTENCE = "A film that is not good, unfortunately."
 SMALL = {"vocab_size": 30522, "num_labels": 2, "pad_token_id": 0}
@@ -72,13 +73,13 @@ def same(a: object, b: object) -> bool:
 
 def test_the_shares_of_a_sentence_sum_to_what_the_logit_moved(small_bert) -> None:
     model = louder(small_bert)
-    found = zoo.attributions(model, SENTENCE, target=1, steps=64)
+    found = models.attributions(model, SENTENCE, target=1, steps=64)
     assert found.tokens[0] == "[CLS]" and found.tokens[-1] == "[SEP]" and "unfortunately" in found.tokens
     assert found.scores.shape == (len(found.tokens),)
     moved = found.logit - found.baseline_logit
     assert abs(moved) > 0.05 and found.completeness_error < 1e-3 * abs(moved)
     assert found.scores[[0, -1]].tolist() == [0, 0], "special tokens are the same in the empty sentence"
-    few = zoo.attributions(model, SENTENCE, target=1, steps=3)
+    few = models.attributions(model, SENTENCE, target=1, steps=3)
     assert few.completeness_error > found.completeness_error
     names = [name for name, _ in found.strongest(2)]
     assert names[0] == found.tokens[int(found.scores.abs().argmax())] and f"strongest {names[0]} " in repr(found)
@@ -86,14 +87,14 @@ def test_the_shares_of_a_sentence_sum_to_what_the_logit_moved(small_bert) -> Non
 
 def test_it_is_captums_over_the_embedding_layer(small_bert) -> None:
     model = louder(small_bert).eval()
-    inputs = {k: v for k, v in zoo.tokenizer_for()(SENTENCE, return_tensors="pt").items() if k != "token_type_ids"}
+    inputs = {k: v for k, v in tokenizer_for()(SENTENCE, return_tensors="pt").items() if k != "token_type_ids"}
     logits = model(**inputs).logits[0].detach()
     ids = inputs["input_ids"]
     padding = torch.tensor([[101, *[0] * (ids.shape[1] - 2), 102]])
     theirs = LayerIntegratedGradients(lambda x: model(x).logits, model.get_input_embeddings())
     expected = theirs.attribute(ids, padding, target=int(logits.argmax()), n_steps=20).sum(dim=-1)[0]
     model.zero_grad()
-    found = zoo.attributions(model, SENTENCE, steps=20)
+    found = models.attributions(model, SENTENCE, steps=20)
     torch.testing.assert_close(found.scores, expected.detach(), rtol=1e-4, atol=1e-6)
     assert found.target == int(logits.argmax())
     assert found.probability == pytest.approx(float(logits.softmax(0).max()), rel=1e-5)
@@ -102,7 +103,7 @@ def test_it_is_captums_over_the_embedding_layer(small_bert) -> None:
 
 
 def test_the_shares_of_a_picture_sum_to_what_the_logit_moved(convnet, picture) -> None:
-    found = zoo.attributions(convnet, picture, classes=("cat", "dog", "cow"))
+    found = models.attributions(convnet, picture, classes=("cat", "dog", "cow"))
     convnet.eval()
     pixels = torch.from_numpy(np.stack([picture, np.zeros_like(picture)])).permute(0, 3, 1, 2)
     full, black = convnet(Pictures(pixels).take(torch.arange(2))).detach()
@@ -115,7 +116,7 @@ def test_the_shares_of_a_picture_sum_to_what_the_logit_moved(convnet, picture) -
 
 
 def test_occlusion_says_by_how_much_the_logit_falls(convnet, picture) -> None:
-    found = zoo.attributions(convnet, picture, target=2, method="occlusion")
+    found = models.attributions(convnet, picture, target=2, method="occlusion")
     convnet.eval()
     x = Pictures(torch.from_numpy(picture).permute(2, 0, 1)[None]).take(torch.tensor([0]))
     black = Pictures(torch.zeros(1, 3, 16, 16, dtype=torch.uint8)).take(torch.tensor([0]))
@@ -131,7 +132,7 @@ def test_occlusion_says_by_how_much_the_logit_falls(convnet, picture) -> None:
 def test_a_models_own_input_is_measured_against_zeros() -> None:
     linear = nn.Sequential(nn.Flatten(), nn.Linear(8, 2))
     x = torch.randn(2, 2, 2)
-    found = zoo.attributions(linear, x, target=0, steps=2)
+    found = models.attributions(linear, x, target=0, steps=2)
     expected = (linear[1].weight[0].view(2, 2, 2) * x).sum(dim=0).detach()
     torch.testing.assert_close(found.scores, expected)
     assert (found.picture.min(), found.picture.max()) == (0, 1)
@@ -146,17 +147,17 @@ def test_nobody_notices(mode: bool, small_bert, convnet, picture) -> None:
         last.grad = torch.ones_like(last)
         before = state_of(model)
         with torch.no_grad():
-            first = zoo.attributions(model, example, steps=4)
+            first = models.attributions(model, example, steps=4)
         assert same(state_of(model), before)
-        assert torch.equal(zoo.attributions(model, example, steps=4).scores, first.scores), "no dropout, no chance"
+        assert torch.equal(models.attributions(model, example, steps=4).scores, first.scores), "no dropout, no chance"
 
 
 def test_a_frozen_model_is_looked_into_and_stays_frozen(small_bert) -> None:
-    with zoo.freeze(small_bert):
+    with models.freeze(small_bert):
         small_bert.train()
-        expected = zoo.attributions(small_bert, SENTENCE, steps=2)
+        expected = models.attributions(small_bert, SENTENCE, steps=2)
         assert small_bert.classifier.training and not small_bert.bert.training
-    assert torch.equal(zoo.attributions(small_bert, SENTENCE, steps=2).scores, expected.scores)
+    assert torch.equal(models.attributions(small_bert, SENTENCE, steps=2).scores, expected.scores)
 
 
 @pytest.mark.parametrize("make", [
@@ -171,17 +172,17 @@ def test_a_frozen_model_is_looked_into_and_stays_frozen(small_bert) -> None:
 ])  # fmt: skip
 def test_other_families(make: Callable[[], nn.Module]) -> None:
     torch.manual_seed(0)
-    found = zoo.attributions(make(), SENTENCE, target=0, steps=40)
+    found = models.attributions(make(), SENTENCE, target=0, steps=40)
     assert found.scores.abs().max() > 0
     assert found.completeness_error < 0.05 * float(found.scores.abs().sum())
 
 
 def test_the_bundled_bert() -> None:
-    model = zoo.bert(("negative", "positive"))
+    model = models.bert(("negative", "positive"))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        found = zoo.attributions(model, "good", target="positive", steps=16)
-        maps = zoo.attention_maps(model, "good")
+        found = models.attributions(model, "good", target="positive", steps=16)
+        maps = models.attention_maps(model, "good")
     assert (found.tokens, found.label, found.target) == (("[CLS]", "good", "[SEP]"), "positive", 1)
     assert found.completeness_error < 1e-3
     assert maps.tokens == found.tokens and maps.weights.shape == (6, 12, 3, 3)
@@ -189,7 +190,7 @@ def test_the_bundled_bert() -> None:
 
 def test_a_network_that_works_in_place_and_a_picture_that_is_not_square(picture) -> None:
     model = nn.Sequential(BasicBlock(3, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 2))
-    found = zoo.attributions(model, np.repeat(picture, 2, axis=1), steps=64)
+    found = models.attributions(model, np.repeat(picture, 2, axis=1), steps=64)
     assert found.scores.shape == (16, 32)
     assert found.completeness_error < 0.05 * float(found.scores.abs().sum())
 
@@ -210,7 +211,7 @@ def test_a_network_that_works_in_place_and_a_picture_that_is_not_square(picture)
 )
 def test_what_cannot_be_is_refused_in_one_line(small_bert, arguments, message) -> None:
     with pytest.raises(ValueError, match=message) as caught:
-        zoo.attributions(small_bert, **{"example": SENTENCE, **arguments})
+        models.attributions(small_bert, **{"example": SENTENCE, **arguments})
     assert "\n" not in str(caught.value)
 
 
@@ -222,8 +223,8 @@ def test_models_that_cannot_take_the_input_say_so_in_one_line(convnet, small_ber
     ]
     for model, example, message in refusals:
         with pytest.raises(ValueError, match=message) as caught:
-            zoo.attributions(model, example)  # type: ignore[arg-type]
+            models.attributions(model, example)  # type: ignore[arg-type]
         assert "\n" not in str(caught.value)
     small_bert.resize_token_embeddings(500)
     with pytest.raises(ValueError, match="the tokenizer belongs to another model than Bert"):
-        zoo.attributions(small_bert, SENTENCE)
+        models.attributions(small_bert, SENTENCE)

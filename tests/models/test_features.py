@@ -15,7 +15,7 @@ from transformers import (
     RobertaForSequenceClassification,
 )
 
-from stablelab import zoo
+from stablelab import data, models
 
 
 def logits_of(model: nn.Module, inputs: object) -> torch.Tensor:
@@ -36,20 +36,20 @@ def small_roberta() -> RobertaForSequenceClassification:
     return RobertaForSequenceClassification(config)
 
 
-def check_same_numbers(task: zoo.Task, model: nn.Module) -> None:
+def check_same_numbers(task: data.Task, model: nn.Module) -> None:
     """Head on features against the whole frozen model, in their own loops, step by step."""
-    features = zoo.cached_features(task, model)
-    zoo.freeze(model)
-    head = zoo.head_of(model)[1]
+    features = models.cached_features(task, model)
+    models.freeze(model)
+    head = models.head_of(model)[1]
     for module in head.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0  # drawn anew by each of the two loops
     start = {name: tensor.clone() for name, tensor in head.state_dict().items()}
     curves = []
-    for trained, data in ((model, task), (head, features)):
+    for trained, learned in ((model, task), (head, features)):
         head.load_state_dict(start)
         optimizer = torch.optim.SGD(head.parameters(), lr=0.5)
-        batches, curve = data.batches(3, 16), []
+        batches, curve = learned.batches(3, 16), []
         for k in range(2 * batches.per_epoch):
             trained.train()
             inputs, targets = batches(k)
@@ -63,45 +63,47 @@ def check_same_numbers(task: zoo.Task, model: nn.Module) -> None:
     assert not torch.allclose(curves[0][:16], curves[0][-16:])
 
 
-def test_resnets_head_on_features_is_the_frozen_loop(digits: zoo.Task) -> None:
-    check_same_numbers(digits, zoo.resnet(digits))
+def test_resnets_head_on_features_is_the_frozen_loop(digits: data.Task) -> None:
+    check_same_numbers(digits, models.resnet(digits))
 
 
-def test_berts_head_on_features_is_the_frozen_loop(movies: zoo.Task, small_bert: BertForSequenceClassification) -> None:
+def test_berts_head_on_features_is_the_frozen_loop(
+    movies: data.Task, small_bert: BertForSequenceClassification
+) -> None:
     check_same_numbers(movies, small_bert)
 
 
-def test_robertas_head_on_features_is_the_frozen_loop(movies: zoo.Task) -> None:
+def test_robertas_head_on_features_is_the_frozen_loop(movies: data.Task) -> None:
     check_same_numbers(movies, small_roberta())
 
 
 def test_evaluation_has_the_same_examples_in_the_same_order(
-    movies: zoo.Task, small_bert: BertForSequenceClassification
+    movies: data.Task, small_bert: BertForSequenceClassification
 ) -> None:
-    features = zoo.cached_features(movies, small_bert)
+    features = models.cached_features(movies, small_bert)
     small_bert.eval()
     for (inputs, targets), (kept, same) in zip(movies.test.batches(7), features.test.batches(7), strict=True):
         assert torch.equal(targets, same)
         torch.testing.assert_close(logits_of(small_bert, inputs), small_bert.classifier(kept), rtol=1e-5, atol=1e-5)
 
 
-def test_it_is_a_task_like_any_other(digits: zoo.Task) -> None:
-    model = zoo.resnet(digits)
-    features = zoo.cached_features(digits, model)
+def test_it_is_a_task_like_any_other(digits: data.Task) -> None:
+    model = models.resnet(digits)
+    features = models.cached_features(digits, model)
     assert repr(features) == repr(digits) and features.fingerprint == digits.fingerprint
     assert features.collate(torch.arange(4))[0].shape == (4, 512)
     assert features.example(2)[1] == digits.example(2)[1]
-    zoo.check_fits(model.fc, features)
-    zoo.check_fits(model, features)
+    models.check_fits(model.fc, features)
+    models.check_fits(model, features)
 
 
-def test_computed_on_first_use_once_and_without_a_trace(digits: zoo.Task) -> None:
-    model = zoo.resnet(digits)
+def test_computed_on_first_use_once_and_without_a_trace(digits: data.Task) -> None:
+    model = models.resnet(digits)
     model.train()
     model.bn1.eval()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     calls: list[tuple[int, int]] = []
-    features = zoo.cached_features(digits, model, progress=lambda done, total: calls.append((done, total)))
+    features = models.cached_features(digits, model, progress=lambda done, total: calls.append((done, total)))
     assert calls == []
     features.batches(0, 8)(0)
     assert calls == [(60, 60)]
@@ -115,12 +117,12 @@ def test_computed_on_first_use_once_and_without_a_trace(digits: zoo.Task) -> Non
     assert not features.train.store.all().requires_grad
 
 
-def test_an_epoch_costs_next_to_nothing(digits: zoo.Task) -> None:
-    model = zoo.resnet(digits)
-    features = zoo.cached_features(digits, model)
+def test_an_epoch_costs_next_to_nothing(digits: data.Task) -> None:
+    model = models.resnet(digits)
+    features = models.cached_features(digits, model)
     features.batches(0, 10)(0)
 
-    def seconds(task: zoo.Task, forward: nn.Module) -> float:
+    def seconds(task: data.Task, forward: nn.Module) -> float:
         batches = task.batches(0, 10)
         start = time.perf_counter()
         with torch.no_grad():
@@ -132,13 +134,13 @@ def test_an_epoch_costs_next_to_nothing(digits: zoo.Task) -> None:
     assert seconds(digits, model) > 10 * min(seconds(features, model.fc) for _ in range(3))
 
 
-def test_heads_whose_output_is_not_the_logits_are_refused(digits: zoo.Task, movies: zoo.Task) -> None:
-    squeeze = zoo.resnet(10, name="squeezenet1_1")
+def test_heads_whose_output_is_not_the_logits_are_refused(digits: data.Task, movies: data.Task) -> None:
+    squeeze = models.resnet(10, name="squeezenet1_1")
     with pytest.raises(ValueError, match=r"what 'classifier\.1' of squeezenet1_1 puts out is not its logits yet"):
-        zoo.cached_features(digits, squeeze)
+        models.cached_features(digits, squeeze)
     gpt2 = GPT2ForSequenceClassification(GPT2Config(n_embd=8, n_layer=1, n_head=1, vocab_size=30522, pad_token_id=0))
     with pytest.raises(ValueError, match=r"what 'score' of GPT2ForSequenceClassification puts out is not its logits"):
-        zoo.cached_features(movies, gpt2)
+        models.cached_features(movies, gpt2)
     distil = DistilBertForSequenceClassification(DistilBertConfig(dim=16, hidden_dim=16, n_layers=1, n_heads=1))
     with pytest.raises(ValueError, match=r"has pre_classifier and classifier as its head, so features cannot be kept"):
-        zoo.cached_features(movies, distil)
+        models.cached_features(movies, distil)

@@ -7,32 +7,31 @@ import threading
 import pytest
 import torch
 
-from stablelab import zoo
+from stablelab import data, models
 
-HEAVY = ("transformers", "torchvision", "mlxtend", "pandas", "stablelab.training", "stablelab.studio", "ipywidgets")
+HEAVY = ("transformers", "torchvision", "mlxtend", "pandas", "stablelab.training", "stablelab.widgets", "ipywidgets")
 
 
-def test_importing_the_zoo_loads_nothing_heavy() -> None:
-    code = f"import sys, stablelab.zoo; print([name for name in {HEAVY!r} if name in sys.modules])"
+def test_importing_data_and_models_loads_nothing_heavy() -> None:
+    code = f"import sys, stablelab.data, stablelab.models; print([name for name in {HEAVY!r} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
 
 
 def test_every_public_name_is_there_and_documented() -> None:
-    for name in zoo.__all__:
-        assert getattr(zoo, name).__doc__
-    assert sorted(zoo._HOME) == zoo.__all__ == dir(zoo)
-    with pytest.raises(AttributeError, match=r"stablelab.zoo has no 'resnets'; it has AttentionMaps"):
-        zoo.resnets  # noqa: B018
+    for room in (data, models):
+        assert room.__all__ == sorted(room.__all__)
+        for name in room.__all__:
+            assert getattr(room, name).__doc__
 
 
 def test_the_inventory_says_what_is_here(corpora: object, monkeypatch: pytest.MonkeyPatch) -> None:
-    there = zoo.inventory(verify=True)
+    there = models.inventory(verify=True)
     assert there["reviews"] == str(corpora)
     assert there["BERT MiniLM-L6"].endswith("(checksum right)")
     monkeypatch.setenv("STABLELAB_CACHE", "nowhere-at-all")
-    monkeypatch.setattr("stablelab.zoo.paths.BUNDLED_PACKAGE", "no_such_package")
-    there = zoo.inventory()
+    monkeypatch.setattr("stablelab.data.cache.BUNDLED_PACKAGE", "no_such_package")
+    there = models.inventory()
     assert there["reviews"].startswith("not fetched yet")
     assert there["BERT MiniLM-L6"].startswith("the bundled BERT is missing")
 
@@ -53,6 +52,6 @@ def test_making_a_model_does_not_disturb_random_numbers_drawn_meanwhile() -> Non
     thread = threading.Thread(target=draw)
     thread.start()
     going.wait()
-    zoo.resnet(10)
+    models.resnet(10)
     thread.join()
     assert torch.equal(torch.cat(drawn), alone)

@@ -12,7 +12,7 @@ from torchvision.models.efficientnet import MBConvConfig
 from torchvision.models.resnet import BasicBlock
 from torchvision.models.vgg import make_layers
 
-from stablelab import zoo
+from stablelab import data, models
 
 Check = Callable[[nn.Module], tuple[tuple[str, ...], ...]]
 
@@ -46,10 +46,10 @@ def vit() -> nn.Module:
     (vit, ("head", "block 2", "block 1", "embeddings")),
 ])  # fmt: skip
 def test_families_for_pictures(
-    make: Callable[[], nn.Module], layers: tuple[str, ...], digits: zoo.Task, checked_layers: Check, tried: Callable
+    make: Callable[[], nn.Module], layers: tuple[str, ...], digits: data.Task, checked_layers: Check, tried: Callable
 ) -> None:
     torch.manual_seed(0)
     model = make()
     checked_layers(model)
-    assert zoo.layer_names(model) == layers
+    assert models.layer_names(model) == layers
     tried(model, digits, noise=0.05, crop=0.1, rotation=10.0, flip=0.5)

@@ -19,26 +19,26 @@ from transformers import (
     GPT2ForSequenceClassification,
 )
 
-from stablelab import zoo
+from stablelab import models
 
 Check = Callable[[nn.Module], tuple[tuple[str, ...], ...]]
 
 
 def torchvision_model(name: str) -> nn.Module:
     with torch.device("meta"):
-        return zoo.resnet(5, name, weights="random")
+        return models.resnet(5, name, weights="random")
 
 
 def test_resnet_has_its_four_stages_and_a_stem(checked_layers: Check) -> None:
     model = torchvision_model("resnet18")
     assert checked_layers(model) == (("fc",), ("layer4",), ("layer3",), ("layer2",), ("layer1",), ("conv1", "bn1"))
-    assert zoo.layer_names(model) == ("head", "layer4", "layer3", "layer2", "layer1", "stem")
+    assert models.layer_names(model) == ("head", "layer4", "layer3", "layer2", "layer1", "stem")
     assert len(checked_layers(torchvision_model("resnet101"))) == 6  # though one stage holds most of its matrices
 
 
 def test_vgg_has_a_layer_for_each_matrix_with_its_norm(checked_layers: Check) -> None:
     model = torchvision_model("vgg11_bn")
-    layers, names = checked_layers(model), zoo.layer_names(model)
+    layers, names = checked_layers(model), models.layer_names(model)
     assert layers[:3] == (("classifier.6",), ("classifier.3", "classifier.5"), ("classifier.0", "classifier.2"))
     assert layers[3] == ("features.25", "features.26") and layers[-1] == ("features.0", "features.1")
     assert names[:4] == ("head", "linear 2", "linear 1", "convolution 8") and names[-1] == "convolution 1"
@@ -48,7 +48,7 @@ def test_efficientnet_has_its_stages(checked_layers: Check) -> None:
     model = torchvision_model("efficientnet_b0")
     top = ("features.8", "classifier.0")  # a dropout stands before the head
     assert checked_layers(model) == (("classifier.1",), top, *((f"features.{i}",) for i in range(7, -1, -1)))
-    assert zoo.layer_names(model) == ("head", "convolution", *(f"block {i}" for i in range(7, 0, -1)), "stem")
+    assert models.layer_names(model) == ("head", "convolution", *(f"block {i}" for i in range(7, 0, -1)), "stem")
 
 
 def test_vision_transformers_tokens_and_positions_go_with_their_embedding(checked_layers: Check) -> None:
@@ -56,7 +56,7 @@ def test_vision_transformers_tokens_and_positions_go_with_their_embedding(checke
     layers = checked_layers(model)
     assert layers[:2] == (("heads.head",), ("encoder.layers.encoder_layer_11", "encoder.ln"))
     assert layers[-1] == ("class_token", "conv_proj", "encoder.pos_embedding", "encoder.dropout")
-    assert zoo.layer_names(model) == ("head", *(f"block {i}" for i in range(12, 0, -1)), "embeddings")
+    assert models.layer_names(model) == ("head", *(f"block {i}" for i in range(12, 0, -1)), "embeddings")
 
 
 @pytest.mark.parametrize(("name", "count", "top", "lowest"), [
@@ -70,7 +70,7 @@ def test_vision_transformers_tokens_and_positions_go_with_their_embedding(checke
 ])  # fmt: skip
 def test_torchvisions_other_families(name: str, count: int, top: str, lowest: str, checked_layers: Check) -> None:
     model = torchvision_model(name)
-    names = zoo.layer_names(model)
+    names = models.layer_names(model)
     assert (len(checked_layers(model)), names[1], names[-1]) == (count, top, lowest)
 
 
@@ -87,7 +87,7 @@ def test_transformers_have_their_blocks(checked_layers: Check) -> None:
         ("bert.encoder.layer.0",),
         ("bert.embeddings",),
     )
-    assert zoo.layer_names(bert) == ("head", "block 3", "block 2", "block 1", "embeddings")
+    assert models.layer_names(bert) == ("head", "block 3", "block 2", "block 1", "embeddings")
     assert checked_layers(gpt2)[1:] == (
         ("transformer.h.1", "transformer.ln_f"),
         ("transformer.h.0",),
@@ -95,13 +95,13 @@ def test_transformers_have_their_blocks(checked_layers: Check) -> None:
     )
     assert checked_layers(albert)[-1] == ("albert.embeddings", "albert.encoder.embedding_hidden_mapping_in")
     checked_layers(bart)
-    assert zoo.layer_names(bart) == ("head", "block 4", "block 3", "block 2", "block 1", "embeddings")
+    assert models.layer_names(bart) == ("head", "block 4", "block 3", "block 2", "block 1", "embeddings")
 
 
 def test_the_head_is_what_freezing_leaves(small_bert: BertForSequenceClassification) -> None:
-    zoo.freeze(small_bert)
+    models.freeze(small_bert)
     trainable = {name.split(".")[0] for name, p in small_bert.named_parameters() if p.requires_grad}
-    assert trainable == set(zoo.layers_of(small_bert)[0])
+    assert trainable == set(models.layers_of(small_bert)[0])
 
 
 def test_a_matrix_that_two_parts_share_belongs_to_one(checked_layers: Check) -> None:
@@ -115,16 +115,16 @@ def test_a_matrix_that_two_parts_share_belongs_to_one(checked_layers: Check) -> 
 def test_models_of_ones_own(checked_layers: Check) -> None:
     perceptron = nn.Sequential(nn.Flatten(), nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 3), nn.ReLU(), nn.Linear(3, 2))
     assert checked_layers(perceptron) == (("5",), ("3",), ("1",))
-    assert zoo.layer_names(perceptron) == ("head", "linear 2", "linear 1")
+    assert models.layer_names(perceptron) == ("head", "linear 2", "linear 1")
     body = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 4, 3))
     nested = nn.Sequential(body, nn.Flatten(), nn.Linear(4, 2))
     assert checked_layers(nested) == (("2",), ("0.3",), ("0.0", "0.1"))
     recurrent = nn.ModuleDict({"words": nn.Embedding(9, 3), "reader": nn.LSTM(3, 3), "out": nn.Linear(3, 2)})
     assert checked_layers(recurrent) == (("out",), ("reader",), ("words",))
-    assert zoo.layer_names(recurrent) == ("head", "reader", "embeddings")
+    assert models.layer_names(recurrent) == ("head", "reader", "embeddings")
     recurrent.register_parameter("gain", nn.Parameter(torch.ones(())))
     del recurrent["words"]
-    assert zoo.layer_names(recurrent) == ("head", "reader")
+    assert models.layer_names(recurrent) == ("head", "reader")
     normed = nn.Sequential(nn.BatchNorm1d(3, affine=False), nn.Linear(3, 3), nn.ReLU(), nn.Dropout(), nn.Linear(3, 2))
     assert checked_layers(normed) == (("4",), ("0", "1", "3"))
 
@@ -142,7 +142,7 @@ def test_lists_side_by_side_are_one(checked_layers: Check) -> None:
     with torch.device("meta"):
         flaubert = FlaubertForSequenceClassification(FlaubertConfig(n_layers=2, vocab_size=50))
     layers = checked_layers(flaubert)
-    assert zoo.layer_names(flaubert) == ("head", "block 2", "block 1", "embeddings")
+    assert models.layer_names(flaubert) == ("head", "block 2", "block 1", "embeddings")
     assert layers[1] == tuple(f"transformer.{part}.1" for part in ("attentions", "layer_norm1", "ffns", "layer_norm2"))
 
 
@@ -153,4 +153,4 @@ def test_a_head_alone_or_none_that_could_be_found(checked_layers: Check) -> None
 
 def test_no_layers() -> None:
     with pytest.raises(ValueError, match=r"^ReLU has no parameters, so it has no layers$"):
-        zoo.layers_of(nn.ReLU())
+        models.layers_of(nn.ReLU())

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 from transformers import T5Config, T5EncoderModel, T5ForConditionalGeneration
 
-from stablelab import zoo
-from stablelab.zoo.pooled import MeanPooledT5
+from stablelab import models
+from stablelab.models.pooled import MeanPooledT5
 
 CONFIG = {"vocab_size": 30, "d_model": 16, "d_kv": 8, "d_ff": 32, "num_heads": 2, "num_layers": 2}
 IDS = torch.tensor([[5, 9, 7, 1, 0, 0], [8, 1, 0, 0, 0, 0], [4, 4, 6, 11, 20, 1]])  # (B, T), 0 is padding
@@ -23,7 +23,7 @@ def folder(tmp_path: Path) -> Path:
 
 def test_its_encoder_is_the_pre_trained_one_and_its_head_is_drawn_from_the_seed(folder: Path) -> None:
     pre_trained = T5ForConditionalGeneration.from_pretrained(folder)
-    model, again, other = (zoo.bert(3, name=str(folder), seed=seed) for seed in (1, 1, 2))
+    model, again, other = (models.bert(3, name=str(folder), seed=seed) for seed in (1, 1, 2))
     assert type(model) is MeanPooledT5
     expected = pre_trained.encoder.state_dict()
     assert all(torch.equal(expected[key], value) for key, value in model.transformer.encoder.state_dict().items())
@@ -34,7 +34,7 @@ def test_its_encoder_is_the_pre_trained_one_and_its_head_is_drawn_from_the_seed(
 
 
 def test_logits_are_a_linear_map_of_the_mean_over_real_tokens(folder: Path) -> None:
-    model = zoo.bert(2, name=str(folder)).eval()
+    model = models.bert(2, name=str(folder)).eval()
     encoder = T5EncoderModel.from_pretrained(folder).eval()
     labels = torch.tensor([0, 1, 1])
     output = model(input_ids=IDS, attention_mask=(IDS != 0).long(), labels=labels)
@@ -47,9 +47,9 @@ def test_logits_are_a_linear_map_of_the_mean_over_real_tokens(folder: Path) -> N
 
 
 def test_saved_and_loaded_it_keeps_its_head(folder: Path, tmp_path: Path) -> None:
-    model = zoo.bert(("a", "b"), name=str(folder)).eval()
+    model = models.bert(("a", "b"), name=str(folder)).eval()
     model.save_pretrained(tmp_path / "own")
-    again = zoo.bert(("a", "b"), name=str(tmp_path / "own")).eval()
+    again = models.bert(("a", "b"), name=str(tmp_path / "own")).eval()
     assert again.stablelab_source.endswith("pre-trained encoder, mean-pooled, its own 2-class head")
     assert torch.equal(again(IDS).logits, model(IDS).logits)
-    assert zoo.bert(3, name=str(tmp_path / "own")).stablelab_source.endswith("new 3-class head")
+    assert models.bert(3, name=str(tmp_path / "own")).stablelab_source.endswith("new 3-class head")

@@ -5,18 +5,15 @@ from typing import Any
 
 import pytest
 import torch
+from support.helpers import normal
 from torch import Tensor
 
-from stablelab.zoo import linear_probe, mask_tokens
-from stablelab.zoo.pretraining import PENALTIES
+from stablelab.models import linear_probe, mask_tokens
+from stablelab.models.pretraining import PENALTIES
 
 
 def seeded(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
-
-
-def normal(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, dtype=torch.float64, generator=seeded(seed))
 
 
 IDS = torch.arange(40_000).view(200, 200) + 1000

@@ -9,16 +9,16 @@ import torch
 import torchvision
 from safetensors.torch import load_file, save_file
 
-from stablelab import zoo
-from stablelab.zoo import fractal_weights
+from stablelab import data, models
+from stablelab.models.fractals import weights as fractal_weights
 
 
 def states_equal(one: torch.nn.Module, other: torch.nn.Module) -> bool:
     return all(torch.equal(a, b) for a, b in zip(one.state_dict().values(), other.state_dict().values(), strict=True))
 
 
-def test_a_plain_resnet_that_says_what_it_is(digits: zoo.Task, capsys: pytest.CaptureFixture[str]) -> None:
-    model = zoo.resnet(digits, weights="random")
+def test_a_plain_resnet_that_says_what_it_is(digits: data.Task, capsys: pytest.CaptureFixture[str]) -> None:
+    model = models.resnet(digits, weights="random")
     assert type(model) is torchvision.models.ResNet
     assert capsys.readouterr().out == "resnet18 · random weights\n"
     assert model.stablelab_source == "resnet18 · random weights"
@@ -28,34 +28,34 @@ def test_a_plain_resnet_that_says_what_it_is(digits: zoo.Task, capsys: pytest.Ca
 def test_the_seed_decides_and_the_global_generator_is_left_alone() -> None:
     torch.manual_seed(5)
     before = torch.random.get_rng_state()
-    one, same, other = (zoo.resnet(3, weights="random", seed=seed) for seed in (1, 1, 2))
+    one, same, other = (models.resnet(3, weights="random", seed=seed) for seed in (1, 1, 2))
     assert torch.equal(before, torch.random.get_rng_state())
     torch.rand(3)
-    assert states_equal(one, same) and states_equal(one, zoo.resnet(3, weights="random", seed=1))
+    assert states_equal(one, same) and states_equal(one, models.resnet(3, weights="random", seed=1))
     assert not torch.equal(one.fc.weight, other.fc.weight)
     assert not torch.equal(one.conv1.weight, other.conv1.weight)
 
 
-def test_resnet18_comes_with_the_workbooks_own_weights(digits: zoo.Task, capsys: pytest.CaptureFixture[str]) -> None:
-    model = zoo.resnet(digits, seed=1)
+def test_resnet18_comes_with_the_workbooks_own_weights(digits: data.Task, capsys: pytest.CaptureFixture[str]) -> None:
+    model = models.resnet(digits, seed=1)
     assert capsys.readouterr().out == "resnet18 · fractal weights (bundled), new 10-class head\n"
     assert type(model) is torchvision.models.ResNet
-    state, named = model.state_dict(), zoo.resnet(digits, weights="fractals", seed=2).state_dict()
+    state, named = model.state_dict(), models.resnet(digits, weights="fractals", seed=2).state_dict()
     bundled = load_file(fractal_weights.WEIGHTS_FILE)
     for name, value in state.items():
         assert value.dtype in (torch.float32, torch.int64)
         assert torch.equal(value, bundled[name].to(value.dtype)) if name in bundled else name.startswith("fc.")
         assert torch.equal(value, named[name]) != name.startswith("fc.")
-    assert torch.equal(model.fc.weight, zoo.resnet(digits, weights="random", seed=1).fc.weight)
+    assert torch.equal(model.fc.weight, models.resnet(digits, weights="random", seed=1).fc.weight)
 
 
 def test_all_others_start_at_random_unless_told_otherwise(capsys: pytest.CaptureFixture[str]) -> None:
-    zoo.resnet(3, name="squeezenet1_1")
+    models.resnet(3, name="squeezenet1_1")
     assert capsys.readouterr().out == "squeezenet1_1 · random weights\n"
     with pytest.raises(
         ValueError, match=r"^there are fractal weights for resnet18 only; for resnet34 use 'imagenet' or 'random'$"
     ):
-        zoo.resnet(3, name="resnet34", weights="fractals")
+        models.resnet(3, name="resnet34", weights="fractals")
 
 
 def test_missing_or_damaged_fractal_weights_are_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -63,26 +63,26 @@ def test_missing_or_damaged_fractal_weights_are_one_line(monkeypatch: pytest.Mon
     with pytest.raises(
         FileNotFoundError, match=r"^the fractal weights .* are missing; reinstall stablelab, or use weights='random'$"
     ):
-        zoo.resnet(3)
-    assert zoo.inventory()["fractal weights"].endswith("are missing; reinstall stablelab, or use weights='random'")
+        models.resnet(3)
+    assert models.inventory()["fractal weights"].endswith("are missing; reinstall stablelab, or use weights='random'")
     (tmp_path / "a.safetensors").write_bytes(b"not the weights")
     with pytest.raises(ValueError, match=r"is damaged or another version .*; reinstall stablelab, or use") as error:
-        zoo.resnet(3)
+        models.resnet(3)
     assert "\n" not in str(error.value)
-    assert "is damaged or another version" in zoo.inventory(verify=True)["fractal weights"]
+    assert "is damaged or another version" in models.inventory(verify=True)["fractal weights"]
 
 
 def test_only_the_body_of_a_resnet18_is_taken(tmp_path: Path) -> None:
     file = tmp_path / "a.safetensors"
     save_file({"conv1.weight": torch.zeros(3)}, file)
     with pytest.raises(ValueError, match=r"a.safetensors does not hold the body of a resnet18$"):
-        fractal_weights.load_body(zoo.resnet(3, weights="random"), file)
+        fractal_weights.load_body(models.resnet(3, weights="random"), file)
     file.write_bytes(b"nothing")
     with pytest.raises(ValueError, match=r"a.safetensors is not a whole safetensors file") as error:
-        fractal_weights.load_body(zoo.resnet(3, weights="random"), file)
+        fractal_weights.load_body(models.resnet(3, weights="random"), file)
     assert "\n" not in str(error.value)
     with pytest.raises(FileNotFoundError, match=r"^there is no file nothing$"):
-        fractal_weights.load_body(zoo.resnet(3, weights="random"), Path("nothing"))
+        fractal_weights.load_body(models.resnet(3, weights="random"), Path("nothing"))
 
 
 @pytest.mark.parametrize("name", [
@@ -91,8 +91,8 @@ def test_only_the_body_of_a_resnet18_is_taken(tmp_path: Path) -> None:
 ])  # fmt: skip
 def test_every_family_gets_a_head_for_the_classes(name: str) -> None:
     with torch.device("cpu" if name.startswith("regnet") else "meta"):  # shapes alone; RegNet needs numbers for its own
-        model = zoo.resnet(7, name=name)
-    _, head = zoo.head_of(model)
+        model = models.resnet(7, name=name)
+    _, head = models.head_of(model)
     width = head.out_channels if isinstance(head, torch.nn.Conv2d) else head.out_features
     assert width == 7
 
@@ -104,7 +104,7 @@ def imagenet(monkeypatch: pytest.MonkeyPatch, answer: Any) -> None:
 def test_imagenet_weights_keep_all_but_the_head(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    original = zoo.resnet(1000, seed=9)
+    original = models.resnet(1000, seed=9)
     capsys.readouterr()
 
     def fetched(url: str, **arguments: object) -> dict[str, torch.Tensor]:
@@ -112,12 +112,12 @@ def test_imagenet_weights_keep_all_but_the_head(
         return original.state_dict()
 
     imagenet(monkeypatch, fetched)
-    model = zoo.resnet(10, weights="imagenet")
+    model = models.resnet(10, weights="imagenet")
     assert capsys.readouterr().out == "resnet18 · ImageNet weights, new 10-class head\n"
     state = model.state_dict()
     assert all(torch.equal(state[k], v) for k, v in original.state_dict().items() if not k.startswith("fc."))
-    assert torch.equal(model.fc.weight, zoo.resnet(10, weights="random").fc.weight)
-    thousand = zoo.resnet(1000, weights="imagenet")
+    assert torch.equal(model.fc.weight, models.resnet(10, weights="random").fc.weight)
+    thousand = models.resnet(1000, weights="imagenet")
     assert not torch.equal(thousand.fc.weight, original.fc.weight)  # a new head even where the old one would fit
 
 
@@ -129,15 +129,15 @@ def test_imagenet_weights_without_a_network(monkeypatch: pytest.MonkeyPatch) -> 
     with pytest.raises(
         OSError, match=r"ImageNet weights of resnet50 are not in the cache .*weights='random'$"
     ) as error:
-        zoo.resnet(10, "resnet50", weights="imagenet")
+        models.resnet(10, "resnet50", weights="imagenet")
     assert "\n" not in str(error.value)
 
 
 def test_unknown_names_weights_and_classes() -> None:
     with pytest.raises(ValueError, match=r"^unknown classifier 'resnet19': did you mean resnet1"):
-        zoo.resnet(10, name="resnet19")
+        models.resnet(10, name="resnet19")
     with pytest.raises(ValueError, match=r"weights is 'pretrained'; it must be 'fractals', 'imagenet' or 'random'"):
-        zoo.resnet(10, weights="pretrained")
+        models.resnet(10, weights="pretrained")
     for classes in (1, 0, -3, True, 2.5, None, ("only",), "ab"):
         with pytest.raises(ValueError, match=r"at least 2 classes"):
-            zoo.resnet(classes)  # type: ignore[arg-type]
+            models.resnet(classes)  # type: ignore[arg-type]

@@ -14,7 +14,8 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from torch import nn
 
 import stablelab as lab
-from stablelab import zoo
+from stablelab import data
+from stablelab.models import layer_names
 
 Check = Callable[[nn.Module], tuple[tuple[str, ...], ...]]
 
@@ -91,14 +92,14 @@ def save_tokenizer(family: Family, folder: Path) -> None:
     fast.save_pretrained(folder)
 
 
-def text_task(folder: Path) -> zoo.Task:
+def text_task(folder: Path) -> data.Task:
     """60 sentences of many lengths; those of praise are the one class, those of blame the other."""
     rows = ["text,label"]
     for i in range(60):
         verdict = ("good", "great", "fine")[i // 2 % 3] if i % 2 else ("bad", "dull", "slow")[i // 2 % 3]
         rows.append(f"the film was {'really ' * (i % 7)}{verdict} {'and so it is' if i % 3 else ''},{i % 2}")
     (folder / "films.csv").write_text("\n".join(rows), encoding="utf-8")
-    return zoo.texts(folder / "films.csv", tokenizer=str(folder), validation=10, test=10)
+    return data.texts(folder / "films.csv", tokenizer=str(folder), validation=10, test=10)
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -114,14 +115,14 @@ def test_families_for_texts(
     said = capfd.readouterr()
     assert (said.out, said.err) == (f"{tmp_path} · {family.source}\n", "")
     assert checked_layers(model)[0][0] == family.head
-    assert zoo.layer_names(model) == ("head", "block 2", "block 1", "embeddings")
+    assert layer_names(model) == ("head", "block 2", "block 1", "embeddings")
     check_padding(model, task)
     tried(model, task, family.refuses)
     assert capfd.readouterr().err == ""
 
 
 @torch.no_grad()
-def check_padding(model: nn.Module, task: zoo.Task) -> None:
+def check_padding(model: nn.Module, task: data.Task) -> None:
     """What the model says of a sentence does not depend on the sentences that share its batch."""
     model.eval()
     lengths = task.train.store.lengths

@@ -12,8 +12,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from stablelab.studio import figures, insides
-from stablelab.studio.insides import show_attention, show_attributions
+from stablelab.plots import attributions as insides
+from stablelab.plots import training_curves as figures
+from stablelab.plots.attributions import show_attention, show_attributions
 
 
 @dataclass

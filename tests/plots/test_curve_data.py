@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from stablelab.studio.feed import COLUMNS, Feed, RunningMean
+from stablelab.plots.curve_data import COLUMNS, Feed, RunningMean
 
 
 def test_reads_only_what_is_new(make_history) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from stablelab.studio.decimate import keep
+from stablelab.plots.decimate import keep
 
 
 def _rows(count: int) -> np.ndarray:

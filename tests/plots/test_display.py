@@ -7,8 +7,8 @@ import io
 import pytest
 from matplotlib.figure import Figure
 
-from stablelab.studio import figures
-from stablelab.studio.placing import Place
+from stablelab.plots import training_curves as figures
+from stablelab.plots.placing import Place
 
 VIEW = "application/vnd.jupyter.widget-view+json"
 
@@ -37,7 +37,7 @@ def png() -> bytes:
 def place(monkeypatch: pytest.MonkeyPatch) -> Place:
     import IPython.display
 
-    from stablelab.studio import placing
+    from stablelab.plots import placing
 
     monkeypatch.setattr(placing, "in_notebook", lambda: True)
     monkeypatch.setattr(IPython.display, "display", lambda data, **_: Handle(data))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stablelab.studio import ghosts
+from stablelab.plots import earlier_runs as ghosts
 
 
 def test_finished_runs_of_the_same_task_are_ghosts_beside_a_new_one(make_run) -> None:

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from stablelab.plots import ensembles as ensemble_figures
+from stablelab.plots import show_ensembles
+from stablelab.plots import training_curves as figures
 from stablelab.stability import EnsembleComparison, average, compare_ensembles, spread_by_size, vote
-from stablelab.studio import ensemble_figures, figures, show_ensembles
 
 DRAWN = np.random.default_rng(0)
 TARGETS = DRAWN.integers(3, size=50)

@@ -14,8 +14,10 @@ from matplotlib.colors import to_rgb
 from PIL import Image
 from torch import Tensor
 
-from stablelab.studio import diagnoses, figures, showing
-from stablelab.studio.diagnoses import show_confusion, show_mistakes
+from stablelab.plots import display as showing
+from stablelab.plots import errors as diagnoses
+from stablelab.plots import training_curves as figures
+from stablelab.plots.errors import show_confusion, show_mistakes
 from stablelab.training import Diagnosis
 
 

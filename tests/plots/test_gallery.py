@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from stablelab.studio import show_pictures
-from stablelab.studio.gallery import pictures_figure
+from stablelab.plots import show_pictures
+from stablelab.plots.gallery import pictures_figure
 
 
 def test_pictures_stand_in_rows_each_under_its_title() -> None:

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from stablelab.plots import robustness as robustness_figures
+from stablelab.plots import show_corrupted, show_robustness
 from stablelab.stability import Robustness
-from stablelab.studio import robustness_figures, show_corrupted, show_robustness
 
 PICTURE = np.full((8, 10, 3), 90, dtype=np.uint8)
 

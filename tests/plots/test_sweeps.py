@@ -14,14 +14,14 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
 
+from stablelab.plots import html_heatmap as heat_tables
+from stablelab.plots.heatmaps import described, ticks, to_png
+from stablelab.plots.shades import beyond, colours, shades_of
+from stablelab.plots.strips import show_strip
+from stablelab.plots.sweep_cells import Cells, cells
+from stablelab.plots.sweep_tables import axes_of, groups, rows_of, say
+from stablelab.plots.sweeps import heatmap, seed_curves, strip
 from stablelab.stability import Results, Sweep
-from stablelab.studio import heat_tables
-from stablelab.studio.heatmaps import described, ticks, to_png
-from stablelab.studio.shades import beyond, colours, shades_of
-from stablelab.studio.strips import show_strip
-from stablelab.studio.sweep_cells import Cells, cells
-from stablelab.studio.sweep_figures import heatmap, seed_curves, strip
-from stablelab.studio.sweep_numbers import axes_of, groups, rows_of, say
 
 Make = Callable[..., Sweep]
 

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from stablelab.studio import figures, ghosts
-from stablelab.studio.feed import Feed
+from stablelab.plots import earlier_runs as ghosts
+from stablelab.plots import training_curves as figures
+from stablelab.plots.curve_data import Feed
 
 
 def _pixels(png: bytes) -> np.ndarray:

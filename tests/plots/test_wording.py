@@ -6,9 +6,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from stablelab.studio import words
+from stablelab.plots import wording as words
 from stablelab.training import Run
-from stablelab.training.record import Intervention
+from stablelab.training.records import Intervention
 
 
 @pytest.mark.parametrize(

@@ -12,11 +12,12 @@ from typing import Any
 
 import pytest
 
+from stablelab.reports import sections as report_parts
+from stablelab.reports import stability_report
+from stablelab.reports.glossary import DEFINITIONS, ONE_SEED
+from stablelab.reports.numbers import by_setting, sensitivities, splits
+from stablelab.reports.stability_report import nameless
 from stablelab.stability import Results, Sweep, failed_rate, mean
-from stablelab.studio import report_parts, stability_report
-from stablelab.studio.report_numbers import by_setting, sensitivities, splits
-from stablelab.studio.report_words import DEFINITIONS, ONE_SEED
-from stablelab.studio.reporting import nameless
 
 Make = Callable[..., Sweep]
 

@@ -8,8 +8,8 @@ import torch
 from scipy.stats import bootstrap
 
 from stablelab.stability import Estimate
-from stablelab.stability.arrays import array, finite
-from stablelab.stability.estimate import RESAMPLES, bootstrapped
+from stablelab.stability._inputs import array, finite
+from stablelab.stability.estimates import RESAMPLES, bootstrapped
 
 
 @pytest.mark.parametrize("method", ["BCa", "percentile", "basic"])

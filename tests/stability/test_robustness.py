@@ -11,7 +11,8 @@ import torch
 from scipy.stats import binomtest
 from torch import Tensor, nn
 
-from stablelab.stability import Robustness, across, contrast, robustness
+from stablelab.stability import Robustness, across, robustness
+from stablelab.stability import contrast_sets as contrast
 
 
 @dataclass

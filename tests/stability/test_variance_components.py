@@ -61,7 +61,7 @@ def test_three_factors_solve_the_equations_of_expected_mean_squares() -> None:
 
 def test_on_the_average_the_estimates_are_the_true_components() -> None:
     rng = np.random.default_rng(4)
-    from stablelab.stability.variance import _effects, _mean_square, _solved
+    from stablelab.stability.variance_components import _effects, _mean_square, _solved
 
     deviations = {(0,): 2.0, (1,): 1.0, (2,): 1.5, (0, 1): 0.7, (0, 2): 0.5, (1, 2): 0.3, (0, 1, 2): 1.0}
     shape = (3, 4, 5)

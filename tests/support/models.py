@@ -12,22 +12,22 @@ from torch import Tensor, nn
 from transformers import BertConfig, BertForSequenceClassification
 
 import stablelab as lab
-from stablelab import zoo
+from stablelab import data, models
 
 
 @pytest.fixture(scope="session")
 def corpora() -> Path:
-    return zoo.fetch_corpora()
+    return data.fetch_corpora()
 
 
 @pytest.fixture(scope="session")
-def digits() -> zoo.Task:
-    return zoo.digits(train=60, validation=40, test=40, size=32)
+def digits() -> data.Task:
+    return data.digits(train=60, validation=40, test=40, size=32)
 
 
 @pytest.fixture(scope="session")
-def movies(corpora: Path) -> zoo.Task:
-    return zoo.reviews("movies", train=70, validation=24, test=24, max_tokens=24)
+def movies(corpora: Path) -> data.Task:
+    return data.reviews("movies", train=70, validation=24, test=24, max_tokens=24)
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def checked_layers() -> Callable[[nn.Module], tuple[tuple[str, ...], ...]]:
             return {model.get_parameter(name)}
 
     def check(model: nn.Module) -> tuple[tuple[str, ...], ...]:
-        layers, names = zoo.layers_of(model), zoo.layer_names(model)
+        layers, names = models.layers_of(model), models.layer_names(model)
         assert len(names) == len(layers) == len(set(names)) and names[0] == "head" and all(layers)
         flat = [name for layer in layers for name in layer]
         assert sorted(id(p) for name in flat for p in held(model, name)) == sorted(map(id, model.parameters()))
@@ -69,8 +69,8 @@ def checked_layers() -> Callable[[nn.Module], tuple[tuple[str, ...], ...]]:
 def tried() -> Callable[..., None]:
     """A function: a model of some family frozen, its features kept or refused, and trained in the ways there are."""
 
-    def attempt(model: nn.Module, task: zoo.Task, refuses: str = "", **settings: Any) -> None:
-        zoo.check_fits(model, task)
+    def attempt(model: nn.Module, task: data.Task, refuses: str = "", **settings: Any) -> None:
+        models.check_fits(model, task)
         _frozen(model, task)
         _cached(model, task, refuses)
         _trained(model, task, settings)
@@ -83,32 +83,32 @@ def _logits(model: nn.Module, inputs: Any) -> Tensor:
     return getattr(output, "logits", output)
 
 
-def _frozen(model: nn.Module, task: zoo.Task) -> None:
+def _frozen(model: nn.Module, task: data.Task) -> None:
     inputs, targets = task.collate(torch.arange(4))
-    with zoo.freeze(model):
+    with models.freeze(model):
         model.train()
         nn.functional.cross_entropy(_logits(model, inputs), targets).backward()
         learning = [name for name, p in model.named_parameters() if p.grad is not None]
-        assert learning and all(name.startswith(zoo.layers_of(model)[0]) for name in learning)
+        assert learning and all(name.startswith(models.layers_of(model)[0]) for name in learning)
     model.zero_grad()
     assert all(p.requires_grad for p in model.parameters())
 
 
-def _cached(model: nn.Module, task: zoo.Task, refuses: str) -> None:
+def _cached(model: nn.Module, task: data.Task, refuses: str) -> None:
     if refuses:
         with pytest.raises(ValueError, match=refuses):
-            zoo.cached_features(task, model)
+            models.cached_features(task, model)
         return
     positions = torch.arange(4)
-    kept, _ = zoo.cached_features(task, model).collate(positions)
+    kept, _ = models.cached_features(task, model).collate(positions)
     model.eval()
     expected = _logits(model, task.collate(positions)[0])
-    torch.testing.assert_close(zoo.head_of(model)[1](kept), expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(models.head_of(model)[1](kept), expected, rtol=1e-4, atol=1e-5)
 
 
-def _trained(model: nn.Module, task: zoo.Task, settings: dict[str, Any]) -> None:
+def _trained(model: nn.Module, task: data.Task, settings: dict[str, Any]) -> None:
     """All of it, twice, to the same bits; a layer more at each step; the head alone, in two ways."""
-    layers = zoo.layers_of(model)
+    layers = models.layers_of(model)
     gradual = settings | {"unfrozen": 1, "unfreeze_every": 1, "layer_decay": 0.5}
     plans = (
         (settings, len(layers)),

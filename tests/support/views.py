@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,12 +12,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from stablelab.plots import earlier_runs as ghosts
+from stablelab.plots import placing
 from stablelab.stability import Outcome, Point, Sweep
-from stablelab.stability.points import points_of
-from stablelab.studio import ghosts, placing
+from stablelab.stability.sweeps.grid import points_of
 from stablelab.training import Run, Settings
 from stablelab.training.history import History
-from stablelab.training.record import Evaluation, Intervention, Step
+from stablelab.training.records import Evaluation, Intervention, Step
+from support.helpers import threads_of_ours, until
 
 
 @dataclass
@@ -170,18 +171,6 @@ def invented_sweep(
     return Sweep(InventedRecipe(**recipe), points_of(grid, Settings(), pairs, [None]))
 
 
-def until(condition: Callable[[], object], seconds: float = 20.0) -> None:
-    """Wait for a state; fails where it does not come."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "the state waited for did not come"
-        time.sleep(0.01)
-
-
-def threads_of_ours() -> list[str]:
-    return [thread.name for thread in threading.enumerate() if thread.name.startswith("stablelab")]
-
-
 @pytest.fixture
 def make_run() -> Callable[..., Run]:
     return small_run
@@ -195,11 +184,6 @@ def make_history() -> Callable[..., History]:
 @pytest.fixture
 def make_sweep() -> Callable[..., Sweep]:
     return invented_sweep
-
-
-@pytest.fixture(name="until")
-def _until() -> Callable[..., None]:
-    return until
 
 
 @pytest.fixture

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import random
-from dataclasses import replace
 
 import pytest
 import torch
+from support.helpers import same_weights, timeless
 
 from stablelab.training import Log, Run, Settings, replay
 
@@ -22,20 +22,8 @@ KINDS = {
 }
 
 
-def timeless(history):
-    """What must be the same bit for bit: everything but the clock. As text, in which a nan equals a nan."""
-    return [
-        repr(replace(s, seconds=0, examples_per_second=0, evaluation=s.evaluation and replace(s.evaluation, seconds=0)))
-        for s in history
-    ]
-
-
 def noisy(inputs, settings):
     return inputs + settings.noise * torch.randn_like(inputs) if settings.noise else inputs
-
-
-def same_weights(a, b) -> bool:
-    return all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
 
 
 @pytest.fixture

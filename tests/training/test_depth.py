@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from stablelab.training import Control, Run, Settings, evaluate, steps
-from stablelab.training.layers import Layers
+from stablelab.training.param_groups import Layers
 
 NAMES = (("4",), ("1",), ("0",))
 

@@ -8,7 +8,7 @@ import torch
 from sklearn.metrics import classification_report, confusion_matrix
 from torch import Tensor, nn
 
-from stablelab import zoo
+from stablelab import data
 from stablelab.training import Diagnosis, diagnose, evaluate
 
 
@@ -175,7 +175,7 @@ class ByLength(Echo):
 
 def test_sentences_are_batched_by_length_and_diagnosed_in_their_own_order() -> None:
     lengths = torch.randint(1, 30, (50,), generator=torch.Generator().manual_seed(0))
-    split = zoo.Split(Words(lengths), torch.arange(50) % 2, ("short", "long"))
+    split = data.Split(Words(lengths), torch.arange(50) % 2, ("short", "long"))
     found = diagnose(ByLength(), split, batch_size=8)
     assert found.logits[:, 0].tolist() == lengths.tolist()
     assert torch.equal(found.targets, split.targets) and found.classes == split.classes

@@ -17,8 +17,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 import stablelab as lab
+from stablelab.data.tasks import make_task
 from stablelab.training import Run, Settings, export
-from stablelab.zoo.tasks import make_task
 
 LAYERS = (("4",), ("1", "0"))
 BUILD = "model = torch.nn.Sequential(torch.nn.Linear(4, 16), torch.nn.BatchNorm1d(16), torch.nn.ReLU(), " + (
@@ -141,7 +141,7 @@ def test_a_resnet_without_the_workbook(tmp_path):
             return self.ids[positions]
 
     generator = torch.Generator().manual_seed(1)
-    task = task_of("image", {s: Noise(torch.randn(24, 3, 8, 8, generator=generator)) for s in lab.zoo.tasks.SPLITS})
+    task = task_of("image", {s: Noise(torch.randn(24, 3, 8, 8, generator=generator)) for s in lab.data.tasks.SPLITS})
     model = lab.resnet(task, seed=3)
     run = lab.fine_tune(model, task, steps=6, batch_size=5, learning_rate=1e-3, max_norm=1.0, device="cpu")
     trained(run, 3, learning_rate=3e-3)

@@ -4,7 +4,7 @@ import math
 import threading
 
 from stablelab.training import Evaluation, History, Intervention, Step
-from stablelab.training.record import number
+from stablelab.training.records import number
 
 
 def step(n: int, **changes) -> Step:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-import time
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from jupyter_client.manager import KernelManager
+from support.helpers import same_weights, timeless, until
 
 import stablelab as lab
 from stablelab.training import Run, Settings, reopen
@@ -24,14 +23,14 @@ SCRIPT = """
 import sys, time
 from stablelab.training import Run, Settings, keeper
 sys.path.insert(0, {tests!r})
-import conftest
+from support import clouds
 keeper.TIMES = 0  # each checkpoint is written, however long writing takes here
 
 def slow(inputs, settings):
     time.sleep({seconds})
     return inputs
 
-run = Run(conftest.network(), conftest.Clouds(), settings=Settings(**{settings}), steps={steps}, evaluate_every=7,
+run = Run(clouds.network(), clouds.Clouds(), settings=Settings(**{settings}), steps={steps}, evaluate_every=7,
           batch_size=20, seed=5, layers={layers}, augment=slow, folder={folder!r})
 run.step(25)
 while run.state != "paused":
@@ -39,25 +38,6 @@ while run.state != "paused":
 run.control.change(learning_rate=0.1, optimizer="momentum")
 run.resume()
 """
-
-
-def timeless(history):
-    """What must be the same bit for bit: everything but the clock. As text, in which a nan equals a nan."""
-    return [
-        repr(replace(s, seconds=0, examples_per_second=0, evaluation=s.evaluation and replace(s.evaluation, seconds=0)))
-        for s in history
-    ]
-
-
-def same_weights(a, b) -> bool:
-    return all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
-
-
-def until(condition, seconds=60.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.002)
 
 
 def newest(folder: Path) -> int:
@@ -98,7 +78,7 @@ def begun(make_run):
 
 def script(folder: Path, seconds: float, steps: int = STEPS) -> str:
     given = {"settings": SETTINGS.to_dict(), "steps": steps, "layers": LAYERS}
-    return SCRIPT.format(tests=str(Path(__file__).parent), folder=str(folder), seconds=seconds, **given)
+    return SCRIPT.format(tests=str(Path(__file__).parents[1]), folder=str(folder), seconds=seconds, **given)
 
 
 def done(run: Run) -> Run:
@@ -246,7 +226,7 @@ def test_a_full_disk_is_said_and_training_goes_on(begun, tmp_path, monkeypatch, 
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as disk:
-        disk.setattr("stablelab.training.saved.save_file", full)
+        disk.setattr("stablelab.training.saving.save_file", full)
         run.step(20)
         until(lambda: run.state == "paused" and len(run.history) == 45)
     assert run.trouble == (

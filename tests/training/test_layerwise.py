@@ -11,7 +11,7 @@ from torch import nn
 from stablelab import formulas
 from stablelab.training import Lamb, Settings, shell
 from stablelab.training.building import apply, build
-from stablelab.training.layers import Layers
+from stablelab.training.param_groups import Layers
 
 STEPS = 100
 SHAPES = ((4, 3), (7,), (2, 3, 2, 2), (30, 5), ())

@@ -9,8 +9,8 @@ import torch
 
 from stablelab.formulas import cross_entropy
 from stablelab.training import Control, Settings, evaluate, steps
-from stablelab.training.layers import Layers
-from stablelab.training.randomness import one_step_at_a_time
+from stablelab.training.param_groups import Layers
+from stablelab.training.reproducibility import one_step_at_a_time
 
 
 def drain(model, task, settings=None, *, total_steps=30, seed=0, control=None, watch=None, evaluate_every=0):

@@ -1,20 +1,12 @@
 from __future__ import annotations
 
 import asyncio
-import threading
-from dataclasses import replace
 
 import pytest
 import torch
+from support.helpers import timeless, until
 
-from stablelab.training import Run, Settings, Step
-
-
-def timeless(history) -> list[Step]:
-    return [
-        replace(s, seconds=0, examples_per_second=0, evaluation=s.evaluation and replace(s.evaluation, seconds=0))
-        for s in history
-    ]
+from stablelab.training import Run, Settings
 
 
 @pytest.fixture
@@ -30,16 +22,6 @@ def make_run(clouds, make_network):
     yield make
     for run in runs:
         run.stop()
-
-
-def until(condition, seconds: float = 20.0) -> None:
-    """Wait on a state; the limit only turns a hang into a failure."""
-    pause = threading.Event()
-    for _ in range(int(seconds / 0.005)):
-        if condition():
-            return
-        pause.wait(0.005)
-    raise AssertionError("the state never came")
 
 
 def test_a_run_trains_to_the_end_in_a_daemon_thread(make_run):

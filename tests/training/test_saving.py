@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from stablelab.training import Run, Settings
-from stablelab.training.saved import read
+from stablelab.training.saving import read
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def test_a_folder_that_is_no_saved_run_is_never_overwritten(finished, tmp_path):
 
 def test_a_save_that_fails_half_way_leaves_the_earlier_one(finished, tmp_path, monkeypatch):
     finished.save(tmp_path / "run")
-    monkeypatch.setattr("stablelab.training.saved.save_model", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+    monkeypatch.setattr("stablelab.training.saving.save_model", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
     with pytest.raises(OSError, match="disk full"):
         finished.save(tmp_path / "run")
     assert [p.name for p in tmp_path.iterdir()] == ["run"]

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from support.helpers import until
 
-from stablelab.studio import Dashboard, ghosts
+from stablelab.plots import earlier_runs as ghosts
+from stablelab.widgets import Dashboard
 
 
 def timeless(history) -> list:
@@ -31,7 +33,7 @@ def shown(make_run):
 
 
 @pytest.fixture
-def slow(make_run, until):
+def slow(make_run):
     """A dashboard of a run that trains."""
     run = make_run(100_000, pause=0.002)
     board = Dashboard(run).show()
@@ -43,7 +45,7 @@ def slow(make_run, until):
     board.close()
 
 
-def test_a_step_is_picked_the_slider_moved_and_the_button_pressed(shown, until) -> None:
+def test_a_step_is_picked_the_slider_moved_and_the_button_pressed(shown) -> None:
     parent, back = shown.run, shown.branching
     assert back.branch_button.disabled and back.branch_button.description == "click on the curve to branch"
     pick(shown, 12)
@@ -72,7 +74,7 @@ def test_the_parent_is_a_ghost_over_its_whole_length(shown) -> None:
     assert "ring from step 12 · branch of ring" in shown.report.status.value
 
 
-def test_a_running_parent_waits_and_can_be_gone_back_to(slow, until) -> None:
+def test_a_running_parent_waits_and_can_be_gone_back_to(slow) -> None:
     parent = slow.run
     branch = slow.branch(5)
     until(lambda: parent.state == "paused" and branch.state == "running")
@@ -88,7 +90,7 @@ def test_a_running_parent_waits_and_can_be_gone_back_to(slow, until) -> None:
     until(lambda: parent.state == "running")
 
 
-def test_what_if_i_had_not_touched_it(make_run, until) -> None:
+def test_what_if_i_had_not_touched_it(make_run) -> None:
     quiet, run = make_run(40).start().wait(), make_run(40)
     board = Dashboard(run).show()
     run.step(10)
@@ -109,7 +111,7 @@ def test_what_if_i_had_not_touched_it(make_run, until) -> None:
     board.close()
 
 
-def test_waiting_follows_the_run_that_is_shown(slow, until) -> None:
+def test_waiting_follows_the_run_that_is_shown(slow) -> None:
     parent = slow.run
     slow.branch(5)
     slow.run.stop()
@@ -130,7 +132,7 @@ def test_pictures_instead_of_a_live_chart_turn_too(make_run) -> None:
     board.close()
 
 
-def test_what_cannot_be_is_one_line_and_changes_nothing(slow, until) -> None:
+def test_what_cannot_be_is_one_line_and_changes_nothing(slow) -> None:
     parent = slow.run
     with pytest.raises(ValueError, match="branch at one of them"):
         slow.branch(10_000_000)
@@ -146,7 +148,7 @@ def test_what_cannot_be_is_one_line_and_changes_nothing(slow, until) -> None:
 
 
 @pytest.mark.parametrize("step", [30, 31, -1])
-def test_only_a_step_that_can_be_gone_on_from_can_be_branched_from(shown, until, step) -> None:
+def test_only_a_step_that_can_be_gone_on_from_can_be_branched_from(shown, step) -> None:
     pick(shown, 3)
     until(lambda: not shown.branching.branch_button.disabled)
     pick(shown, step)
@@ -180,8 +182,8 @@ def test_a_family_is_listed_in_the_order_it_was_born(shown) -> None:
     board.close()
 
 
-def test_a_relative_that_trains_unseen_is_drawn_as_far_as_it_has_come(slow, until, monkeypatch) -> None:
-    monkeypatch.setattr("stablelab.studio.relatives.SECONDS", 0.1)
+def test_a_relative_that_trains_unseen_is_drawn_as_far_as_it_has_come(slow, monkeypatch) -> None:
+    monkeypatch.setattr("stablelab.widgets.family.SECONDS", 0.1)
     parent = slow.run
     branch = slow.branch(5)
     until(lambda: len(branch.history) > 10)

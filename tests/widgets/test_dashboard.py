@@ -6,8 +6,10 @@ import threading
 
 import ipywidgets
 import pytest
+from support.helpers import until
 
-from stablelab.studio import Dashboard, figures
+from stablelab.plots import training_curves as figures
+from stablelab.widgets import Dashboard
 
 
 def _numbers(run) -> list[tuple[float, ...]]:
@@ -25,7 +27,7 @@ def test_shown_or_not_the_numbers_are_the_same(make_run) -> None:
         assert a.equal(b)
 
 
-def test_one_thread_writes_what_is_shown(make_run, monkeypatch, until) -> None:
+def test_one_thread_writes_what_is_shown(make_run, monkeypatch) -> None:
     run = make_run(100_000, pause=0.002)
     board = Dashboard(run)
     report, back = board.report, board.branching
@@ -52,7 +54,7 @@ def test_one_thread_writes_what_is_shown(make_run, monkeypatch, until) -> None:
     assert writers == {"stablelab-ticker"}
 
 
-def test_the_ticker_ends_with_the_run_and_comes_back_for_a_reset(make_run, until) -> None:
+def test_the_ticker_ends_with_the_run_and_comes_back_for_a_reset(make_run) -> None:
     run = make_run(20)
     board = Dashboard(run).show()
     assert board._ticker.alive
@@ -68,7 +70,7 @@ def test_the_ticker_ends_with_the_run_and_comes_back_for_a_reset(make_run, until
     assert [ghost.steps for ghost in board._relatives.ghosts] == [20]
 
 
-def test_buttons_steer_the_run_and_show_what_can_be_pressed(make_run, until) -> None:
+def test_buttons_steer_the_run_and_show_what_can_be_pressed(make_run) -> None:
     run = make_run(100_000, pause=0.002)
     board = Dashboard(run).show()
     buttons = board.buttons.each
@@ -92,7 +94,7 @@ def test_buttons_steer_the_run_and_show_what_can_be_pressed(make_run, until) -> 
     board.close()
 
 
-def test_a_change_reaches_a_later_step_and_the_log(make_run, until) -> None:
+def test_a_change_reaches_a_later_step_and_the_log(make_run) -> None:
     run = make_run(100_000, pause=0.002)
     board = Dashboard(run).show()
     run.start()
@@ -118,7 +120,7 @@ def test_a_schedule_does_not_move_the_slider(make_run) -> None:
     assert run.history.interventions() == ()
 
 
-def test_a_divergence_is_told_and_can_be_resumed(make_run, until) -> None:
+def test_a_divergence_is_told_and_can_be_resumed(make_run) -> None:
     run = make_run(60, learning_rate=1e-2, optimizer="sgd")
     board = Dashboard(run).show()
     with_trouble, run.loss = run.loss, lambda logits, targets: with_trouble(logits, targets) * float("nan")
@@ -130,7 +132,7 @@ def test_a_divergence_is_told_and_can_be_resumed(make_run, until) -> None:
     board.close()
 
 
-def test_an_error_of_the_run_is_one_harmless_line(make_run, until) -> None:
+def test_an_error_of_the_run_is_one_harmless_line(make_run) -> None:
     run = make_run(10)
 
     def broken(logits, targets):
@@ -145,7 +147,7 @@ def test_an_error_of_the_run_is_one_harmless_line(make_run, until) -> None:
     assert "<script>" not in board.report.status.value
 
 
-def test_a_button_that_cannot_says_why(make_run, until) -> None:
+def test_a_button_that_cannot_says_why(make_run) -> None:
     run = make_run(5)
     board = Dashboard(run).show()
     run.start()
@@ -154,7 +156,7 @@ def test_a_button_that_cannot_says_why(make_run, until) -> None:
     until(lambda: "resume: cannot resume: the run is over" in board.report.status.value)
 
 
-def test_a_display_that_breaks_does_not_break_the_run(make_run, monkeypatch, until) -> None:
+def test_a_display_that_breaks_does_not_break_the_run(make_run, monkeypatch) -> None:
     run = make_run(30)
     board = Dashboard(run)
     monkeypatch.setattr(board.chart, "push", lambda *_: 1 / 0)
@@ -165,7 +167,7 @@ def test_a_display_that_breaks_does_not_break_the_run(make_run, monkeypatch, unt
     assert "the display stopped: ZeroDivisionError" in board.report.status.value
 
 
-def test_pictures_instead_of_a_live_chart(make_run, monkeypatch, until) -> None:
+def test_pictures_instead_of_a_live_chart(make_run, monkeypatch) -> None:
     drawn = []
     draw = figures.to_png
     monkeypatch.setattr(figures, "to_png", lambda figure: drawn.append(1) or draw(figure))
@@ -182,7 +184,7 @@ def test_an_unknown_kind_of_chart(make_run) -> None:
         Dashboard(make_run(5), chart="film")
 
 
-def test_a_dashboard_of_a_run_that_is_over(make_run, until) -> None:
+def test_a_dashboard_of_a_run_that_is_over(make_run) -> None:
     run = make_run(12)
     run.start().wait()
     board = Dashboard(run).show()
@@ -191,7 +193,7 @@ def test_a_dashboard_of_a_run_that_is_over(make_run, until) -> None:
     until(lambda: not board._ticker.alive)
 
 
-def test_closing_leaves_the_run_alone(make_run, until) -> None:
+def test_closing_leaves_the_run_alone(make_run) -> None:
     run = make_run(100_000, pause=0.002)
     board = Dashboard(run).show()
     run.start()
@@ -201,7 +203,7 @@ def test_closing_leaves_the_run_alone(make_run, until) -> None:
     run.stop()
 
 
-def test_the_picture_is_placed_at_the_end_and_taken_away_by_a_reset(make_run, monkeypatch, until) -> None:
+def test_the_picture_is_placed_at_the_end_and_taken_away_by_a_reset(make_run, monkeypatch) -> None:
     run = make_run(10)
     board = Dashboard(run)
     placed: list[bool] = []

@@ -6,8 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from stablelab.studio.controls import Controls
 from stablelab.training import Control, Settings
+from stablelab.widgets.settings_controls import Controls
 
 
 class Desk:
@@ -130,7 +130,7 @@ def test_messages_of_the_page_may_arrive_while_a_cell_executes() -> None:
         def _reply_subshell_for(self, data: object, default: str) -> str:
             return "the thread of the busy cell"
 
-    from stablelab.studio.entries import answer_anywhere
+    from stablelab.widgets.entries import answer_anywhere
 
     widget = type("Widget", (), {"comm": Comm()})()
     answer_anywhere(widget)

@@ -11,9 +11,9 @@ import ipywidgets as w
 import numpy as np
 import pytest
 
-from stablelab.studio import Curve, Panel, live, slider
-from stablelab.studio.chart import unpack
-from stablelab.studio.growing import Live
+from stablelab.widgets import Curve, Panel, live, slider
+from stablelab.widgets.growing import Live
+from stablelab.widgets.live_chart import unpack
 
 Now = Callable[[str], Any]
 

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from stablelab.formulas import gradient_descent
-from stablelab.studio import Curve, Panel, contours, move, slider, valley, walk
-from stablelab.studio.chart import unpack
-from stablelab.studio.landscapes import Quadratic
-from stablelab.studio.moving import Moving, choice, described
-from stablelab.studio.stills import to_png
+from stablelab.widgets import Curve, Panel, contours, move, slider, valley, walk
+from stablelab.widgets.interactive import Moving, choice, described
+from stablelab.widgets.landscapes import Quadratic
+from stablelab.widgets.live_chart import unpack
+from stablelab.widgets.stills import to_png
 
 FAST = 0.1  # seconds a move may take
 
@@ -113,7 +113,7 @@ def test_the_still_picture_takes_over_where_no_page_reports_and_gives_way_to_one
     moving: Moving, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     next_cell = []
-    monkeypatch.setattr("stablelab.studio.moving._before_next_cell", next_cell.append)
+    monkeypatch.setattr("stablelab.widgets.interactive._before_next_cell", next_cell.append)
     place = moving._place = Places()  # type: ignore[assignment]
     moving.show()
     assert place.told == [True]  # under the widget
@@ -132,8 +132,8 @@ def test_a_page_that_reports_before_the_still_picture_is_made_disturbs_nothing(
         moving.canvas._handle_custom_msg({"type": "here"}, [])
         return to_png(*arguments, **named)
 
-    monkeypatch.setattr("stablelab.studio.stills.to_png", slow)
-    monkeypatch.setattr("stablelab.studio.moving._before_next_cell", lambda call: None)
+    monkeypatch.setattr("stablelab.widgets.stills.to_png", slow)
+    monkeypatch.setattr("stablelab.widgets.interactive._before_next_cell", lambda call: None)
     moving.show()
     assert place.told == [True]
 

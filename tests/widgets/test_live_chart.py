@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stablelab.studio import ghosts
-from stablelab.studio.chart import Chart, everything, pack, unpack
-from stablelab.studio.feed import Feed
+from stablelab.plots import earlier_runs as ghosts
+from stablelab.plots.curve_data import Feed
+from stablelab.widgets.live_chart import Chart, everything, pack, unpack
 
 
 class Wire:

@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from stablelab.stability.maps import stability_map
-from stablelab.studio import map_view, moving_maps, slider, stability_map_view
-from stablelab.studio.map_view import as_cells
+from stablelab.stability.sweeps.stability_map import stability_map
 from stablelab.training import Settings
+from stablelab.widgets import map_view, moving_maps, slider, stability_map_view
+from stablelab.widgets.map_view import as_cells
 
 RATES, BOUNDS = (1e-3, 1e-2, 0.1, 1.0), (0.1, 1.0, None)
 

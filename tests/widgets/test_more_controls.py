@@ -6,11 +6,12 @@ import dataclasses
 
 import pytest
 import torch
+from support.helpers import until
 
-from stablelab.studio import Dashboard
-from stablelab.studio.controls import Controls
 from stablelab.training import Control, Run, Settings
 from stablelab.training.settings import AUGMENTATIONS
+from stablelab.widgets import Dashboard
+from stablelab.widgets.settings_controls import Controls
 
 LAYERS = (("2",), ("0",))
 MANY = (("fc",), ("layer2",), ("layer1",), ("conv1", "bn1"))
@@ -243,7 +244,7 @@ def test_a_dashboard_nobody_looks_at_trains_the_same_numbers(make_run) -> None:
     assert all(a.equal(b) for a, b in zip(alone.model.parameters(), shown.model.parameters(), strict=True))
 
 
-def test_a_layer_frozen_by_hand_stands_still_and_thawed_moves_again(make_run, until) -> None:
+def test_a_layer_frozen_by_hand_stands_still_and_thawed_moves_again(make_run) -> None:
     run = layered(make_run, steps=30)
     board = Dashboard(run)
     box = board.controls.more.each["unfrozen"].box

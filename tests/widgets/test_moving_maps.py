@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stablelab.studio import moving_maps, placing, slider
-from stablelab.studio.moving_maps import MapView
-from stablelab.studio.sweep_cells import Cells
+from stablelab.plots import placing
+from stablelab.plots.sweep_cells import Cells
+from stablelab.widgets import moving_maps, slider
+from stablelab.widgets.moving_maps import MapView
 
 Until = Callable[..., None]
 

@@ -7,8 +7,11 @@ import threading
 from types import SimpleNamespace
 
 import pytest
+from support.helpers import until
 
-from stablelab.studio import Dashboard, cells, ghosts
+from stablelab.plots import earlier_runs as ghosts
+from stablelab.widgets import Dashboard
+from stablelab.widgets import notebook_cells as cells
 
 
 @pytest.fixture
@@ -74,7 +77,7 @@ def test_dashboards_of_the_earlier_run_are_closed_too(execute, make_run) -> None
     assert run.watchers == []
 
 
-def test_all_branches_of_the_earlier_run_end_with_it(execute, make_run, until) -> None:
+def test_all_branches_of_the_earlier_run_end_with_it(execute, make_run) -> None:
     execute("a", "1")
     run = _claimed(make_run)
     board = Dashboard(run)

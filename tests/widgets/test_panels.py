@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from stablelab.studio import Curve, Heat, Panel, Rule
-from stablelab.studio.panels import STYLES, message
-from stablelab.studio.stills import to_png
+from stablelab.widgets import Curve, Heat, Panel, Rule
+from stablelab.widgets.panels import STYLES, message
+from stablelab.widgets.stills import to_png
 
 
 def test_limits_are_the_data_with_a_little_room() -> None:

@@ -21,7 +21,7 @@ CELLS = (
 
 
 def _outputs() -> list[list[dict]]:
-    sources = (SETUP.format(toy=str(Path(__file__).with_name("conftest.py"))), *CELLS)
+    sources = (SETUP.format(toy=str(Path(__file__).parents[1] / "support" / "views.py")), *CELLS)
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in sources])
     work = {"metadata": {"path": str(Path(__file__).resolve().parents[2])}}
     NotebookClient(notebook, timeout=120, kernel_name="python3", resources=work).execute()

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
+from stablelab.plots import placing, sweep_words
+from stablelab.plots.sweep_tables import rows_of
 from stablelab.stability import Sweep
-from stablelab.studio import placing, sweep_words, sweeping
-from stablelab.studio.sweep_numbers import rows_of
-from stablelab.studio.sweeping import SweepView, show_sweep
+from stablelab.widgets import sweep_view as sweeping
+from stablelab.widgets.sweep_view import SweepView, show_sweep
 
 Make = Callable[..., Sweep]
 

@@ -1,4 +1,4 @@
-"""Pre-train a ResNet-18 on fractals: ``python -m stablelab.zoo.pretrain_fractals``.
+"""Pre-train a ResNet-18 on fractals: ``python -m stablelab.models.fractals.__main__``.
 
 It can be stopped at any time (Ctrl-C, or a kill): the same command goes on from the last checkpoint, at most a minute
 old, and ends with the same weights, bit for bit on one machine with the same number of threads.
@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 from . import checkpoints
-from .fractal_training import PRECISIONS, Recipe, Trainer
+from .training import PRECISIONS, Recipe, Trainer
 
 SECONDS = 45.0  # between two checkpoints
 OUT = Path("resnet18-fractals.safetensors")
@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         if options.evaluate is not None:
-            from .fractal_scores import evaluate
+            from .evaluation import evaluate
 
             evaluate(options.evaluate or None)
             return 0
@@ -137,7 +137,7 @@ def _say(line: str, share: float) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m stablelab.zoo.pretrain_fractals",
+        prog="python -m stablelab.models.fractals.__main__",
         description="Pre-train a ResNet-18 on pictures made from formulas. The same command resumes what was stopped.",
     )
     usual = Recipe()

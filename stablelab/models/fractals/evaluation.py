@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .drawing import drawn_from
-from .fractal_weights import NAME, load_body, verify_fractal_weights
-from .image_tasks import digits
-from .pretraining import linear_probe
-from .small_maps import with_products
-from .tasks import Split, Task
+from ...data.images import digits
+from ...data.tasks import Split, Task
+from ..pretraining import linear_probe
+from ..rng import drawn_from
+from .small_conv import with_products
+from .weights import NAME, load_body, verify_fractal_weights
 
 SEEDS, TRIALS = 10, 3
 EXAMPLES, VALIDATION, TEST = 200, 500, 1000
@@ -52,7 +52,7 @@ def evaluate(
     A seed draws the digits, the order of the batches, the head, and the random weights.
 
     Args:
-        file: what ``python -m stablelab.zoo.pretrain_fractals`` wrote; None for the bundled weights.
+        file: what ``python -m stablelab.models.fractals.__main__`` wrote; None for the bundled weights.
         seeds: how many, at least 3.
         steps: of fine-tuning with AdamW, 32 digits each.
         size: pixels of the digits' sides.

@@ -13,7 +13,7 @@ from itertools import count
 import torch
 from torch import Tensor
 
-from .batching import generator_for
+from ...data.batching import generator_for
 
 MOST_MAPS = 8  # a system has 2 to 8 maps, as in the paper
 STRETCH = 0.95  # no map keeps distances above this share: so every orbit comes to the attractor, at a known rate

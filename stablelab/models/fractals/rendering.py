@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .fractals import Systems, counts, framed, grey, orbits
+from .ifs import Systems, counts, framed, grey, orbits
 
 LEAST_SCALE, MOST_SCALE = 0.5, 0.95  # share of the picture that a fractal takes
 DEGREES, DISTORTION = 20.0, 0.25  # how far it is turned, and stretched along either axis

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .batching import epoch_plan, generator_for
-from .drawing import drawn_from
-from .fractal_pictures import draw
-from .fractals import systems, varied, whole
-from .image_tasks import MEAN, STD
-from .small_maps import with_products
+from ...data.batching import epoch_plan, generator_for
+from ...data.images import MEAN, STD
+from ..rng import drawn_from
+from .ifs import systems, varied, whole
+from .rendering import draw
+from .small_conv import with_products
 
 WARM_UP, COOL_DOWN = 200, 0.4  # steps in which the learning rate rises; the last share of all steps, in which it falls
 MOMENTUM, WEIGHT_DECAY = 0.9, 1e-4

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ..formulas.checks import whole
-from ..training.settings import AUGMENTATIONS, Settings
+from ..._validation import whole
+from ...training.settings import AUGMENTATIONS, Settings
 from .head_blocks import Block, Order, plans
 from .head_rules import FAMILIES
 

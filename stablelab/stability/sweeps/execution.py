@@ -13,16 +13,16 @@ import numpy as np
 import torch
 from torch import nn
 
-from ..formulas import cross_entropy
-from ..training.checkpoints import Checkpoints
-from ..training.control import Control
-from ..training.evaluation import evaluate, predict
-from ..training.loop import Augment, steps
-from ..training.record import Step
-from ..training.task import Task
+from ...formulas import cross_entropy
+from ...training.checkpoints import Checkpoints
+from ...training.control import Control
+from ...training.evaluation import evaluate, predict
+from ...training.loop import Augment, steps
+from ...training.protocols import Task
+from ...training.records import Step
+from ..hessian import sharpness
+from .grid import Point
 from .outcome import Outcome
-from .points import Point
-from .sharpness import sharpness
 
 
 @dataclass(frozen=True, eq=False)

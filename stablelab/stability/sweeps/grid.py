@@ -7,8 +7,8 @@ from dataclasses import dataclass, fields
 from itertools import product
 from typing import Any
 
-from ..formulas.checks import whole
-from ..training.settings import NAMES, Settings
+from ..._validation import whole
+from ...training.settings import NAMES, Settings
 
 Grid = dict[str, tuple[Any, ...]]
 FLOATS = frozenset(f.name for f in fields(Settings) if str(f.type).startswith("float"))

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from .execution import Recipe, run_one
+from .grid import Point
 from .outcome import Outcome
-from .points import Point
-from .single import Recipe, run_one
 
 
 class WorkerLostError(RuntimeError):

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from ..formulas import multiplier
-from ..formulas.clipping import SAFETY
-from ..training.settings import Settings
+from ...formulas import multiplier
+from ...formulas.clipping import SAFETY
+from ...training.settings import Settings
 from .head_rules import Rule, kind
 
 Order: TypeAlias = Callable[[int], Tensor]  # k, from 0 -> (B,) positions of batch k

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..training.settings import Settings
+from ...training.settings import Settings
 
 PIECE = 100_000  # weights that are updated together: with their gradient and state about a megabyte
 FAMILIES = ("sgd", "momentum", "nesterov", "adam", "adamw")

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from .heads import Heads, in_parts, logits_of, train_heads
+from .batched_heads import Heads, in_parts, logits_of, train_heads
+from .grid import Point
 from .outcome import Outcome
-from .points import Point
 
 
 class _Order:

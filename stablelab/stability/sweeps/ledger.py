@@ -17,9 +17,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from .grid import Point
 from .outcome import Outcome
 from .owners import gone, me
-from .points import Point
 
 APPLICATION = 0x57AB1E  # SQLite's mark of whose file it is
 VERSION = 1

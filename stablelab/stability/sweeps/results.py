@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .grid import Grid, Point
 from .ledger import Ledger
 from .outcome import Outcome
-from .points import Grid, Point
 
 if TYPE_CHECKING:
     import pandas

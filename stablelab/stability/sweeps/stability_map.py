@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..formulas.checks import whole
-from ..training.settings import Settings
-from .failing import is_failed
-from .heads import Heads, in_parts, new_heads, train_heads
-from .points import checked_grid, checked_seeds
+from ..._validation import whole
+from ...training.settings import Settings
+from ..failing import is_failed
+from .batched_heads import Heads, in_parts, new_heads, train_heads
+from .grid import checked_grid, checked_seeds
 
 Progress: TypeAlias = Callable[[int, int], object]
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..formulas.checks import whole
+from ..._validation import whole
 
 KINDS = ("bootstrap", "disjoint")
 

@@ -12,12 +12,12 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from ..formulas.checks import whole
+from ..._validation import whole
+from .execution import Recipe
+from .grid import Point
 from .hands import Answer, WorkerLostError, hand_out
 from .ledger import Ledger
-from .points import Point
 from .results import Results
-from .single import Recipe
 
 if TYPE_CHECKING:
     import pandas

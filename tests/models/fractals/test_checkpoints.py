@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from stablelab.zoo import checkpoints
+from stablelab.models.fractals import checkpoints
 
 
 def flip_a_byte(file: Path) -> None:

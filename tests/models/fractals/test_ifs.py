@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from stablelab.zoo.batching import generator_for
-from stablelab.zoo.fractals import (
+from stablelab.data.batching import generator_for
+from stablelab.models.fractals.ifs import (
     FILLING,
     STRETCH,
     Systems,

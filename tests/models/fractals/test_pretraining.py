@@ -12,11 +12,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from stablelab import zoo
-from stablelab.zoo import checkpoints, fractal_scores
-from stablelab.zoo.fractal_training import COOL_DOWN, Recipe, Trainer
-from stablelab.zoo.fractal_weights import load_body
-from stablelab.zoo.pretrain_fractals import main, pretrain
+from stablelab import data, models
+from stablelab.models.fractals import checkpoints
+from stablelab.models.fractals import evaluation as fractal_scores
+from stablelab.models.fractals.__main__ import main, pretrain
+from stablelab.models.fractals.training import COOL_DOWN, Recipe, Trainer
+from stablelab.models.fractals.weights import load_body
 
 TINY = Recipe(classes=3, variations=8, size=16, epochs=2, batch_size=12, precision="float32")
 OPTIONS = [
@@ -43,17 +44,17 @@ def test_the_weights_are_the_body_of_a_resnet_in_half_precision(undisturbed: Pat
     body = load_file(undisturbed)
     assert {value.dtype for value in body.values()} == {torch.float16, torch.int64}
     assert undisturbed.stat().st_size < 25e6 and list(undisturbed.parent.iterdir()) == [undisturbed]
-    model = load_body(zoo.resnet(10, weights="random"), undisturbed)
+    model = load_body(models.resnet(10, weights="random"), undisturbed)
     assert {p.dtype for p in model.parameters()} == {torch.float32}
     assert torch.equal(model.conv1.weight.half(), body["conv1.weight"])
-    assert torch.equal(model.fc.weight, zoo.resnet(10, weights="random").fc.weight)
+    assert torch.equal(model.fc.weight, models.resnet(10, weights="random").fc.weight)
 
 
 def test_a_killed_process_ends_with_the_weights_of_an_undisturbed_one(
     undisturbed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out, checkpoint = tmp_path / "a.safetensors", tmp_path / "a.safetensors.checkpoint"
-    command = [sys.executable, "-m", "stablelab.zoo.pretrain_fractals", *OPTIONS, "--out", str(out)]
+    command = [sys.executable, "-m", "stablelab.models.fractals.__main__", *OPTIONS, "--out", str(out)]
     environment = os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())}
     process = subprocess.Popen([*command, "--checkpoint-every", "0"], env=environment, stdout=subprocess.DEVNULL)
     try:
@@ -161,9 +162,9 @@ def test_it_learns_in_mixed_precision() -> None:
 
 
 def test_the_bundled_weights_see_more_in_digits_than_random_ones() -> None:
-    task = zoo.digits(train=200, validation=10, test=300)
-    random = fractal_scores.probed(zoo.resnet(task, weights="random"), task)
-    fractal = fractal_scores.probed(zoo.resnet(task, weights="fractals"), task)
+    task = data.digits(train=200, validation=10, test=300)
+    random = fractal_scores.probed(models.resnet(task, weights="random"), task)
+    fractal = fractal_scores.probed(models.resnet(task, weights="fractals"), task)
     assert fractal > random + 6
 
 
@@ -188,7 +189,9 @@ def test_the_learning_rate_is_chosen_on_the_validation_split(monkeypatch: pytest
     outcomes = {1e-3: (90.0, 50.0), 1e-4: (80.0, 99.0)}  # validation, test
     monkeypatch.setattr(fractal_scores, "probed", lambda model, task: 40.0)
     monkeypatch.setattr(fractal_scores, "fine_tuned", lambda model, task, seed, steps, rate: outcomes[rate])
-    found = fractal_scores.score("any", lambda seed: torch.nn.Identity(), [zoo.digits(10, 10, 10)] * 4, 1, (1e-4, 1e-3))
+    found = fractal_scores.score(
+        "any", lambda seed: torch.nn.Identity(), [data.digits(10, 10, 10)] * 4, 1, (1e-4, 1e-3)
+    )
     assert found.learning_rate == 1e-3 and found.tuned.tolist() == [50] * 4
     with pytest.raises(ValueError, match=r"^seeds is 2; it must be at least 3, over which the learning rate is chosen"):
         fractal_scores.evaluate(seeds=2)

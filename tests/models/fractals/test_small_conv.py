@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torchvision.models import resnet18
 
-from stablelab.zoo.small_maps import SmallMapConv, with_products
+from stablelab.models.fractals.small_conv import SmallMapConv, with_products
 
 
 @pytest.mark.parametrize(("side", "stride"), [(1, 1), (2, 1), (2, 2), (1, 2)])

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from stablelab import formulas
-from stablelab.stability import Heads, head_blocks, head_rules, new_heads, train_heads, why_not_batched
-from stablelab.stability.head_rules import Rule
+from stablelab.stability import Heads, new_heads, train_heads, why_not_batched
+from stablelab.stability.sweeps import head_blocks, head_rules
+from stablelab.stability.sweeps.head_rules import Rule
 from stablelab.training import Control, Settings, steps
 
 N, D, C, T = 70, 12, 3, 11

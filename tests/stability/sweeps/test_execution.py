@@ -17,7 +17,7 @@ import pytest
 from torch import nn
 
 import stablelab as lab
-from stablelab.stability.ledger import Ledger
+from stablelab.stability.sweeps.ledger import Ledger
 
 MakeSweep = Callable[..., lab.Sweep]
 GRID = {"learning_rate": [1e-3, 3e-3, 1e-2], "max_norm": [None, 0.1]}
@@ -27,7 +27,7 @@ ALONE = """
 import sys
 sys.path.insert(0, sys.argv[2])
 import stablelab as lab
-from conftest import tiny_model
+from support.tiny import tiny_model
 task = lab.digits(train=60, validation=40, test=40, size=8)
 print("ready", flush=True)
 sys.stdin.readline()
@@ -44,7 +44,7 @@ def _same(results: lab.Results, others: lab.Results) -> None:
 
 def _begun(file: Path) -> subprocess.Popen[str]:
     """A process of its own that works on the sweep in this file, from now on."""
-    command = [sys.executable, "-c", ALONE, str(file), str(Path(__file__).parent)]
+    command = [sys.executable, "-c", ALONE, str(file), str(Path(__file__).parents[2])]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdin is not None and process.stdout is not None
     assert process.stdout.readline() == "ready\n"
@@ -123,10 +123,10 @@ def test_on_a_cluster_one_of_whose_workers_is_killed(make_sweep: MakeSweep) -> N
     _same(results, make_sweep(GRID, **LONG).run(bar=False))
 
 
-def test_of_those_under_way_only_the_one_that_kills_its_worker_fails(tiny_task: lab.zoo.Task) -> None:
+def test_of_those_under_way_only_the_one_that_kills_its_worker_fails(tiny_task: lab.data.Task) -> None:
     main = os.getpid()
 
-    def deadly(task: lab.zoo.Task, seed: int) -> nn.Module:
+    def deadly(task: lab.data.Task, seed: int) -> nn.Module:
         if seed == 1 and os.getpid() != main:
             os._exit(1)
         return nn.Sequential(nn.Flatten(), nn.Linear(192, 10))

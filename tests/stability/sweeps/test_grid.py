@@ -66,7 +66,7 @@ def test_what_cannot_be_is_refused_in_one_line(
     assert message in str(caught.value) and "\n" not in str(caught.value)
 
 
-def test_seeds_and_inits_exclude_each_other(tiny_task: lab.zoo.Task) -> None:
+def test_seeds_and_inits_exclude_each_other(tiny_task: lab.data.Task) -> None:
     with pytest.raises(ValueError, match="give seeds, or inits and orders, not both"):
         lab.sweep(lab.resnet, tiny_task, seeds=[1], inits=[1])
 
@@ -77,7 +77,7 @@ def test_equal_settings_are_the_same_run_however_they_are_written(make_sweep: Ca
     assert make_sweep({"learning_rate": np.float32([0.5])}).keys == make_sweep({"learning_rate": [0.5]}).keys
 
 
-def test_a_model_must_be_made_anew_for_each_seed(tiny_task: lab.zoo.Task) -> None:
+def test_a_model_must_be_made_anew_for_each_seed(tiny_task: lab.data.Task) -> None:
     net = nn.Sequential(nn.Flatten(), nn.Linear(192, 10))
     with pytest.raises(ValueError, match="model must be what makes a fresh model for each seed, such as lab.resnet"):
         lab.sweep(net, tiny_task)
@@ -86,11 +86,11 @@ def test_a_model_must_be_made_anew_for_each_seed(tiny_task: lab.zoo.Task) -> Non
     assert again.errors == ["ValueError: model gave the same model again; it must make a fresh one each time"] * 3
 
 
-def test_a_model_that_forgets_its_seed_is_drawn_from_it_all_the_same(tiny_task: lab.zoo.Task) -> None:
-    def forgetful(task: lab.zoo.Task, seed: int) -> nn.Module:
+def test_a_model_that_forgets_its_seed_is_drawn_from_it_all_the_same(tiny_task: lab.data.Task) -> None:
+    def forgetful(task: lab.data.Task, seed: int) -> nn.Module:
         return nn.Sequential(nn.Flatten(), nn.Linear(192, 10))
 
-    def dropping(task: lab.zoo.Task, seed: int) -> nn.Module:
+    def dropping(task: lab.data.Task, seed: int) -> nn.Module:
         return nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(192, 10))
 
     first, second, other = (lab.sweep(m, tiny_task, steps=1, seeds=[0, 1]) for m in (forgetful, forgetful, dropping))

@@ -9,11 +9,11 @@ import stablelab as lab
 
 
 @pytest.fixture(scope="module")
-def pictures() -> lab.zoo.Task:
+def pictures() -> lab.data.Task:
     return lab.digits(train=50, validation=30, test=30, size=16)
 
 
-def test_together_is_one_by_one(pictures: lab.zoo.Task) -> None:
+def test_together_is_one_by_one(pictures: lab.data.Task) -> None:
     sweep = lab.sweep(
         lab.resnet,
         pictures,
@@ -41,7 +41,7 @@ def test_together_is_one_by_one(pictures: lab.zoo.Task) -> None:
             assert one.validation_loss == pytest.approx(other.validation_loss, rel=1e-5, abs=1e-5)
 
 
-def test_what_needs_more_than_a_head_is_run_by_itself(pictures: lab.zoo.Task) -> None:
+def test_what_needs_more_than_a_head_is_run_by_itself(pictures: lab.data.Task) -> None:
     arguments = {"steps": 2, "train": "head", "seeds": [0]}
     for own in ({"optimizer": "lamb"}, {"schedule": "plateau", "evaluate_every": 1}, {"sharpness": 10}):
         sweep = lab.sweep(lab.resnet, pictures, **arguments, **own)

@@ -11,8 +11,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from stablelab.stability import Point, owners
-from stablelab.stability.ledger import Ledger
+from stablelab.stability import Point
+from stablelab.stability.sweeps import owners
+from stablelab.stability.sweeps.ledger import Ledger
 from stablelab.training import Settings
 
 KEYS = ("a", "b")

@@ -12,9 +12,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from stablelab.data.batching import Batches
 from stablelab.stability import StabilityMap, new_heads, stability_map
 from stablelab.training import Control, Settings, steps
-from stablelab.zoo.batching import Batches
 
 AXES: dict[str, Any] = {"learning_rates": (0.01, 0.5, 3e38), "max_norms": (0.1, None)}
 SGD = Settings(optimizer="sgd")

@@ -16,7 +16,7 @@ MakeSweep = Callable[..., lab.Sweep]
 GRID = {"learning_rate": [1e-3, 3e-2], "max_norm": [None, 0.1]}
 
 
-def test_a_run_of_a_sweep_is_what_fine_tune_does(make_sweep: MakeSweep, tiny_task: lab.zoo.Task) -> None:
+def test_a_run_of_a_sweep_is_what_fine_tune_does(make_sweep: MakeSweep, tiny_task: lab.data.Task) -> None:
     results = make_sweep({"learning_rate": [3e-2]}, max_norm=0.5).run(bar=False)
     model = results_model = make_sweep().recipe.model(tiny_task, seed=1)
     run = lab.fine_tune(model, tiny_task, learning_rate=3e-2, max_norm=0.5, steps=6, batch_size=10, seed=1)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from dataclasses import dataclass
 
 import pytest
@@ -68,15 +66,3 @@ def clouds() -> Clouds:
 @pytest.fixture
 def make_network():
     return network
-
-
-@pytest.fixture(autouse=True)
-def no_thread_is_left():
-    """A run that a test leaves behind, paused perhaps, would go on for ever."""
-    yield
-    for _ in range(200):
-        left = [each.name for each in threading.enumerate() if each.name.startswith("stablelab")]
-        if not left:
-            return
-        time.sleep(0.01)
-    raise AssertionError(f"left behind: {', '.join(left)}")

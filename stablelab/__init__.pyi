@@ -1,0 +1,103 @@
+from . import data, exercises, formulas, models, plots, reports, stability, training, widgets
+from .corruptions import robustness, show_corruptions
+from .data.corpora import fetch_corpora
+from .data.corruptions import corrupted
+from .data.images import digits, images
+from .data.negation import negation_pairs
+from .data.reviews import reviews
+from .data.texts import texts
+from .data.tokenizers import tokenizer_for
+from .data.torch_dataset import as_dataset
+from .exercises._notebook import check, hints, progress
+from .fine_tuning import fine_tune, load, reopen, replay
+from .models.attention import attention_maps
+from .models.attributions import attributions
+from .models.bert import bert
+from .models.resnet import resnet
+from .plots.attributions import show_attention, show_attributions
+from .plots.errors import show_confusion, show_mistakes
+from .plots.gallery import show_pictures
+from .plots.robustness import show_robustness
+from .reports.stability_report import stability_report
+from .stability.hessian import hessian_vector_product, sharpness
+from .stability.sweeps.results import Results
+from .stability.sweeps.subsets import Subsets
+from .stability.sweeps.sweep import Sweep
+from .sweeping import sweep
+from .training.control import Control
+from .training.error_analysis import diagnose
+from .training.evaluation import evaluate, predict
+from .training.exporting import export
+from .training.history import History
+from .training.loop import steps
+from .training.lr_range_test import range_test
+from .training.records import Evaluation, Step
+from .training.run import Run
+from .training.settings import Settings
+from .widgets.dashboard import Dashboard, dashboard
+from .widgets.map_view import stability_map_view
+from .widgets.sweep_view import show_sweep
+
+__all__ = [
+    "Control",
+    "Dashboard",
+    "Evaluation",
+    "History",
+    "Results",
+    "Run",
+    "Settings",
+    "Step",
+    "Subsets",
+    "Sweep",
+    "as_dataset",
+    "attention_maps",
+    "attributions",
+    "bert",
+    "check",
+    "corrupted",
+    "dashboard",
+    "data",
+    "diagnose",
+    "digits",
+    "evaluate",
+    "exercises",
+    "export",
+    "fetch_corpora",
+    "fine_tune",
+    "formulas",
+    "hessian_vector_product",
+    "hints",
+    "images",
+    "load",
+    "models",
+    "negation_pairs",
+    "plots",
+    "predict",
+    "progress",
+    "range_test",
+    "reopen",
+    "replay",
+    "reports",
+    "resnet",
+    "reviews",
+    "robustness",
+    "sharpness",
+    "show_attention",
+    "show_attributions",
+    "show_confusion",
+    "show_corruptions",
+    "show_mistakes",
+    "show_pictures",
+    "show_robustness",
+    "show_sweep",
+    "stability",
+    "stability_map_view",
+    "stability_report",
+    "steps",
+    "sweep",
+    "texts",
+    "tokenizer_for",
+    "training",
+    "widgets",
+]
+__version__: str

@@ -1,0 +1,61 @@
+"""Tokenizers: the bundled BERT's, or by name; and how transformers' loading is kept to one line."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .cache import bundled_folder
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+@lru_cache(maxsize=8)
+def tokenizer_for(name: str | None = None) -> PreTrainedTokenizerBase:
+    """The tokenizer of a model: None for the bundled BERT's, else a hub id or folder.
+
+    Raises:
+        OSError: it is neither a folder, nor in the cache, nor can it be fetched.
+    """
+    from transformers import AutoTokenizer
+
+    folder = bundled_folder() if name is None else name
+    with quiet(), one_line(folder):
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token  # padding is masked, so any token does
+    return tokenizer
+
+
+@contextmanager
+def one_line(name: str | Path) -> Iterator[None]:
+    """Turn the many ways in which loading fails into one line of the learner's words."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        raise OSError(
+            f"{name} is no folder with a model, not in the cache, and could not be fetched ({reason.strip()}); "
+            "check the name, connect to the network once, or leave it out for the bundled BERT"
+        ) from error
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without transformers' bars and its report of new weights: a new head is meant, and we say so ourselves."""
+    from transformers.utils import logging as report
+
+    level, bars = report.get_verbosity(), report.is_progress_bar_enabled()
+    report.set_verbosity(logging.ERROR)
+    report.disable_progress_bar()
+    try:
+        yield
+    finally:
+        report.set_verbosity(level)
+        if bars:
+            report.enable_progress_bar()

@@ -1,0 +1,1 @@
+"""Many runs: their grid, their execution, the file that keeps them, and maps of heads trained at once."""
