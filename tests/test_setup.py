@@ -247,7 +247,7 @@ def test_a_moved_checkout_and_a_broken_interpreter_are_set_up_anew(checkout: Pat
 
 @pytest.mark.parametrize(("required", "code"), [("", 0), ("1", 1)])
 def test_a_skipped_test_is_a_failure_where_a_browser_is_required(tmp_path: Path, required: str, code: int) -> None:
-    shutil.copyfile(ROOT / "tests" / "conftest.py", tmp_path / "conftest.py")
+    shutil.copyfile(ROOT / "tests" / "support" / "summary.py", tmp_path / "conftest.py")
     skipping = "import pytest\ndef test_a(): pass\n@pytest.mark.skipif(True, reason='no browser')\ndef test_b(): pass\n"
     (tmp_path / "test_two.py").write_text(skipping, encoding="utf-8")
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-c", os.devnull, f"--rootdir={tmp_path}", "."]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
-from . import progress as store
+from . import progress_file
 from ._all import ALL
 from .exercise import Exercise
 from .grading import NOT_ATTEMPTED, RIGHT, judge
@@ -33,7 +33,7 @@ def check(name: str, answer: Any) -> None:
     if verdict.status == NOT_ATTEMPTED:
         return
     try:
-        store.record(name, verdict.status == RIGHT)
+        progress_file.record(name, verdict.status == RIGHT)
     except (OSError, ValueError) as reason:
         print(f"(your progress was not written down: {reason})")
 
@@ -90,7 +90,7 @@ def progress() -> Table:
     Raises:
         ValueError, OSError: the file is of a newer version, or cannot be opened.
     """
-    known = store.read()
+    known = progress_file.read()
     rows = []
     for name in ALL:
         one = known.get(name, {"tries": 0, "right": None})

@@ -13,6 +13,67 @@ from .history import History
 from .records import Step
 
 
+class BackgroundThread:
+    """A daemon thread that calls ``target`` once. What it raises is kept, and raised again by ``wait``.
+
+    A daemon, because any other thread would keep a kernel from shutting down.
+
+    Arguments:
+        target: what to do.
+        name: of the thread; all of the workbook's begin with "stablelab".
+
+    Attributes:
+        error: what ``target`` raised, None if nothing.
+    """
+
+    def __init__(self, target: Callable[[], object], name: str) -> None:
+        self.error: BaseException | None = None
+        self._target = target
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._work, name=name, daemon=True)
+
+    def start(self) -> Self:
+        """Begin; once."""
+        self._thread.start()
+        return self
+
+    @property
+    def alive(self) -> bool:
+        """Whether it is at work."""
+        return self._thread.is_alive()
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the caller is this very thread."""
+        return self._thread is threading.current_thread()
+
+    def join(self, timeout: float | None = None) -> None:
+        """Wait until the thread is gone; returns at once where it never began, or is the caller itself."""
+        if self._thread.ident is not None and not self.is_current:
+            self._thread.join(timeout)
+
+    def wait(self, timeout: float | None = None) -> Self:
+        """Wait until it is done, and raise what it raised; TimeoutError where that takes longer than ``timeout`` s."""
+        if not self._over.wait(timeout):
+            raise TimeoutError(f"{self._thread.name} is still at work after {timeout:g} s")
+        self.join()
+        if self.error is not None:
+            raise self.error
+        return self
+
+    async def finished(self, timeout: float | None = None) -> Self:
+        """``wait`` for notebooks: sliders and buttons go on working while the cell waits."""
+        return await asyncio.to_thread(self.wait, timeout)
+
+    def _work(self) -> None:
+        try:
+            self._target()
+        except BaseException as error:  # a thread has nobody to raise to
+            self.error = error
+        finally:
+            self._over.set()
+
+
 class Driver(ABC):
     """What drives a run; a subclass says what a step is.
 

@@ -10,8 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from stablelab.formulas import cross_entropy
-from stablelab.stability import hessian as sharpness
-from stablelab.stability import hessian_vector_product
+from stablelab.stability import hessian_vector_product, sharpness
 from stablelab.stability.lanczos import largest_eigenvalue
 
 EXACT = {"iterations": 200, "tolerance": 1e-9}

@@ -11,8 +11,7 @@ import torch
 from scipy.stats import binomtest
 from torch import Tensor, nn
 
-from stablelab.stability import Robustness, across, robustness
-from stablelab.stability import contrast_sets as contrast
+from stablelab.stability import Robustness, across, contrast, robustness
 
 
 @dataclass

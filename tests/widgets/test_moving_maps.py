@@ -71,7 +71,7 @@ def test_first_the_coarse_map_and_then_the_full_one(view: MapView, computer: Com
     assert view._thread is None
 
 
-def test_a_newer_value_stops_the_older_map(view: MapView, computer: Computer, until: Until) -> None:
+def test_a_newer_value_stops_the_older_map(view: MapView, computer: Computer) -> None:
     computer.waits = True
     view.show()
     until(lambda: (1.0, False) in computer.asked)

@@ -8,10 +8,12 @@ from pathlib import Path
 import nbformat
 from nbclient import NotebookClient
 
+TESTS = Path(__file__).parents[1]
 SETUP = """
-import runpy
+import runpy, sys
+sys.path.insert(0, {tests!r})
 make_run = runpy.run_path({toy!r})["small_run"]
-from stablelab.studio import dashboard
+from stablelab.widgets import dashboard
 """
 CELLS = (
     "run = make_run(30, pause=0.01); board = dashboard(run); run.start();",
@@ -21,7 +23,7 @@ CELLS = (
 
 
 def _outputs() -> list[list[dict]]:
-    sources = (SETUP.format(toy=str(Path(__file__).parents[1] / "support" / "views.py")), *CELLS)
+    sources = (SETUP.format(tests=str(TESTS), toy=str(TESTS / "support" / "views.py")), *CELLS)
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in sources])
     work = {"metadata": {"path": str(Path(__file__).resolve().parents[2])}}
     NotebookClient(notebook, timeout=120, kernel_name="python3", resources=work).execute()

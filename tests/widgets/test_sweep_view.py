@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from support.helpers import until
 
 from stablelab.plots import placing, sweep_words
 from stablelab.plots.sweep_tables import rows_of
@@ -40,7 +41,7 @@ def test_when_the_sweep_returns_everything_is_shown(view: SweepView) -> None:
     assert view.table.value.count("<br>") == sweep_words.LATEST - 1
 
 
-def test_it_fills_in_while_the_sweep_runs(view: SweepView, until: Callable[..., None], monkeypatch: Any) -> None:
+def test_it_fills_in_while_the_sweep_runs(view: SweepView, monkeypatch: Any) -> None:
     monkeypatch.setattr(sweeping, "SECONDS", 0.0)
     go = threading.Event()
     view._ticker._seconds = 0.01

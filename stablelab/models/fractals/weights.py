@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ...data.cache import require_sha256
 
 NAME = "resnet18"
-WEIGHTS_FILE = Path(__file__).parent / "weights" / "resnet18-fractals.safetensors"
+WEIGHTS_FILE = Path(__file__).parents[1] / "weights" / "resnet18-fractals.safetensors"
 WEIGHTS_SHA256 = "8ce02b4d60fbd364a098038caa1eb77edcccc50ac0d517b4d981c82ea9c99899"
 CURE = "reinstall stablelab, or use weights='random'"
 

@@ -1,0 +1,58 @@
+"""How numbers, settings and lines are written for a reader, everywhere the same."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+_LABELS = {
+    "max_norm": "clip threshold",
+    "clip": "kind of clipping",
+    "warmup_steps": "warm-up steps",
+    "unfrozen": "trained layers",
+    "unfreeze_every": "gradual unfreezing",
+}
+_UNITS = {"unfreeze_every": "every {} steps", "early_stopping": "after {} validations", "rotation": "{}°"}
+_WORDS = {("unfrozen", None): "all", ("unfreeze_every", 0): "off", ("early_stopping", 0): "off"}
+
+
+def format_number(value: float) -> str:
+    """At most three significant digits, in powers of ten below 0.01: 0.05, 3e-4, 1.25e-3; – for nan, ∞ for infinity."""
+    if math.isnan(value):
+        return "–"
+    if math.isinf(value):
+        return "∞" if value > 0 else "−∞"
+    if value == 0 or 0.01 <= abs(value) < 10_000:
+        return f"{value:.3g}"
+    mantissa, exponent = f"{value:.2e}".split("e")
+    return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
+
+
+def format_percent(share: float) -> str:
+    """A share as per cent: 91 %, with a digit more near 0 and 100: 0.3 %; – for nan."""
+    if math.isnan(share):
+        return "–"
+    return f"{100 * share:.0f} %" if 0.005 <= share <= 0.995 or share in (0, 1) else f"{100 * share:.1f} %"
+
+
+def format_value(value: Any) -> str:
+    """The value of a setting: off for None and False, on for True, numbers as ``format_number``, words as they are."""
+    if value is None or isinstance(value, bool):
+        return "on" if value else "off"
+    return format_number(value) if isinstance(value, int | float) else str(value)
+
+
+def format_setting(name: str, value: Any) -> str:
+    """The value of a setting by name, with its unit: every 20 steps, 15°, all."""
+    return _WORDS.get((name, value)) or _UNITS.get(name, "{}").format(format_value(value))
+
+
+def setting_label(name: str) -> str:
+    """What a setting is called on a page: ``max_norm`` is the clip threshold, ``learning_rate`` the learning rate."""
+    return _LABELS.get(name, name.replace("_", " "))
+
+
+def one_line(text: str, longest: int = 80) -> str:
+    """A text on one line, cut with … where it is longer than ``longest`` characters."""
+    line = " ".join(text.split())
+    return line if len(line) <= longest else line[: longest - 1].rstrip() + "…"
