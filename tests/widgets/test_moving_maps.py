@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.helpers import until
 
 from stablelab.plots import placing
 from stablelab.plots.sweep_cells import Cells
