@@ -8,7 +8,7 @@ from .data.reviews import reviews
 from .data.texts import texts
 from .data.tokenizers import tokenizer_for
 from .data.torch_dataset import as_dataset
-from .exercises._notebook import check, hints, progress
+from .exercises.notebook import check, hints, progress
 from .fine_tuning import fine_tune, load, reopen, replay
 from .models.attention import attention_maps
 from .models.attributions import attributions

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from stablelab.exercises import ALL, check, hints, progress, progress_file
+from stablelab.exercises import ALL, check, hints, progress
+from stablelab.exercises.progress import read, record
 
 NAME = next(iter(ALL))
 
@@ -60,7 +61,7 @@ def test_a_damaged_file_is_put_aside(data_folder: Path, damage: str, capsys: pyt
     (data_folder / "progress.json").write_text(damage)
     check(NAME, ALL[NAME].solution)
     assert (data_folder / "progress.damaged-1.json").read_text() == damage
-    assert progress_file.read()[NAME]["tries"] == 1
+    assert read()[NAME]["tries"] == 1
 
 
 def test_a_file_of_a_newer_version_is_left_alone(data_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -75,15 +76,15 @@ def test_a_file_of_a_newer_version_is_left_alone(data_folder: Path, capsys: pyte
 
 
 def test_a_crash_while_writing_leaves_the_old_file(data_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    progress_file.record(NAME, right=True)
+    record(NAME, right=True)
 
     def crash(*_: object) -> None:
         raise OSError("no space left on device")
 
     monkeypatch.setattr(os, "replace", crash)
     with pytest.raises(OSError, match="no space"):
-        progress_file.record(NAME, right=False)
-    assert progress_file.read()[NAME]["tries"] == 1
+        record(NAME, right=False)
+    assert read()[NAME]["tries"] == 1
     assert [path.name for path in data_folder.iterdir()] == ["progress.json"]
 
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
-from . import progress_file
 from ._all import ALL
 from .exercise import Exercise
 from .grading import NOT_ATTEMPTED, RIGHT, judge
+from .progress import read, record
 
 WIDTH = 100  # characters of a line; a page breaks longer ones in the middle of a word
 
@@ -33,7 +33,7 @@ def check(name: str, answer: Any) -> None:
     if verdict.status == NOT_ATTEMPTED:
         return
     try:
-        progress_file.record(name, verdict.status == RIGHT)
+        record(name, verdict.status == RIGHT)
     except (OSError, ValueError) as reason:
         print(f"(your progress was not written down: {reason})")
 
@@ -90,7 +90,7 @@ def progress() -> Table:
     Raises:
         ValueError, OSError: the file is of a newer version, or cannot be opened.
     """
-    known = progress_file.read()
+    known = read()
     rows = []
     for name in ALL:
         one = known.get(name, {"tries": 0, "right": None})
