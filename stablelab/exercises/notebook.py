@@ -1,4 +1,4 @@
-"""What a notebook calls: ``check``, ``hints`` and ``progress``."""
+"""What a notebook calls, ``check``, ``hints`` and ``progress``, and ``ALL`` exercises that they know."""
 
 from __future__ import annotations
 
@@ -9,37 +9,64 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
-from ._all import ALL
 from .exercise import Exercise
-from .grading import NOT_ATTEMPTED, RIGHT, judge
-from .progress import read, record
+from .grading import NOT_ATTEMPTED, NOT_YET, RIGHT, judge
+from .kernel_state import known_state
+from .progress import Attempts, read_progress, record_attempt
 
-WIDTH = 100  # characters of a line; a page breaks longer ones in the middle of a word
+with known_state():  # the inputs that these modules make are numbers on the CPU, whatever the page has set before
+    from . import (
+        attention_pretraining,
+        clipping,
+        gradient_descent,
+        losses_regularization,
+        measuring,
+        momentum_adam,
+        robustness_ensembles,
+        schedules,
+    )
+
+LINE_WIDTH = 100  # characters of a line; a page breaks longer ones in the middle of a word
+
+ALL: dict[str, Exercise] = {  # in reading order
+    exercise.name: exercise
+    for module in (
+        gradient_descent,
+        momentum_adam,
+        losses_regularization,
+        schedules,
+        clipping,
+        attention_pretraining,
+        measuring,
+        robustness_ensembles,
+    )
+    for exercise in module.EXERCISES
+}
 
 
 def check(name: str, answer: Any) -> None:
     """Judge an answer and say one of *right*, *not yet* or *not attempted yet*; never raises.
 
-    Arguments:
+    Args:
         name: of the exercise, such as ``"adam.update"``.
         answer: your function, without brackets.
     """
-    exercise = ALL.get(name)
-    if exercise is None:
+    if not isinstance(name, str) or name not in ALL:
         print(_unknown(name))
         return
-    verdict = judge(exercise, answer)
-    print(textwrap.fill(str(verdict), WIDTH))
+    verdict = judge(ALL[name], answer)
+    # An error's text may hold half a character, which cannot be printed.
+    print(textwrap.fill(str(verdict), LINE_WIDTH).encode(errors="backslashreplace").decode())
     if verdict.status == NOT_ATTEMPTED:
         return
     try:
-        record(name, verdict.status == RIGHT)
-    except (OSError, ValueError) as reason:
+        record_attempt(name, verdict.status == RIGHT)
+    except (OSError, ValueError, RuntimeError) as reason:
         print(f"(your progress was not written down: {reason})")
 
 
 @dataclass(frozen=True)
-class Folded:
+class Hints:
     """Hints and solution of an exercise; a page shows each folded away, to be opened one by one."""
 
     exercise: Exercise
@@ -61,19 +88,22 @@ class Folded:
         return f"{len(self.exercise.hints)} hints and a solution for {self.exercise.name}: open them on the page"
 
 
-def hints(name: str) -> Folded:
+def hints(name: str) -> Hints:
     """The hints, one by one, and the solution of an exercise, each folded away.
+
+    Args:
+        name: of the exercise, such as ``"adam.update"``.
 
     Raises:
         ValueError: no such exercise.
     """
-    if name not in ALL:
+    if not isinstance(name, str) or name not in ALL:
         raise ValueError(_unknown(name))
-    return Folded(ALL[name])
+    return Hints(ALL[name])
 
 
 @dataclass(frozen=True)
-class Table:
+class ProgressTable:
     """How far the learner is: rows of (exercise, state, tries)."""
 
     rows: tuple[tuple[str, str, int], ...]
@@ -84,21 +114,23 @@ class Table:
         return "\n".join([*lines, f"{solved} of {len(self.rows)} exercises right"])
 
 
-def progress() -> Table:
+def progress() -> ProgressTable:
     """Every exercise and how it stands, in reading order; read from a file in your data folder, sent nowhere.
 
     Raises:
-        ValueError, OSError: the file is of a newer version, or cannot be opened.
+        ValueError, OSError, RuntimeError: the file is of a newer version, or cannot be opened.
     """
-    known = read()
+    known = read_progress()
     rows = []
     for name in ALL:
-        one = known.get(name, {"tries": 0, "right": None})
-        state = f"{RIGHT} since {one['right']}" if one["right"] else "not yet" if one["tries"] else "–"
-        rows.append((name, state, one["tries"]))
-    return Table(tuple(rows))
+        attempts = known.get(name, Attempts())
+        state = f"{RIGHT} since {attempts.right}" if attempts.right else NOT_YET if attempts.tries else "–"
+        rows.append((name, state, attempts.tries))
+    return ProgressTable(tuple(rows))
 
 
 def _unknown(name: object) -> str:
-    near = get_close_matches(str(name), list(ALL), n=2, cutoff=0.4)
+    if not isinstance(name, str):
+        return f'the name of an exercise comes first, in quotes: "{next(iter(ALL))}"; this is a {type(name).__name__}'
+    near = get_close_matches(name, list(ALL), n=2, cutoff=0.4)
     return f"there is no exercise {name!r}" + (f"; did you mean {' or '.join(near)}?" if near else "")

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import tempfile
+from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any
+
+from .._files import write_atomically
 
 VERSION = 1
 FILE = "progress.json"
+
+
+@dataclass
+class Attempts:
+    """The answers to one exercise.
+
+    Attributes:
+        tries: how many were judged.
+        right: the day of the first right one, such as ``2025-01-31``, or None.
+    """
+
+    tries: int = 0
+    right: str | None = None
 
 
 def data_folder() -> Path:
@@ -24,57 +37,52 @@ def data_folder() -> Path:
     return Path(user_data_dir("stablelab"))
 
 
-def read() -> dict[str, dict[str, Any]]:
-    """By exercise: ``tries``, the number of answers judged, and ``right``, the day of the first right one or None.
+def read_progress() -> dict[str, Attempts]:
+    """The attempts so far, by the name of the exercise.
 
     A file that cannot be read as progress is put aside under another name, never deleted.
 
     Raises:
         ValueError: a newer version of the workbook wrote it.
         OSError: it is there but cannot be opened.
+        RuntimeError: ``STABLELAB_DATA`` begins with ``~``, and there is no such home.
     """
     file = data_folder() / FILE
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
-        version, exercises = content["version"], content["exercises"]
-        known = {name: {"tries": int(one["tries"]), "right": one["right"]} for name, one in exercises.items()}
+        version = int(content["version"])
+        attempts = {name: Attempts(int(one["tries"]), one["right"]) for name, one in content["exercises"].items()}
     except FileNotFoundError:
         return {}
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError):
         _put_aside(file)
         return {}
     if version > VERSION:
         raise ValueError(
             f"{file} is of a newer stablelab (format {version}, this one knows {VERSION}): update stablelab"
         )
-    return known
+    return attempts
 
 
-def record(name: str, right: bool) -> None:
+def record_attempt(name: str, right: bool) -> None:
     """Count an answer; the file is replaced whole, so a crash leaves the old one or the new one.
 
+    Args:
+        name: of the exercise.
+        right: whether the answer was.
+
     Raises:
-        ValueError, OSError: as ``read``, or it cannot be written.
+        ValueError, OSError, RuntimeError: as ``read_progress``, or the file cannot be written.
     """
-    exercises = read()
-    one = exercises.setdefault(name, {"tries": 0, "right": None})
-    one["tries"] += 1
-    if right and one["right"] is None:
-        one["right"] = date.today().isoformat()
-    folder = data_folder()
-    folder.mkdir(parents=True, exist_ok=True)
-    text = json.dumps({"version": VERSION, "exercises": exercises}, indent=1, ensure_ascii=False)
-    handle, temporary = tempfile.mkstemp(dir=folder, prefix=FILE, suffix=".new")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, folder / FILE)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
+    attempts = read_progress()
+    one = attempts.setdefault(name, Attempts())
+    one.tries += 1
+    if right and one.right is None:
+        one.right = date.today().isoformat()
+    file = data_folder() / FILE
+    file.parent.mkdir(parents=True, exist_ok=True)
+    exercises = {known: asdict(each) for known, each in attempts.items()}
+    write_atomically(file, json.dumps({"version": VERSION, "exercises": exercises}, indent=1, ensure_ascii=False))
 
 
 def _put_aside(file: Path) -> None:
