@@ -137,24 +137,14 @@ def best(H):
     return 2 / (high + low), (high - low) / (high + low)
 
 
-def _ends(H):
-    lambdas = torch.linalg.eigvalsh(H)
-    return lambdas[0], lambdas[-1]
+def _of_extremes(combine):
+    """An answer made of the smallest and of the largest eigenvalue."""
 
+    def answer(H):
+        lambdas = torch.linalg.eigvalsh(H)
+        return combine(lambdas[0], lambdas[-1])
 
-def _careful(H):
-    low, high = _ends(H)
-    return 1 / high, 1 - low / high
-
-
-def _halved(H):
-    low, high = _ends(H)
-    return 1 / (high + low), (high - low) / (high + low)
-
-
-def _momentums(H):
-    low, high = (each.sqrt() for each in _ends(H))
-    return 2 / (high**2 + low**2), (high - low) / (high + low)
+    return answer
 
 
 BEST = Exercise(
@@ -163,10 +153,19 @@ BEST = Exercise(
     solution=best,
     cases=_BOWLS,
     slips=(
-        Slip("η = 1/λ_max is safe, but a larger one shrinks the flattest direction faster", _careful),
-        Slip("the 2 in η* = 2/(λ_max + λ_min) is missing", _halved),
+        Slip(
+            "η = 1/λ_max is safe, but a larger one shrinks the flattest direction faster",
+            _of_extremes(lambda low, high: (1 / high, 1 - low / high)),
+        ),
+        Slip(
+            "the 2 in η* = 2/(λ_max + λ_min) is missing",
+            _of_extremes(lambda low, high: (1 / (high + low), (high - low) / (high + low))),
+        ),
         Slip("the two numbers are swapped: first η*, then ρ*", lambda H: best(H)[::-1]),
-        Slip("the square roots belong to momentum; plain descent has (κ - 1)/(κ + 1) with κ itself", _momentums),
+        Slip(
+            "the square roots belong to momentum; plain descent has (κ - 1)/(κ + 1) with κ itself",
+            _of_extremes(lambda low, high: (2 / (high + low), (high**0.5 - low**0.5) / (high**0.5 + low**0.5))),
+        ),
     ),
     hints=(
         "The two extreme directions pull η apart: |1 - ηλ_min| falls as η grows, |1 - ηλ_max| rises past 1/λ_max.",

@@ -64,16 +64,16 @@ def judge(exercise: Exercise, answer: Any, time_limit: float = TIME_LIMIT) -> Ve
         return Verdict(
             NOT_YET, f'hand over the function itself, without brackets: check("{exercise.name}", my_function)'
         )
-    expected = _own_results(exercise.solution, exercise.cases)
-    results = []
-    for case in exercise.cases:
-        result = _result(answer, case, time_limit)
-        if _untouched(result):
-            return not_attempted
-        if isinstance(result, _Failure):
-            return Verdict(NOT_YET, f"{result.message} (tried: {case.description})")
-        results.append(result)
     with known_state():
+        expected = _own_results(exercise.solution, exercise.cases)
+        results = []
+        for case in exercise.cases:
+            result = _result(answer, case, time_limit)
+            if _untouched(result):
+                return not_attempted
+            if isinstance(result, _Failure):
+                return Verdict(NOT_YET, f"{result.message} (tried: {case.description})")
+            results.append(result)
         for case, right, result in zip(exercise.cases, expected, results, strict=True):
             wrong = difference(right, result, exercise.tolerance)
             if wrong:
@@ -93,7 +93,7 @@ def _not_yet(exercise: Exercise, message: str, results: list[Any]) -> Verdict:
 
 def _own_results(function: Callable[..., Any], cases: tuple[Case, ...]) -> list[Any]:
     """What the solution or a slip returns, case by case."""
-    with known_state():
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # also where the page makes errors of them
         results = [function(*_copy(case.arguments)) for case in cases]
     return [tuple(result) if isinstance(result, list) else result for result in results]
@@ -101,8 +101,8 @@ def _own_results(function: Callable[..., Any], cases: tuple[Case, ...]) -> list[
 
 def _result(answer: Callable[..., Any], case: Case, time_limit: float) -> Any:
     """What the learner's function returns, or why it does not."""
-    with known_state():
-        arguments = _copy(case.arguments)
+    arguments = _copy(case.arguments)
+    with known_state():  # of its own, so that the next call does not see what this one leaves behind
         try:
             with deadline(time_limit):
                 return answer(*arguments)
@@ -186,7 +186,7 @@ def _difference_of_numbers(expected: Any, got: Any, tolerance: float) -> str | N
     if theirs.isnan().any() and not ours.isnan().any():
         return f"there is nan in it, where {show(ours)} was expected: 0 / 0, or inf - inf?"
     finite = ours[ours.isfinite()]
-    scale = (finite.abs().max().item() if finite.numel() else 0.0) or 1.0
+    scale = finite.abs().max().item() if finite.numel() else 1.0
     # Entries near zero beside larger ones are allowed the rounding of the larger ones, up to 1.
     if torch.allclose(theirs, ours, rtol=tolerance, atol=tolerance * min(scale, 1.0), equal_nan=True):
         return None
@@ -204,7 +204,10 @@ def _tensor(value: Any) -> Tensor | None:
         tensor = value.detach().cpu() if isinstance(value, Tensor) else torch.as_tensor(value)
     except (TypeError, ValueError, RuntimeError, OverflowError):
         return None
-    return None if tensor.dtype.is_complex or tensor.is_sparse else tensor
+    if tensor.dtype.is_complex or tensor.is_sparse:
+        return None
+    # A Python float, or a list of them, is of double precision, whatever torch makes of it.
+    return tensor if isinstance(value, Tensor) or not tensor.is_floating_point() else torch.as_tensor(value).double()
 
 
 def _plain(value: Any) -> Any:

@@ -14,7 +14,7 @@ from .grading import NOT_ATTEMPTED, NOT_YET, RIGHT, judge
 from .kernel_state import known_state
 from .progress import Attempts, read_progress, record_attempt
 
-with known_state():  # the inputs that these modules make are numbers on the CPU, whatever the page has set before
+with known_state():  # the inputs that these modules make must not depend on what the page has set before
     from . import (
         attention_pretraining,
         clipping,

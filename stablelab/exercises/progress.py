@@ -82,7 +82,8 @@ def record_attempt(name: str, right: bool) -> None:
     file = data_folder() / FILE
     file.parent.mkdir(parents=True, exist_ok=True)
     exercises = {known: asdict(each) for known, each in attempts.items()}
-    write_atomically(file, json.dumps({"version": VERSION, "exercises": exercises}, indent=1, ensure_ascii=False))
+    text = json.dumps({"version": VERSION, "exercises": exercises}, indent=1, ensure_ascii=False)
+    write_atomically(file, text, mode=0o600)  # nobody else's business
 
 
 def _put_aside(file: Path) -> None:

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from stablelab.exercises import ALL, check, judge
 from stablelab.exercises.grading import NOT_YET, RIGHT
+from stablelab.training.reproducibility import one_step_at_a_time
 
 STEP = ALL["descent.step"]
 
@@ -166,6 +167,20 @@ def test_gradients_are_recorded_even_where_the_page_does_not() -> None:
         with off:
             assert judge(ALL["attention.softmax_gradient"], by_autograd).status == RIGHT
             assert not torch.is_grad_enabled()
+
+
+def test_no_run_in_the_background_takes_a_step_while_an_answer_is_called() -> None:
+    """Dropout draws from the generator of the whole process, which the answer may seed."""
+    begun: list[bool] = []
+
+    def answer(theta: Tensor, g: Tensor, learning_rate: float) -> Tensor:
+        thread = threading.Thread(target=lambda: begun.append(one_step_at_a_time.acquire(blocking=False)))
+        thread.start()
+        thread.join()
+        return theta - learning_rate * g
+
+    assert judge(STEP, answer).status == RIGHT
+    assert begun == [False] * len(STEP.cases)
 
 
 def test_a_folder_that_is_gone_is_survived(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
