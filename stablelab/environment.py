@@ -132,8 +132,9 @@ def requirement_problems(requires: Iterable[str], installed: Callable[[str], str
 
     problems = []
     for requirement in map(Requirement, requires):
-        always = requirement.marker is None or requirement.marker.evaluate({"extra": ""})
-        if not always and not requirement.marker.evaluate({"extra": "lab"}):
+        marker = requirement.marker
+        always = marker is None or marker.evaluate({"extra": ""})
+        if marker and not always and not marker.evaluate({"extra": "lab"}):
             continue
         try:
             version = installed(requirement.name)
