@@ -30,8 +30,10 @@ def number(
     Args:
         name: what the learner calls the value; it opens the complaint.
         value: what was given; a bool is not a number here, because `True` is nearly always a slip.
-        at_least, above: lower bound, included or not.
-        at_most, below: upper bound, included or not.
+        at_least: lower bound, included.
+        above: lower bound, not included.
+        at_most: upper bound, included.
+        below: upper bound, not included.
 
     Raises:
         ValueError: in one line, with the value and what would be right.
