@@ -14,10 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from . import __version__
-from .acting import check_acting
 from .data import Task as ZooTask
 from .data import subset
-from .fine_tuning import ready
+from .fine_tuning import Prepared, check_acting, ready
 from .models import head_of, quietly
 from .models.rng import drawn_from
 from .stability import Outcome, Parts, Point, Subsets
@@ -90,30 +89,29 @@ class FineTuning:
         self._task(self.task, point.subset).batches(0, self.batch_size)
 
     def prepare(self, point: Point) -> Parts:
-        parts = dict(self._first()[1])
-        if "trains" in parts:
-            parts["model"] = deepcopy(self._head(point.init))
-            del parts["trains"]
+        model, prepared = self._first()
+        if prepared.trains is not None:
+            model = deepcopy(self._head(point.init))
         else:
-            parts |= self._ready(point.init)[1]
+            model, prepared = self._ready(point.init)
         return Parts(
-            model=parts["model"],
-            task=self._task(parts["task"], point.subset),
+            model=model,
+            task=self._task(prepared.task, point.subset),
             total_steps=self.steps,
             batch_size=self.batch_size,
             evaluate_every=self.evaluate_every,
             sharpness=self.sharpness,
-            layers=parts.get("layers"),
-            augment=parts.get("augment"),
+            layers=prepared.layers,
+            augment=prepared.augment,
         )
 
     def runs_together(self, points: Sequence[Point]) -> bool:
-        parts = self._first()[1]
-        linear = type(parts.get("trains")) is nn.Linear and parts["trains"].bias is not None
+        head = self._first()[1].trains
+        linear = type(head) is nn.Linear and head.bias is not None
         return linear and not self.sharpness and not any(why_not_batched(point.settings) for point in points)
 
     def run_together(self, points: Sequence[Point]) -> list[Outcome]:
-        whole = self._first()[1]["task"]
+        whole = self._first()[1].task
         numbers = {point.subset for point in points}
         parts = {number: (self._positions(number), self._task(whole, number)) for number in numbers}
         positions, tasks = zip(*(parts[point.subset] for point in points), strict=True)
@@ -130,19 +128,19 @@ class FineTuning:
             self._kept[id(task), number] = part_of(task, self.subsets, number)
         return cast(Task, self._kept[id(task), number])
 
-    def _first(self) -> tuple[nn.Module, dict[str, Any]]:
+    def _first(self) -> tuple[nn.Module, Prepared]:
         """The model of seed 0, and what a run of it is made of; for heads, the body whose features all share."""
         if "first" not in self._kept:
             self._kept["first"] = self._ready(0)
         return self._kept["first"]
 
-    def _ready(self, seed: int) -> tuple[nn.Module, dict[str, Any]]:
+    def _ready(self, seed: int) -> tuple[nn.Module, Prepared]:
         with quietly(), drawn_from(seed):  # so that a model that forgets its seed is the same one, too
             model = self.model(self.task, seed=seed)
             if "first" in self._kept and model is self._kept["first"][0]:
                 raise ValueError("model gave the same model again; it must make a fresh one each time")
-            parts = ready(model, self.task, self.train, self.device)
-        return model, {"model": model} | parts
+            prepared = ready(model, self.task, self.train, self.device)
+        return model, prepared
 
     def _head(self, seed: int) -> nn.Module:
         """The new head of this seed, as it begins."""
