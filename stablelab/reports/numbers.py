@@ -14,8 +14,8 @@ from ..stability import spread
 from ..stability.calibration import reliability
 from ..stability.churn import churn
 from ..stability.estimates import Estimate
-from ..stability.failing import failed_rate
 from ..stability.lr_sensitivity import learning_rate_sensitivity
+from ..stability.spread import failed_rate
 from ..stability.sweeps.grid import Point
 from ..stability.sweeps.outcome import Outcome
 from ..stability.sweeps.results import Results

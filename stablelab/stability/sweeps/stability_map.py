@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..._validation import whole
 from ...training.settings import Settings
-from ..failing import is_failed
+from ..spread import is_failed
 from .batched_heads import Heads, in_parts, new_heads, train_heads
 from .grid import checked_grid, checked_seeds
 
