@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from ..stability.sweeps.grid import Point
-from ..stability.sweeps.outcome import Outcome
 from ..stability.sweeps.results import LAST, Results
+from ..stability.sweeps.trial import Outcome
 from ..training.records import number
 
 Grid = Mapping[str, tuple[Any, ...]]

@@ -17,8 +17,8 @@ from ..stability.estimates import Estimate
 from ..stability.lr_sensitivity import learning_rate_sensitivity
 from ..stability.spread import failed_rate
 from ..stability.sweeps.grid import Point
-from ..stability.sweeps.outcome import Outcome
 from ..stability.sweeps.results import Results
+from ..stability.sweeps.trial import Outcome
 from ..stability.training_curves import clipped_share, median_steps_to_loss, sharpness_against
 from ..stability.variance_components import VarianceSplit, variance_split
 from ..training.records import number

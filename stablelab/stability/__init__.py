@@ -24,11 +24,11 @@ from .stacking import Stack, out_of_fold, stack
 from .sweeps.batched_heads import Heads, new_heads, train_heads, why_not_batched
 from .sweeps.execution import Parts, Recipe, run_one
 from .sweeps.grid import Point
-from .sweeps.outcome import Outcome
 from .sweeps.results import Results
 from .sweeps.stability_map import StabilityMap, stability_map
 from .sweeps.subsets import Subsets
 from .sweeps.sweep import Sweep
+from .sweeps.trial import Outcome
 from .training_curves import clipped_share, median_steps_to_loss, sharpness_against, steps_to_loss
 from .variance_components import VarianceSplit, variance_split
 

@@ -22,7 +22,7 @@ from ...training.protocols import Task
 from ...training.records import Step
 from ..hessian import sharpness
 from .grid import Point
-from .outcome import Outcome
+from .trial import Outcome
 
 
 @dataclass(frozen=True, eq=False)

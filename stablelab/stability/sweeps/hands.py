@@ -9,7 +9,7 @@ from typing import Any
 
 from .execution import Recipe, run_one
 from .grid import Point
-from .outcome import Outcome
+from .trial import Outcome
 
 
 class WorkerLostError(RuntimeError):

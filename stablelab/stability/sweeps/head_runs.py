@@ -13,7 +13,7 @@ from torch.nn.functional import cross_entropy
 
 from .batched_heads import Heads, in_parts, logits_of, train_heads
 from .grid import Point
-from .outcome import Outcome
+from .trial import Outcome
 
 
 class _Order:

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from .grid import Point
-from .outcome import Outcome
 from .owners import gone, me
+from .trial import Outcome
 
 APPLICATION = 0x57AB1E  # SQLite's mark of whose file it is
 VERSION = 1

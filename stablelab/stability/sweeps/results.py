@@ -12,7 +12,7 @@ import numpy as np
 
 from .grid import Grid, Point
 from .ledger import Ledger
-from .outcome import Outcome
+from .trial import Outcome
 
 if TYPE_CHECKING:
     import pandas
