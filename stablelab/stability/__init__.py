@@ -21,14 +21,22 @@ from .spread import (
     value_range,
 )
 from .stacking import Stack, out_of_fold, stack
-from .sweeps.batched_heads import Heads, new_heads, train_heads, why_not_batched
-from .sweeps.execution import Parts, Recipe, run_one
-from .sweeps.grid import Point
-from .sweeps.results import Results
-from .sweeps.stability_map import StabilityMap, stability_map
-from .sweeps.subsets import Subsets
-from .sweeps.sweep import Sweep
-from .sweeps.trial import Outcome
+from .sweeps import (
+    Heads,
+    Outcome,
+    Results,
+    StabilityMap,
+    Subsets,
+    Sweep,
+    Trainable,
+    Trial,
+    TrialSetup,
+    new_heads,
+    run_trial,
+    stability_map,
+    train_heads,
+    why_not_batched,
+)
 from .training_curves import clipped_share, median_steps_to_loss, sharpness_against, steps_to_loss
 from .variance_components import VarianceSplit, variance_split
 
@@ -39,9 +47,6 @@ __all__ = [
     "Estimate",
     "Heads",
     "Outcome",
-    "Parts",
-    "Point",
-    "Recipe",
     "Reliability",
     "Results",
     "Robustness",
@@ -50,6 +55,9 @@ __all__ = [
     "Stack",
     "Subsets",
     "Sweep",
+    "Trainable",
+    "Trial",
+    "TrialSetup",
     "VarianceSplit",
     "average",
     "average_weights",
@@ -71,7 +79,7 @@ __all__ = [
     "out_of_fold",
     "pairwise_churn",
     "reliability",
-    "run_one",
+    "run_trial",
     "sharpness",
     "sharpness_against",
     "spread_by_size",
