@@ -1,5 +1,6 @@
 # make lab     set up on the first call, then open JupyterLab on the first notebook
 # make test    set up, then run everything: unit tests, every notebook in nbval's strict mode, the browser test
+# make quick   the unit tests without the slow ones: under two minutes
 # make check   style and types          make bench   the speed table          make clean   remove .venv and caches
 #
 # make notebooks    run the notebooks (or ARGS=notebooks/01…ipynb) from fresh kernels and store their outputs
@@ -10,18 +11,25 @@
 PYTHON =
 ARGS =
 VENV = .venv/bin/python
-SETUP = for python in python3 python3.13 python3.12 python3.11; do \
-	if $$python -c "" >/dev/null 2>&1; then exec $$python -I stablelab/bootstrap.py --python="$(PYTHON)"
+PYTEST = OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(VENV) -m pytest --numprocesses=2 --dist=loadfile
 
-.PHONY: lab test check bench notebooks clean venv venv-tests
+# Any Python 3 can run setup_venv.py, which chooses the one that .venv is made with.
+ANY_PYTHON = $(shell for name in python3 python3.13 python3.12 python3.11; do $$name -c "" 2>&- && echo $$name && break; done)
+NO_PYTHON = $(error stablelab: no Python 3 found: install Python 3.12 (python.org), then run make again)
+SET_UP = $(or $(ANY_PYTHON),$(NO_PYTHON)) -I setup_venv.py --python="$(PYTHON)"
+
+.PHONY: lab test quick check bench notebooks clean venv venv-tests
 
 lab: venv
 	@$(VENV) -m stablelab lab $(ARGS)
 
 test: venv-tests
 	@$(VENV) -m stablelab fetch
-	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(VENV) -m pytest tests notebooks --numprocesses=2 --dist=loadfile \
-		--nbval --nbval-current-env --nbval-cell-timeout=600 $(ARGS)
+	$(PYTEST) tests notebooks --nbval --nbval-current-env --nbval-cell-timeout=600 $(ARGS)
+
+quick: venv-tests
+	@$(VENV) -m stablelab fetch
+	$(PYTEST) tests --ignore=tests/browser -m "not slow" $(ARGS)
 
 check: venv-tests
 	$(VENV) -m ruff check .
@@ -41,9 +49,7 @@ clean:
 	find stablelab tests notebooks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 venv:
-	@$(SETUP); fi; done; $(NO_PYTHON)
+	@$(SET_UP)
 
 venv-tests:
-	@$(SETUP) --tests; fi; done; $(NO_PYTHON)
-
-NO_PYTHON = echo "stablelab: no Python 3 found: install Python 3.12 (python.org), then run make again" >&2; exit 1
+	@$(SET_UP) --tests

@@ -12,7 +12,7 @@ This is the front desk: the only place that knows all rooms. Each room opens whe
 
 import lazy_loader
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _load, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 

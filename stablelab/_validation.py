@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
 import math
+from collections.abc import Callable, Iterable
+from difflib import get_close_matches
+from functools import wraps
 from numbers import Real
+from typing import ParamSpec, TypeVar
 
 from torch import Tensor
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
 
 
 def number(
@@ -71,3 +79,31 @@ def switch(name: str, value: object) -> None:
     """Raise a one-line ValueError unless the value is True or False: a text such as "False" would count as true."""
     if not isinstance(value, bool):
         raise ValueError(f"{name} is {value!r}; it must be True or False")
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """How a complaint about an unknown name ends: with the closest known ones, or with all where none is close.
+
+    Close is a slip of the fingers, or an abbreviation by initials: `lr` for `learning_rate`.
+    """
+    names = sorted(known)
+    close = [each for each in names if "".join(word[:1] for word in each.split("_")) == name.lower()]
+    close = close or get_close_matches(name, names)
+    return f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(names)}"
+
+
+def explain_unknown_arguments(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    """Let a function answer an argument that it does not have with a one-line ValueError that names the closest ones.
+
+    Python's own TypeError says neither what there is nor what was meant. The signature stays as it is.
+    """
+    known = inspect.signature(function).parameters
+
+    @wraps(function)
+    def checked(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+        for name in kwargs:
+            if name not in known:
+                raise ValueError(f"{function.__name__} has no argument {name!r}; {did_you_mean(name, known)}")
+        return function(*args, **kwargs)
+
+    return checked

@@ -10,7 +10,10 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
+
+from . import __version__
 
 SHOWN = ("torch", "torchvision", "transformers", "jupyterlab", "ipykernel", "ipywidgets", "anywidget", "numpy")
 LEAST_MEMORY = 2.0  # GB free: notebook 08 with JupyterLab and its kernel takes 1.5
@@ -35,7 +38,12 @@ print(json.dumps(said))
 
 @dataclass(frozen=True)
 class Problem:
-    """Something known not to work, and what to do about it."""
+    """Something known not to work, and what to do about it.
+
+    Attributes:
+        what: does not work.
+        cure: what to do.
+    """
 
     what: str
     cure: str
@@ -46,7 +54,12 @@ class Problem:
 
 @dataclass(frozen=True)
 class Survey:
-    """What was found; printed, it is what ``stablelab info`` shows."""
+    """What was found; printed, it is what ``stablelab info`` shows.
+
+    Attributes:
+        facts: name -> value, in the order in which they are shown.
+        problems: what is known not to work here.
+    """
 
     facts: Mapping[str, str]
     problems: tuple[Problem, ...]
@@ -61,11 +74,11 @@ class Survey:
 def survey() -> Survey:
     """Look at this machine (about five seconds: PyTorch is started in a process of its own)."""
     said, broken = start_torch()
-    facts = {"stablelab": _version("stablelab"), "python": f"{platform.python_version()} on {platform.platform()}"}
+    facts = {"stablelab": __version__, "python": f"{platform.python_version()} on {platform.platform()}"}
     facts |= {name: _version(name) for name in SHOWN}
     facts["device"] = f"GPU {said['gpu']}" if said.get("gpu") else "CPU"
     facts["threads"] = str(said.get("threads", "unknown"))
-    problems = [*_own_requirements(), *broken, *extension_problems(_extension_folders()), *_memory_problems(facts)]
+    problems = [*_own_requirements(), *broken, *_extension_problems(), *_memory_problems(facts)]
     if not said.get("gpu") and _has_nvidia_gpu():
         cure = "update the NVIDIA driver to one for CUDA 13; until then training runs on the CPU"
         problems.append(Problem("there is an NVIDIA GPU, but PyTorch cannot use it", cure))
@@ -93,9 +106,10 @@ def start_torch() -> tuple[dict, list[Problem]]:
 def torchvision_problems(error: str, torch: str, torchvision: str) -> list[Problem]:
     """What is wrong when importing torchvision ended in ``error`` (empty: nothing).
 
-    Arguments:
+    Args:
         error: the type and the text of the exception.
-        torch, torchvision: their versions.
+        torch: its version.
+        torchvision: its version.
     """
     if not error:
         return []
@@ -109,19 +123,24 @@ def torchvision_problems(error: str, torch: str, torchvision: str) -> list[Probl
 def requirement_problems(requires: Iterable[str], installed: Callable[[str], str]) -> list[Problem]:
     """Packages that are missing, or other than the workbook needs.
 
-    Arguments:
-        requires: requirements as in a package's metadata; those of extras are left out.
+    Args:
+        requires: requirements as in a package's metadata. One of the extra ``lab`` may be missing, but not too old;
+            those of other extras are left out.
         installed: the version of a package by name; raises ``PackageNotFoundError`` if it is missing.
     """
     from packaging.requirements import Requirement
 
     problems = []
     for requirement in map(Requirement, requires):
-        if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
+        marker = requirement.marker
+        always = marker is None or marker.evaluate({"extra": ""})
+        if marker and not always and not marker.evaluate({"extra": "lab"}):
             continue
         try:
             version = installed(requirement.name)
         except metadata.PackageNotFoundError:
+            if not always:
+                continue
             version = "missing"
         if version == "missing" or not requirement.specifier.contains(version, prereleases=True):
             harm = f": {WITHOUT[requirement.name]}" if requirement.name in WITHOUT else ""
@@ -136,7 +155,9 @@ def _own_requirements() -> list[Problem]:
     try:
         return requirement_problems(metadata.requires("stablelab") or (), metadata.version)
     except metadata.PackageNotFoundError:
-        return [Problem("stablelab itself is not installed", f"in its folder: {INSTALL} -c constraints.txt -e .")]
+        return [
+            Problem("stablelab itself is not installed", f'in its folder: {INSTALL} -c constraints.txt -e ".[lab]"')
+        ]
 
 
 def extension_problems(folders: Iterable[Path]) -> list[Problem]:
@@ -163,10 +184,12 @@ def _memory_problems(facts: dict[str, str]) -> list[Problem]:
     return memory_problems(memory.available / 1e9)
 
 
-def _extension_folders() -> list[Path]:
+def _extension_problems() -> list[Problem]:
+    if find_spec("jupyterlab") is None:  # the package is used without it
+        return []
     from jupyter_core.paths import jupyter_path
 
-    return [Path(folder) for folder in jupyter_path("labextensions")]
+    return extension_problems(Path(folder) for folder in jupyter_path("labextensions"))
 
 
 def _has_nvidia_gpu() -> bool:

@@ -1,24 +1,312 @@
 """Where a task, a model and a run are put together."""
 
-from __future__ import annotations
+# No `from __future__ import annotations` here: Shift-Tab would show every type in quotes.
 
 import os
-from dataclasses import fields
-from typing import Any, cast
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self, cast
 
 import torch
 from torch import nn
 
 from . import training
-from .acting import check_acting
+from ._validation import explain_unknown_arguments
 from .data import Task as ZooTask
 from .data import augment
+from .formulas import cross_entropy
 from .models import cached_features, check_fits, freeze, head_of, layer_names, layers_of, unfreeze
 from .training import Log, Run, Settings, Task
+from .training.loop import Augment, Loss
+from .training.settings import AUGMENTATIONS
 from .widgets.notebook_cells import claim, release_earlier
 
-_SETTINGS = frozenset(f.name for f in fields(Settings))
-_RUN = ("batch_size", "checkpoint_memory", "epochs", "evaluate_every", "folder", "loss", "name", "seed", "steps")
+
+@explain_unknown_arguments
+def fine_tune(
+    model: nn.Module,
+    task: Task,
+    train: str = "all",
+    device: str | None = None,
+    *,
+    epochs: float | None = None,
+    steps: int | None = None,
+    batch_size: int = 16,
+    seed: int = 0,
+    learning_rate: float = 1e-3,
+    weight_decay: float = 0.0,
+    optimizer: str = "adamw",
+    momentum: float = 0.9,
+    beta1: float = 0.9,
+    beta2: float = 0.999,
+    eps: float = 1e-8,
+    bias_correction: bool = True,
+    implementation: str = "torch",
+    clip: str = "norm",
+    max_norm: float | None = None,
+    schedule: str = "constant",
+    warmup_steps: int = 0,
+    gamma: float = 0.99,
+    factor: float = 0.1,
+    patience: int = 2,
+    layer_decay: float = 1.0,
+    unfrozen: int | None = None,
+    unfreeze_every: int = 0,
+    early_stopping: int = 0,
+    noise: float = 0.0,
+    crop: float = 0.0,
+    rotation: float = 0.0,
+    flip: float = 0.0,
+    evaluate_every: int | None = None,
+    loss: Loss = cross_entropy,
+    name: str | None = None,
+    folder: str | os.PathLike[str] | None = None,
+    checkpoint_memory: int | None = None,
+) -> Run:
+    """A run, ready to start, that fine-tunes ``model`` on ``task``.
+
+    From ``learning_rate`` to ``flip`` the arguments are the fields of ``Settings``: where the run starts from. All of
+    them can be changed while it trains, by the dashboard or with ``run.control.change(learning_rate=...)``.
+
+    Args:
+        model: any classifier whose head has as many outputs as the task has classes; trained in place.
+        task: from ``lab.reviews``, ``lab.digits``, ``lab.texts`` or ``lab.images``, or your own; one whose ``kind`` is
+            ``"image"`` can be augmented.
+        train: ``"all"`` trains everything, or with ``unfrozen=`` the uppermost layers. ``"head"`` freezes the body, its
+            batch-norm statistics and dropout included, and computes the body's features once (where it has no single
+            head, its body runs at every step).
+        device: ``"cuda"``, ``"cpu"`` …; a GPU if there is one.
+        epochs: length of the run in passes over the training split, > 0; 1 if neither it nor ``steps`` is given.
+        steps: length of the run in optimizer steps, ≥ 1; instead of ``epochs``.
+        batch_size: examples per step.
+        seed: of the order of the data and of the randomness inside each step, ≥ 0.
+        learning_rate: base learning rate η > 0; the schedule multiplies it.
+        weight_decay: λ ≥ 0; coupled (L2) for every optimizer but ``adamw`` and ``lamb``, where it is decoupled.
+        optimizer: one of ``sgd``, ``momentum``, ``nesterov``, ``adam``, ``adamw``, ``lamb``.
+        momentum: β of momentum and Nesterov, in [0, 1).
+        beta1: decay of Adam's and LAMB's moving average of gradients, in [0, 1).
+        beta2: decay of Adam's and LAMB's moving average of squared gradients, in [0, 1).
+        eps: Adam's ε > 0, outside the root.
+        bias_correction: Adam's division by 1 − βᵗ; torch has no switch for it, so off means the workbook's own code.
+        implementation: ``torch`` (fused) or ``workbook`` (ours, foreach); torch has no LAMB, so that is always ours.
+        clip: what ``max_norm`` bounds: ``norm`` (of all gradients), ``tensor`` (of each), ``value`` (of each entry).
+        max_norm: the bound > 0, or None for no clipping.
+        schedule: one of ``constant``, ``exponential``, ``cosine``, ``plateau``.
+        warmup_steps: steps of linear warm-up in front of the schedule, ≥ 0.
+        gamma: factor per step of ``exponential``, in (0, 1].
+        factor: factor per drop of ``plateau``, in (0, 1).
+        patience: validations without improvement that ``plateau`` forgives, ≥ 0.
+        layer_decay: in (0, 1]; a layer d layers under the head trains with the learning rate times layer_decay^d.
+        unfrozen: how many layers train, counted from the head (1: the head alone); None for all.
+        unfreeze_every: steps after which one layer more is trained than before, again and again; 0 for never.
+        early_stopping: validations without a new lowest loss after which training ends; the best weights are put back
+            then, and at the end of the run. 0 for neither.
+        noise: standard deviation of the noise on training pictures, ≥ 0, where black is 0 and white is 1.
+        crop: share of the side by which training pictures are shifted at most, in [0, 0.5].
+        rotation: degrees by which they are turned at most, in [0, 180].
+        flip: probability with which each is mirrored, in [0, 1].
+        evaluate_every: steps between validations, 0 for none; about ten per run if not given.
+        loss: mean loss of (logits (B, C), targets (B,)).
+        name: how the run is called in charts; as the task if not given.
+        folder: where checkpoints are written while it trains, so that ``lab.reopen`` finds the run again if the process
+            ends; nowhere if not given.
+        checkpoint_memory: bytes for states to go back to; about a sixteenth of the machine's memory if not given.
+
+    Returns:
+        A ``Run``. Running a notebook cell again first stops the runs that the same cell had made before.
+
+    Raises:
+        ValueError: in one line, for an argument that does not exist, cannot be, or would change nothing in this run.
+    """
+    release_earlier()  # before the weights are copied: the cell's earlier run may be training this very model
+    settings = Settings(
+        learning_rate=learning_rate,
+        weight_decay=weight_decay,
+        optimizer=optimizer,
+        momentum=momentum,
+        beta1=beta1,
+        beta2=beta2,
+        eps=eps,
+        bias_correction=bias_correction,
+        implementation=implementation,
+        clip=clip,
+        max_norm=max_norm,
+        schedule=schedule,
+        warmup_steps=warmup_steps,
+        gamma=gamma,
+        factor=factor,
+        patience=patience,
+        layer_decay=layer_decay,
+        unfrozen=unfrozen,
+        unfreeze_every=unfreeze_every,
+        early_stopping=early_stopping,
+        noise=noise,
+        crop=crop,
+        rotation=rotation,
+        flip=flip,
+    )
+    prepared = ready(model, task, train, device, settings, evaluate_every)
+    run = Run(
+        model,
+        prepared.task,
+        settings=settings,
+        seed=seed,
+        epochs=epochs,
+        steps=steps,
+        batch_size=batch_size,
+        evaluate_every=evaluate_every,
+        loss=loss,
+        trains=prepared.trains,
+        name=f"{task.name} (head)" if name is None and train == "head" else name,
+        layers=prepared.layers,
+        augment=prepared.augment,
+        checkpoint_memory=checkpoint_memory,
+        folder=folder,
+    )
+    return _claimed(run)
+
+
+@explain_unknown_arguments
+def replay(
+    log: Log,
+    model: nn.Module,
+    task: Task,
+    train: str = "all",
+    device: str | None = None,
+    *,
+    loss: Loss = cross_entropy,
+    checkpoint_memory: int | None = None,
+) -> Run:
+    """A run, ready to start, that does again what a log says, change by change, and comes to the same numbers.
+
+    Args:
+        log: of a run, from ``run.log()``.
+        model: with the weights that the run of the log began with.
+        task: the data of that run.
+        train: as for ``fine_tune``, and as it was then.
+        device: as for ``fine_tune``, and as it was then.
+        loss: as for ``fine_tune``, and as it was then.
+        checkpoint_memory: as for ``fine_tune``.
+
+    Returns:
+        A ``Run``, claimed by the notebook cell as that of ``fine_tune`` is.
+
+    Raises:
+        ValueError: in one line, where the task is of other data or does not fit the model.
+    """
+    release_earlier()
+    prepared = ready(model, task, train, device)
+    run = training.replay(
+        log,
+        model,
+        prepared.task,
+        loss=loss,
+        trains=prepared.trains,
+        layers=prepared.layers,
+        augment=prepared.augment,
+        checkpoint_memory=checkpoint_memory,
+    )
+    return _claimed(run)
+
+
+@explain_unknown_arguments
+def load(
+    folder: str | os.PathLike[str],
+    model: nn.Module,
+    task: Task,
+    train: str = "all",
+    device: str | None = None,
+    *,
+    loss: Loss = cross_entropy,
+    checkpoint_memory: int | None = None,
+) -> Run:
+    """A saved run: its weights in ``model``, its history and settings.
+
+    Args:
+        folder: that ``run.save(...)`` wrote, or that the run was given as ``folder``.
+        model: of the same structure as the one that was saved.
+        task: the data of that run.
+        train: as for ``fine_tune``; of interest only if the run is trained again, as are all that follow.
+        device: as for ``fine_tune``.
+        loss: as for ``fine_tune``, and as it was then.
+        checkpoint_memory: as for ``fine_tune``.
+
+    Returns:
+        A ``Run`` that is over.
+
+    Raises:
+        FileNotFoundError: in one line, where there is none.
+        ValueError: in one line, where it is damaged, or of another task.
+    """
+    prepared = ready(model, task, train, device)
+    run = Run.load(
+        folder,
+        model,
+        prepared.task,
+        loss=loss,
+        trains=prepared.trains,
+        layers=prepared.layers,
+        augment=prepared.augment,
+        checkpoint_memory=checkpoint_memory,
+    )
+    run.branched = claim
+    return run
+
+
+@explain_unknown_arguments
+def reopen(
+    folder: str | os.PathLike[str],
+    model: nn.Module,
+    task: Task,
+    train: str = "all",
+    device: str | None = None,
+    *,
+    loss: Loss = cross_entropy,
+    checkpoint_memory: int | None = None,
+) -> Run:
+    """A run that was killed or stopped, ready to go on from its last checkpoint; says which one that is.
+
+    Trained on, it comes to the numbers of a run that was never interrupted, bit for bit on a CPU.
+
+    Args:
+        folder: what the run was given as ``folder``, or what ``run.save(...)`` wrote.
+        model: of the same structure as the one that was saved.
+        task: the data of that run.
+        train: as for ``fine_tune``, and as it was then.
+        device: as for ``fine_tune``, and as it was then.
+        loss: as for ``fine_tune``, and as it was then.
+        checkpoint_memory: as for ``fine_tune``.
+
+    Returns:
+        A ``Run``, claimed by the notebook cell as that of ``fine_tune`` is.
+
+    Raises:
+        FileNotFoundError: in one line, where there is none.
+        ValueError: in one line, where none can be used, or it is of another task.
+    """
+    release_earlier()
+    prepared = ready(model, task, train, device)
+    run = training.reopen(
+        folder,
+        model,
+        prepared.task,
+        loss=loss,
+        trains=prepared.trains,
+        layers=prepared.layers,
+        augment=prepared.augment,
+        checkpoint_memory=checkpoint_memory,
+    )
+    return _claimed(run)
+
+
+def _claimed(run: Run) -> Run:
+    """The run, noted as made by the cell being executed; and so will be its branches, by the cells that make them."""
+    claim(run)
+    run.branched = claim
+    return run
+
+
+# -- what a run is made of ---------------------------------------------------------------------------------------------
 
 
 class NamedLayers(tuple[tuple[str, ...], ...]):
@@ -31,103 +319,28 @@ class NamedLayers(tuple[tuple[str, ...], ...]):
     names: tuple[str, ...]
 
     @classmethod
-    def of(cls, model: nn.Module) -> NamedLayers:
+    def of(cls, model: nn.Module) -> Self:
         """Those of this model."""
         layers = cls(layers_of(model))
         layers.names = layer_names(model)
         return layers
 
 
-def fine_tune(model: nn.Module, task: Task, train: str = "all", device: str | None = None, **arguments: Any) -> Run:
-    """A run, ready to start, that fine-tunes ``model`` on ``task``.
+@dataclass(frozen=True)
+class Prepared:
+    """What a run trains on what, and what its settings can act on.
 
-    Arguments:
-        model: any classifier whose head has as many outputs as the task has classes.
-        task: from the zoo, or your own; one whose ``kind`` is ``"image"`` can be augmented.
-        train: ``"all"`` trains everything, or with ``unfrozen=`` the uppermost layers. ``"head"`` freezes the body, its
-            batch-norm statistics and dropout included, and computes the body's features once (where it has no single
-            head, its body runs at every step).
-        device: ``"cuda"``, ``"cpu"`` …; a GPU if there is one.
-        arguments: any field of ``Settings`` (``learning_rate``, ``max_norm`` …) and of ``Run`` (``epochs``, ``seed``).
-
-    Returns:
-        A ``Run``. Running a notebook cell again first stops the runs that the same cell had made before.
-
-    Raises:
-        ValueError: in one line, for an argument that does not exist, cannot be, or would change nothing in this run.
+    Attributes:
+        task: the data; of a head on its own, the features of the frozen body in place of the inputs.
+        trains: the head, where it is trained on its own; None where the whole model is.
+        layers: what ``layer_decay``, ``unfrozen`` and ``unfreeze_every`` act on; None where they cannot.
+        augment: what ``noise``, ``crop``, ``rotation`` and ``flip`` act through; None where they cannot.
     """
-    release_earlier()  # before the weights are copied: the cell's earlier run may be training this very model
-    settings, rest = _sorted(arguments)
-    parts = ready(model, task, train, device, settings, rest.get("evaluate_every"))
-    if train == "head":
-        rest.setdefault("name", f"{task.name} (head)")
-    run = Run(model, settings=settings, **parts, **rest)
-    return _claimed(run)
 
-
-def replay(
-    log: Log, model: nn.Module, task: Task, train: str = "all", device: str | None = None, **arguments: Any
-) -> Run:
-    """A run, ready to start, that does again what a log says, change by change, and comes to the same numbers.
-
-    Arguments:
-        log: of a run, from ``run.log()``.
-        model: with the weights that the run of the log began with.
-        task: the data of that run.
-        train, device: as for ``fine_tune``, and as they were then.
-        arguments: ``loss`` and ``checkpoint_memory``, as for ``fine_tune``.
-
-    Raises:
-        ValueError: in one line, where the task is of other data or does not fit the model.
-    """
-    release_earlier()
-    run = training.replay(log, model, **ready(model, task, train, device), **arguments)
-    return _claimed(run)
-
-
-def load(
-    folder: str | os.PathLike[str], model: nn.Module, task: Task, train: str = "all", device: str | None = None
-) -> Run:
-    """A saved run: its weights in ``model``, its history and settings.
-
-    Arguments:
-        folder: that ``run.save(...)`` wrote, or that the run was given as ``folder``.
-        model: of the same structure as the one that was saved.
-        task: the data of that run.
-        train, device: as for ``fine_tune``; of interest only if the run is trained again.
-
-    Raises:
-        FileNotFoundError, ValueError: in one line, where there is none, it is damaged, or it is of another task.
-    """
-    run = Run.load(folder, model, **ready(model, task, train, device))
-    run.branched = claim
-    return run
-
-
-def reopen(
-    folder: str | os.PathLike[str], model: nn.Module, task: Task, train: str = "all", device: str | None = None
-) -> Run:
-    """A run that was killed or stopped, ready to go on from its last checkpoint; says which one that is.
-
-    Trained on, it comes to the numbers of a run that was never interrupted, bit for bit on a CPU.
-
-    Arguments:
-        folder: what the run was given as ``folder``, or what ``run.save(...)`` wrote.
-        model, task, train, device: as for ``load``.
-
-    Raises:
-        FileNotFoundError, ValueError: in one line, where there is none, none can be used, or it is of another task.
-    """
-    release_earlier()
-    run = training.reopen(folder, model, **ready(model, task, train, device))
-    return _claimed(run)
-
-
-def _claimed(run: Run) -> Run:
-    """The run, noted as made by the cell being executed; and so will be its branches, by the cells that make them."""
-    claim(run)
-    run.branched = claim
-    return run
+    task: Task
+    trains: nn.Module | None = None
+    layers: NamedLayers | None = None
+    augment: Augment | None = None
 
 
 def ready(
@@ -137,38 +350,91 @@ def ready(
     device: str | None,
     settings: Settings | None = None,
     evaluate_every: int | None = None,
-) -> dict[str, Any]:
-    """What a run trains on what, and what its settings can act on; the model is frozen or released for it."""
+) -> Prepared:
+    """Put the model on its device and freeze or release it for a run.
+
+    Args:
+        model: any classifier.
+        task: the data.
+        train: ``"all"`` or ``"head"``, as for ``fine_tune``.
+        device: as for ``fine_tune``.
+        settings: as they were asked for; refused where they could not act. Not looked at if not given.
+        evaluate_every: as it was asked for; None if it was not.
+
+    Returns:
+        What the run is made of.
+
+    Raises:
+        ValueError: in one line, where the model does not fit the task or a setting would change nothing.
+    """
     if train not in ("all", "head"):
         raise ValueError(f'train is {train!r}; it must be "all" or "head"')
     check_fits(model, task)
     model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    parts = _parts(model, task, train)
+    prepared = _prepared(model, task, train)
     if settings is not None:
-        check_acting(settings, parts, evaluate_every, task)
+        check_acting(settings, prepared, evaluate_every, task)
     if train == "head":
         freeze(model)
     else:
         unfreeze(model)
-    return parts
+    return prepared
 
 
-def _parts(model: nn.Module, task: Task, train: str) -> dict[str, Any]:
+def _prepared(model: nn.Module, task: Task, train: str) -> Prepared:
     pictures = augment if getattr(task, "kind", None) == "image" else None
     if train == "all":
-        return {"task": task, "layers": NamedLayers.of(model), "augment": pictures}
+        return Prepared(task, layers=NamedLayers.of(model), augment=pictures)
     try:
-        return {"task": cached_features(cast(ZooTask, task), model), "trains": head_of(model)[1]}
+        features = cast(Task, cached_features(cast(ZooTask, task), model))
+        return Prepared(features, trains=head_of(model)[1])
     except ValueError as reason:
         print(f"the frozen body runs at every step: {reason}")
-        return {"task": task, "augment": pictures}
+        return Prepared(task, augment=pictures)
 
 
-def _sorted(arguments: dict[str, Any]) -> tuple[Settings, dict[str, Any]]:
-    """Settings apart from what belongs to the run."""
-    unknown = [name for name in arguments if name not in _SETTINGS and name not in _RUN]
-    if unknown:
-        there = ", ".join(sorted([*_SETTINGS, *_RUN]))
-        raise ValueError(f"fine_tune has no argument {unknown[0]!r}; there are {there}")
-    settings = Settings().replace(**{k: v for k, v in arguments.items() if k in _SETTINGS})
-    return settings, {k: v for k, v in arguments.items() if k in _RUN}
+# -- whether settings can act ------------------------------------------------------------------------------------------
+
+
+def check_acting(settings: Settings, prepared: Prepared, evaluate_every: int | None, task: Task) -> None:
+    """Raise a one-line ValueError for the first setting that was asked for but cannot change anything in this run.
+
+    Args:
+        settings: as they were asked for; what is at its default was not.
+        prepared: what the run is made of.
+        evaluate_every: as it was asked for; None if it was not.
+        task: named in the message.
+    """
+    for name, value, _ in settings.differences(Settings()):
+        why = ""
+        if name in ("layer_decay", "unfrozen", "unfreeze_every"):
+            why = _no_layers(name, settings, None if prepared.layers is None else prepared.layers.names)
+        elif name in AUGMENTATIONS and prepared.augment is None:
+            why = _no_pictures(task, cached=prepared.trains is not None)
+        elif name == "early_stopping" and evaluate_every == 0:
+            why = "it looks at validations, and with evaluate_every=0 there are none"
+        if why:
+            raise ValueError(f"{name} is {value!r}, but {why}")
+
+
+def _no_layers(name: str, settings: Settings, layers: Sequence[str] | None) -> str:
+    """Why a setting of layers cannot act, if so."""
+    if layers is None:
+        return 'train="head" trains one layer only; give train="all" (with unfrozen=1 it starts with the head alone)'
+    if len(layers) == 1:
+        return "this model has one layer only"
+    if name == "unfrozen" and settings.unfrozen is not None and settings.unfrozen > len(layers):
+        return f"this model has {len(layers)} layers: {', '.join(layers)}"
+    if name == "unfreeze_every" and settings.unfrozen is None:
+        return "all layers train from the start; give the number of layers to start with, such as unfrozen=1"
+    return ""
+
+
+def _no_pictures(task: Task, cached: bool) -> str:
+    """Why augmentation cannot act."""
+    kind = getattr(task, "kind", None)
+    if cached and kind == "image":
+        return 'train="head" looks at each picture once; give train="all", unfrozen=1 to train the head on changed ones'
+    if kind is None:
+        return f'{task.name} does not say that it holds pictures (kind = "image")'
+    return f"it changes pictures, and {task.name} holds {kind}s"

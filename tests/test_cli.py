@@ -16,8 +16,7 @@ from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 import stablelab
 import stablelab.data
-from stablelab import cli, environment, notebooks
-from stablelab.validate import validate_notebook
+from stablelab import cli, environment
 
 FOLDER = Path(__file__).resolve().parent.parent / "notebooks"
 KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
@@ -83,22 +82,41 @@ def test_an_unknown_notebook_is_one_line_that_says_which_there_are(
     assert not launched
 
 
+@pytest.mark.parametrize(
+    ("command", "module", "name"), [("lab", "jupyterlab", "JupyterLab"), ("validate", "nbval", "nbval")]
+)
+def test_what_the_extra_lab_would_bring_is_named_in_one_line_where_it_is_missing(
+    command: str,
+    module: str,
+    name: str,
+    launched: list[list[str]],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(cli, "find_spec", lambda wanted: None if wanted == module else object())
+    assert cli.main([command]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith(f"stablelab: {name} is not installed here; run: ")
+    assert said.endswith(' -m pip install "stablelab[lab]"\n') and said.count("\n") == 1
+    assert not launched
+
+
 def test_an_installed_package_works_on_copies_and_keeps_what_was_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     installed = tmp_path / "share"
     installed.mkdir()
     (installed / "00_start.ipynb").write_text("shipped", encoding="utf-8")
-    monkeypatch.setattr(notebooks, "CHECKOUT", tmp_path / "none")
-    monkeypatch.setattr(notebooks, "INSTALLED", installed)
+    monkeypatch.setattr(cli, "CHECKOUT", tmp_path / "none")
+    monkeypatch.setattr(cli, "INSTALLED", installed)
     monkeypatch.chdir(tmp_path)
-    copy = notebooks.find_notebook("00")
+    copy = cli.find_notebook("00")
     assert copy.read_text(encoding="utf-8") == "shipped"
     copy.write_text("a learner's work", encoding="utf-8")
-    assert notebooks.all_notebooks()[0].read_text(encoding="utf-8") == "a learner's work"
-    monkeypatch.setattr(notebooks, "INSTALLED", tmp_path / "none")
+    assert cli.all_notebooks()[0].read_text(encoding="utf-8") == "a learner's work"
+    monkeypatch.setattr(cli, "INSTALLED", tmp_path / "none")
     with pytest.raises(FileNotFoundError, match="clone the repository, or reinstall stablelab"):
-        notebooks.notebooks_folder()
+        cli.notebooks_folder()
 
 
 def test_validate_shows_progress_and_for_a_failure_what_was_stored_and_what_came(
@@ -118,7 +136,7 @@ def test_validate_shows_progress_and_for_a_failure_what_was_stored_and_what_came
 def test_validate_calls_a_cell_that_takes_too_long_failed(tmp_path: Path) -> None:
     cell = new_code_cell("import time; time.sleep(60)", execution_count=1)
     nbformat.write(new_notebook(cells=[cell], metadata=KERNEL), tmp_path / "slow.ipynb")
-    verdict = validate_notebook(tmp_path / "slow.ipynb", cell_timeout=1)
+    verdict = cli.validate_notebook(tmp_path / "slow.ipynb", cell_timeout=1)
     assert not verdict.passed
     assert verdict.seconds < 50
     assert "time.sleep(60)" in verdict.report
@@ -173,11 +191,12 @@ def test_a_torch_that_does_not_start_is_named_with_its_reason(tmp_path: Path, mo
 
 def test_packages_that_are_old_or_missing_are_named_with_what_they_break() -> None:
     def installed(name: str) -> str:
-        if name == "anywidget":
+        if name in ("anywidget", "jupyterlab"):  # without JupyterLab the package is used in a script
             raise metadata.PackageNotFoundError(name)
         return "7.3.0"
 
-    requires = ["ipykernel>=7.4", "anywidget>=0.11", "torch>=2.11", 'ruff>=99; extra == "test"']
+    extras = ['jupyterlab>=99; extra == "lab"', 'ruff>=99; extra == "test"']
+    requires = ['ipykernel>=7.4; extra == "lab"', "anywidget>=0.11", "torch>=2.11", *extras]
     kernel, widget = environment.requirement_problems(requires, installed)
     assert kernel.what == "ipykernel is 7.3.0, needed is >=7.4: a slider dragged while a cell runs hangs the kernel"
     assert kernel.cure == 'python -m pip install "ipykernel>=7.4", then restart JupyterLab'

@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+import dataclasses
+import inspect
+import re
 import threading
+import typing
 
 import pytest
 import torch
@@ -209,11 +213,56 @@ def test_a_setting_that_would_change_nothing_is_refused(digits, movies):
         assert all(p.requires_grad for p in model.parameters()), "a call that is refused freezes nothing"
 
 
+def test_shift_tab_shows_every_setting_and_every_argument_of_a_run_with_its_default():
+    shown = inspect.signature(lab.fine_tune).parameters
+    settings = {field.name: field.default for field in dataclasses.fields(lab.Settings)}
+    of_runs = {name: each for name, each in inspect.signature(lab.Run).parameters.items() if name in shown}
+    defaults = settings | {name: each.default for name, each in of_runs.items() if name not in ("model", "task")}
+    assert {name: shown[name].default for name in defaults} == defaults
+    assert set(shown) == {*settings, *of_runs, "train", "device"}
+    assert set(inspect.signature(lab.Run).parameters) - set(shown) == {"settings", "trains", "layers", "augment"}
+    assert shown["learning_rate"].annotation is float and shown["max_norm"].annotation == float | None
+    hints = typing.get_type_hints(lab.Settings)
+    assert {name: shown[name].annotation for name in hints} == hints
+
+
+@pytest.mark.parametrize("function", [lab.fine_tune, lab.replay, lab.load, lab.reopen, lab.range_test])
+def test_a_function_names_its_arguments_and_says_what_each_means(function):
+    parameters = inspect.signature(function).parameters.values()
+    assert not [each for each in parameters if each.kind in (each.VAR_KEYWORD, each.VAR_POSITIONAL)]
+    section = re.search(r"Arg(?:ument)?s:\n(.*?)\n\n", function.__doc__, re.DOTALL)[1]
+    explained = {
+        name for names in re.findall(r"^ {8}(\w+(?:, \w+)*): \S", section, re.MULTILINE) for name in names.split(", ")
+    }
+    assert explained == {each.name for each in parameters}
+
+
+def test_a_wrong_name_is_answered_by_every_function_that_makes_a_run(digits, tmp_path):
+    for function, first in ((lab.replay, None), (lab.load, tmp_path), (lab.reopen, tmp_path)):
+        with pytest.raises(ValueError, match=rf"{function.__name__} has no argument 'los'; did you mean loss"):
+            function(first, small_network(), digits, los=None)
+
+
+def test_a_run_goes_on_with_the_loss_that_it_is_given(digits, tmp_path):
+    def doubled(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        return 2 * nn.functional.cross_entropy(logits, targets)
+
+    run = lab.fine_tune(small_network(), digits, steps=4, batch_size=16, loss=doubled, folder=tmp_path / "run")
+    run.start().wait(60)
+    again = lab.replay(run.log(), small_network(), digits, loss=doubled, checkpoint_memory=12_345)
+    assert [step.loss for step in again.start().wait(60).history] == [step.loss for step in run.history]
+    assert again.checkpoints.memory == 12_345
+    for function in (lab.load, lab.reopen):
+        assert function(tmp_path / "run", small_network(), digits, loss=doubled).loss is doubled
+
+
 def test_what_cannot_be_is_said_in_one_line_and_starts_nothing(digits):
     threads = threading.active_count()
     model = lab.resnet(digits.classes)
     for arguments, message in (
-        ({"lr": 0.1}, "no argument 'lr'; there are .*learning_rate"),
+        ({"lr": 0.1}, r"fine_tune has no argument 'lr'; did you mean learning_rate\?"),
+        ({"max_nrom": 1.0}, r"no argument 'max_nrom'; did you mean max_norm\?"),
+        ({"verbosity": 1}, "no argument 'verbosity'; there are .*batch_size, .*learning_rate"),
         ({"train": "body"}, 'train is \'body\'; it must be "all" or "head"'),
         ({"learning_rate": "fast"}, "learning_rate is 'fast'"),
         ({"batch_size": 1000}, "batch"),

@@ -18,12 +18,13 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
-import stablelab
-from stablelab import bootstrap
+import setup_venv
 
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-OWN = [Requirement(line) for line in PROJECT["dependencies"] + PROJECT["optional-dependencies"]["test"]]
+EXTRAS = {name: [Requirement(line) for line in lines] for name, lines in PROJECT["optional-dependencies"].items()}
+OWN = [Requirement(line) for line in PROJECT["dependencies"]]
+OWN += [own for extra in EXTRAS.values() for own in extra if own.name != PROJECT["name"]]  # an extra may name others
 CUDA = re.compile(r"nvidia-|cuda-|triton$")  # torch pins these itself, and only on Linux
 Usage = namedtuple("Usage", "total used free")
 
@@ -64,19 +65,24 @@ def test_environment_yml_lists_python_pip_and_the_package_itself() -> None:
     text = (ROOT / "environment.yml").read_text(encoding="utf-8")
     items = [line.strip()[2:] for line in text.splitlines() if line.strip().startswith("- ")]
     python = next(item for item in items if item.startswith("python "))
-    assert items == ["conda-forge", "nodefaults", python, "pip", "pip:", "-c constraints.txt", "-e .[test]"]
+    assert items == ["conda-forge", "nodefaults", python, "pip", "pip:", "-c constraints.txt", "-e .[lab]"]
     assert SpecifierSet(python.removeprefix("python ")) == SpecifierSet(PROJECT["requires-python"])
 
 
 def test_one_range_of_pythons_and_one_version() -> None:
     range_ = SpecifierSet(PROJECT["requires-python"])
     minors = [minor for minor in range(30) if range_.contains(f"3.{minor}.5")]
-    assert [(3, minors[0]), (3, minors[-1])] == [bootstrap.OLDEST, bootstrap.NEWEST]
-    assert stablelab.__version__ == PROJECT["version"]
+    assert [(3, minors[0]), (3, minors[-1])] == [setup_venv.OLDEST, setup_venv.NEWEST]
+    assert "version" not in PROJECT and PROJECT["dynamic"] == ["version"]
 
 
-def test_an_old_python_can_read_bootstrap_far_enough_to_be_told() -> None:
-    ast.parse(Path(bootstrap.__file__).read_text(encoding="utf-8"), feature_version=(3, 6))
+def test_the_tests_extra_brings_the_lab_and_the_cluster() -> None:
+    own = [requirement for requirement in EXTRAS["test"] if requirement.name == PROJECT["name"]]
+    assert [requirement.extras for requirement in own] == [{"lab", "cluster"}]
+
+
+def test_an_old_python_can_read_the_set_up_far_enough_to_be_told() -> None:
+    ast.parse(Path(setup_venv.__file__).read_text(encoding="utf-8"), feature_version=(3, 6))
 
 
 def _fake_python(folder: Path, answer: str) -> str:
@@ -98,25 +104,33 @@ def _fake_python(folder: Path, answer: str) -> str:
     ],
 )
 def test_a_python_that_will_not_do_is_refused_in_one_line(tmp_path: Path, answer: str, message: str) -> None:
-    with pytest.raises(bootstrap.SetupError, match=message) as caught:
-        bootstrap.choose(_fake_python(tmp_path, answer))
+    with pytest.raises(setup_venv.SetupError, match=message) as caught:
+        setup_venv.choose(_fake_python(tmp_path, answer))
     assert "\n" not in str(caught.value)
 
 
 def test_the_first_python_that_will_do_is_taken_and_else_the_closest_is_named(tmp_path: Path) -> None:
     old = _fake_python(tmp_path, "3 9 True Linux x86_64")
-    assert bootstrap.choose(candidates=("no-such-python", old, sys.executable)) == sys.executable
-    with pytest.raises(bootstrap.SetupError, match=r"Python 3\.9 found"):
-        bootstrap.choose(candidates=("no-such-python", old))
-    with pytest.raises(bootstrap.SetupError, match="no Python 3 found: install"):
-        bootstrap.choose(candidates=("no-such-python",))
+    assert setup_venv.choose(candidates=("no-such-python", old, sys.executable)) == sys.executable
+    with pytest.raises(setup_venv.SetupError, match=r"Python 3\.9 found"):
+        setup_venv.choose(candidates=("no-such-python", old))
+    with pytest.raises(setup_venv.SetupError, match="no Python 3 found: install"):
+        setup_venv.choose(candidates=("no-such-python",))
 
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     """As much of a fresh clone as set-up reads."""
     root = tmp_path / "checkout"
-    for name in ("Makefile", "pyproject.toml", "constraints.txt", "stablelab/bootstrap.py", "stablelab/__init__.py"):
+    for name in (
+        "Makefile",
+        "pyproject.toml",
+        "constraints.txt",
+        "setup_venv.py",
+        "README.md",
+        "LICENSE",
+        "stablelab/__init__.py",
+    ):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(ROOT / name, root / name)
     return root
@@ -161,8 +175,8 @@ def test_too_small_a_disk_is_refused_before_anything_is_written(
     checkout: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(50e9, 47e9, 3e9))
-    monkeypatch.setattr(bootstrap, "__file__", str(checkout / "stablelab" / "bootstrap.py"))
-    assert bootstrap.main(["--python", sys.executable]) == 1
+    monkeypatch.setattr(setup_venv, "__file__", str(checkout / "setup_venv.py"))
+    assert setup_venv.main(["--python", sys.executable]) == 1
     said = capsys.readouterr().err
     assert re.fullmatch(r"stablelab: only 3\.0 GB free in .*, set-up needs \d+: free some .*\n", said)
     assert not (checkout / ".venv").exists()
@@ -171,8 +185,8 @@ def test_too_small_a_disk_is_refused_before_anything_is_written(
 def test_a_folder_that_is_no_environment_is_not_touched(checkout: Path) -> None:
     (checkout / ".venv").mkdir()
     (checkout / ".venv" / "thesis.txt").write_text("mine", encoding="utf-8")
-    with pytest.raises(bootstrap.SetupError, match="no virtual environment: move it away"):
-        bootstrap.set_up(checkout, sys.executable)
+    with pytest.raises(setup_venv.SetupError, match="no virtual environment: move it away"):
+        setup_venv.set_up(checkout, sys.executable)
     assert (checkout / ".venv" / "thesis.txt").exists()
 
 
@@ -188,7 +202,7 @@ def test_a_folder_that_is_no_environment_is_not_touched(checkout: Path) -> None:
     ],
 )
 def test_what_pip_says_becomes_one_line_with_a_cure(log: str, line: str) -> None:
-    said = bootstrap.diagnose(log)
+    said = setup_venv.diagnose(log)
     assert re.search(line, said)
     assert "\n" not in said
 
@@ -204,21 +218,21 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         (venv / "bin" / "python").unlink(missing_ok=True)
         (venv / "bin" / "python").symlink_to(sys.executable)
 
-    monkeypatch.setattr(bootstrap, "make_venv", make_venv)
-    monkeypatch.setattr(bootstrap, "install", lambda root, venv, python, tests: noted.append(f"install tests={tests}"))
+    monkeypatch.setattr(setup_venv, "make_venv", make_venv)
+    monkeypatch.setattr(setup_venv, "install", lambda root, venv, python, tests: noted.append(f"install tests={tests}"))
     return noted
 
 
 def test_a_second_call_does_nothing_until_the_dependencies_change(checkout: Path, calls: list[str]) -> None:
-    bootstrap.set_up(checkout)
-    bootstrap.set_up(checkout)
+    setup_venv.set_up(checkout)
+    setup_venv.set_up(checkout)
     assert calls == ["venv", "install tests=False"]
-    bootstrap.set_up(checkout, tests=True)
-    bootstrap.set_up(checkout)  # what the tests need stays
+    setup_venv.set_up(checkout, tests=True)
+    setup_venv.set_up(checkout)  # what the tests need stays
     assert calls[2:] == ["install tests=True"]
     with (checkout / "constraints.txt").open("a", encoding="utf-8") as constraints:
         constraints.write("six==1.17.0\n")
-    bootstrap.set_up(checkout)
+    setup_venv.set_up(checkout)
     assert calls[3:] == ["install tests=True"]
 
 
@@ -229,19 +243,19 @@ def test_an_interrupted_installation_is_gone_on_with(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(bootstrap, "install", interrupted)
+        patch.setattr(setup_venv, "install", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            bootstrap.set_up(checkout)
-    bootstrap.set_up(checkout)
+            setup_venv.set_up(checkout)
+    setup_venv.set_up(checkout)
     assert calls == ["venv", "install tests=False"]
 
 
 def test_a_moved_checkout_and_a_broken_interpreter_are_set_up_anew(checkout: Path, calls: list[str]) -> None:
-    bootstrap.set_up(checkout)
+    setup_venv.set_up(checkout)
     moved = checkout.rename(checkout.with_name("moved"))
-    bootstrap.set_up(moved)
+    setup_venv.set_up(moved)
     (moved / ".venv" / "bin" / "python").unlink()
-    bootstrap.set_up(moved)
+    setup_venv.set_up(moved)
     assert calls == ["venv", "install tests=False"] * 3
 
 
