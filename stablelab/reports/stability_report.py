@@ -127,8 +127,8 @@ def _definitions(used: list[str]) -> str:
 def _environment(results: Results) -> str:
     about = results.description
     here = ", ".join(f"{name} {metadata.version(name)}" for name in ("stablelab", "torch", "numpy", "scipy"))
-    ran = ", ".join(f"{name} {about[name]}" for name in ("stablelab", "torch") if about.get(name))
-    digests = {"code": "code", "data": "data", "weights": "starting weights"}
+    ran = ", ".join(f"{name} {about[name]}" for name in ("stablelab", "numerics", "torch") if about.get(name))
+    digests = {"data": "data", "weights": "starting weights"}
     rows = [
         ("runs made with", ran),
         ("report made with", f"Python {platform.python_version()}, {here}"),

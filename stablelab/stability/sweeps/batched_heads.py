@@ -343,29 +343,31 @@ class Update:
         self.settings = settings
         self.runs = max(1, PIECE // theta[0].numel())
         self.theta = theta.split(self.runs)
-        decays = isinstance(weight_decay, Tensor)
-        self.weight_decay = weight_decay.split(self.runs) if decays else [weight_decay] * len(self.theta)
-        self.state = [tuple(torch.zeros_like(part) for _ in range(STATES[settings.optimizer])) for part in self.theta]
+        self.weight_decay: Sequence[float | Tensor] = (
+            weight_decay.split(self.runs) if isinstance(weight_decay, Tensor) else [weight_decay] * len(self.theta)
+        )
+        self.state = [[torch.zeros_like(piece) for _ in range(STATES[settings.optimizer])] for piece in self.theta]
 
     def __call__(self, g: Tensor, t: int, learning_rates: Tensor) -> None:
         """Step t (from 1) along the gradients g (R, C, P); ``learning_rates`` is (R, 1, 1)."""
-        columns = self.theta, g.split(self.runs), learning_rates.split(self.runs), self.weight_decay
-        for i, (theta, own, rates, decay) in enumerate(zip(*columns, strict=True)):
-            moved, *self.state[i] = self._formula(theta, own, self.state[i], t, rates, decay)
+        columns = self.theta, g.split(self.runs), self.state, learning_rates.split(self.runs), self.weight_decay
+        for i, (theta, *others) in enumerate(zip(*columns, strict=True)):
+            moved, *self.state[i] = self._formula(t, theta, *others)
             theta.copy_(moved)
 
     def _formula(
-        self, theta: Tensor, g: Tensor, state: Sequence[Tensor], t: int, rates: Tensor, decay: float | Tensor
+        self, t: int, theta: Tensor, g: Tensor, state: list[Tensor], learning_rate: Tensor, weight_decay: float | Tensor
     ) -> tuple[Tensor, ...]:
-        """The new weights and the new state."""
+        """The new weights and what is remembered."""
         own = self.settings
         if own.optimizer == "sgd":
-            return (formulas.gradient_descent(theta, g, rates, decay),)
+            return (formulas.gradient_descent(theta, g, learning_rate, weight_decay),)
         if own.optimizer in ("momentum", "nesterov"):
-            return formulas.momentum(theta, g, *state, t, rates, own.momentum, own.optimizer == "nesterov", decay)
+            nesterov = own.optimizer == "nesterov"
+            return formulas.momentum(theta, g, state[0], t, learning_rate, own.momentum, nesterov, weight_decay)
         formula = formulas.adam if own.optimizer == "adam" else formulas.adamw
-        m, v = state
-        return formula(theta, g, m, v, t, rates, own.beta1, own.beta2, own.eps, decay, own.bias_correction)
+        numbers = learning_rate, own.beta1, own.beta2, own.eps, weight_decay, own.bias_correction
+        return formula(theta, g, state[0], state[1], t, *numbers)
 
 
 def _weight_decay(settings: Sequence[Settings], theta: Tensor, matrix: int) -> float | Tensor:
