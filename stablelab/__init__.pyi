@@ -20,8 +20,8 @@ from .plots.gallery import show_pictures
 from .plots.robustness import show_robustness
 from .reports.stability_report import stability_report
 from .stability.hessian import hessian_vector_product, sharpness
+from .stability.sweeps.grid import Subsets
 from .stability.sweeps.results import Results
-from .stability.sweeps.subsets import Subsets
 from .stability.sweeps.sweep import Sweep
 from .sweeping import sweep
 from .training.control import Control

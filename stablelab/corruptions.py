@@ -9,7 +9,7 @@ import torch
 from . import stability
 from .data import Split, Task, corrupt_pictures, corrupt_texts, corrupted, corruptions_of, split_of
 from .data.image_corruptions import SEVERITIES
-from .stability.error_rates import Models
+from .stability.domain_shift import Models
 from .stability.robustness import Robustness
 
 

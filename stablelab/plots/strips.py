@@ -22,5 +22,5 @@ def show_strip(results: Results, score: str = "accuracy", by: str | None = None)
     picture = to_png(strip(results, score, by))
     rows = rows_of(results)
     grid = results.grid if by is None else {by: results.grid[by]}
-    lines = [(group, [rows[i] for i in group.positions]) for group in groups(results.points, grid)]
+    lines = [(group, [rows[i] for i in group.positions]) for group in groups(results.trials, grid)]
     show("; ".join(f"{group.label}: {in_words(own)[:-1]}" for group, own in lines if own) + ".", png=picture)

@@ -9,9 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from ..stability.sweeps.grid import Point
-from ..stability.sweeps.outcome import Outcome
 from ..stability.sweeps.results import LAST, Results
+from ..stability.sweeps.trial import Outcome, Trial
 from ..training.records import number
 
 Grid = Mapping[str, tuple[Any, ...]]
@@ -53,14 +52,14 @@ class Row:
         majority: share of the largest class of the validation split.
     """
 
-    point: Point
+    point: Trial
     scores: dict[str, float]
     diverged: bool
     failed: bool
     majority: float
 
     @classmethod
-    def of(cls, point: Point, outcome: Outcome) -> Row:
+    def of(cls, point: Trial, outcome: Outcome) -> Row:
         """From what a run came to."""
         diverged = outcome.diverged is not None
         scores = {name: np.nan if diverged else float(score.of(outcome)) for name, score in SCORES.items()}
@@ -87,7 +86,7 @@ class Group:
 
 def rows_of(results: Results) -> list[Row]:
     """The numbers of each run, in their order."""
-    return [Row.of(point, outcome) for point, outcome in zip(results.points, results.outcomes, strict=True)]
+    return [Row.of(point, outcome) for point, outcome in zip(results.trials, results.outcomes, strict=True)]
 
 
 def checked_score(score: str) -> Score:
@@ -124,7 +123,7 @@ def axes_of(grid: Grid, x: str | None, y: str | None) -> tuple[str, str]:
     return x, y or (free[0] if free else "")
 
 
-def groups(points: Sequence[Point], grid: Grid) -> list[Group]:
+def groups(points: Sequence[Trial], grid: Grid) -> list[Group]:
     """The runs by setting, in the order of the grid; settings without a run are there too."""
     names = varied(grid)
     found: dict[tuple[Any, ...], list[int]] = {values: [] for values in product(*(grid[name] for name in names))}

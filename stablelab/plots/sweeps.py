@@ -61,7 +61,7 @@ def seed_curves(results: Results) -> Figure:
     Raises:
         ValueError: in one line: there is no run.
     """
-    every = [group for group in groups(results.points, results.grid) if group.positions]
+    every = [group for group in groups(results.trials, results.grid) if group.positions]
     if not every:
         raise ValueError("this sweep has no finished run yet: there is no curve to draw")
     chosen = [every[i] for i in np.unique(np.linspace(0, len(every) - 1, MOST_PANELS).round().astype(int))]
@@ -102,7 +102,7 @@ def strip(results: Results, score: str = "accuracy", by: str | None = None) -> F
         axes_of(results.grid, by, None)
     grid = results.grid if by is None else {by: results.grid[by]}
     rows = rows_of(results)
-    lines = [group for group in groups(results.points, grid) if group.positions]
+    lines = [group for group in groups(results.trials, grid) if group.positions]
     if not rows:
         raise ValueError("this sweep has no finished run yet: there is no dot to draw")
     if len(lines) > MOST_LINES:

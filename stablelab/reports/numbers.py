@@ -14,11 +14,10 @@ from ..stability import spread
 from ..stability.calibration import reliability
 from ..stability.churn import churn
 from ..stability.estimates import Estimate
-from ..stability.failing import failed_rate
 from ..stability.lr_sensitivity import learning_rate_sensitivity
-from ..stability.sweeps.grid import Point
-from ..stability.sweeps.outcome import Outcome
+from ..stability.spread import failed_rate
 from ..stability.sweeps.results import Results
+from ..stability.sweeps.trial import Outcome, Trial
 from ..stability.training_curves import clipped_share, median_steps_to_loss, sharpness_against
 from ..stability.variance_components import VarianceSplit, variance_split
 from ..training.records import number
@@ -35,7 +34,7 @@ class Runs:
         target: the loss that counts as reached (nats).
     """
 
-    points: tuple[Point, ...]
+    points: tuple[Trial, ...]
     outcomes: tuple[Outcome, ...]
     target: float
 
@@ -107,8 +106,8 @@ def by_setting(results: Results) -> list[tuple[Group, Runs]]:
     """The runs of each setting that has any, in the order of the grid."""
     target = 0.5 * float(np.mean([outcome.start_loss for outcome in results.outcomes]))
     return [
-        (group, Runs(_at(results.points, group), _at(results.outcomes, group), target))
-        for group in groups(results.points, results.grid)
+        (group, Runs(_at(results.trials, group), _at(results.outcomes, group), target))
+        for group in groups(results.trials, results.grid)
         if group.positions
     ]
 
@@ -122,10 +121,10 @@ def sensitivities(results: Results) -> Iterator[tuple[str, Estimate]]:
     if len(rates) < 2:
         return
     others = {name: values for name, values in results.grid.items() if name != "learning_rate"}
-    for group in groups(results.points, others):
+    for group in groups(results.trials, others):
         losses: dict[tuple[int, int, int | None], dict[float, Outcome]] = {}
         for i in group.positions:
-            point = results.points[i]
+            point = results.trials[i]
             seeds = losses.setdefault((point.init, point.order, point.subset), {})
             seeds[point.settings.learning_rate] = results.outcomes[i]
         whole_rows = [row for row in losses.values() if len(row) == len(rates)]
@@ -149,7 +148,7 @@ def splits(results: Results) -> Iterator[tuple[str, VarianceSplit]]:
             continue
 
 
-def seeds_of(points: Sequence[Point]) -> str:
+def seeds_of(points: Sequence[Trial]) -> str:
     """The seeds that were used, in words."""
     said = []
     for name in ("init", "order", "subset"):

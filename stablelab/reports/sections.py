@@ -11,7 +11,7 @@ from ..plots import sweeps as sweep_figures
 from ..plots.sweep_cells import cells
 from ..plots.sweep_tables import SCORES, Group, Row, axes_of, finite, rows_of, say, spaced, varied, written
 from ..plots.sweep_words import mean_and_spread
-from ..stability.failing import failed_rate
+from ..stability.spread import failed_rate
 from ..stability.sweeps.results import Results
 from .numbers import BEHAVIOUR, CURVATURE, RESULT, SENSITIVITY, Quantity, Runs, percent, plain, sensitivities, splits
 from .page import estimates, picture, table, text

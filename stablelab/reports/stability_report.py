@@ -101,7 +101,7 @@ def _what_was_run(results: Results) -> str:
         ("batch size", about.get("batch_size")),
     ]
     rows += [(f"grid: {spaced(name)}", ", ".join(map(say, results.grid[name]))) for name in varied(results.grid)]
-    rows += [("same in all runs", _same_in_all(results)), ("seeds", seeds_of(results.points))]
+    rows += [("same in all runs", _same_in_all(results)), ("seeds", seeds_of(results.trials))]
     subsets = about.get("subsets") or {}
     rows += [("training subsets", ", ".join(f"{spaced(name)} {value}" for name, value in subsets.items()))]
     return facts(rows)
@@ -109,7 +109,7 @@ def _what_was_run(results: Results) -> str:
 
 def _same_in_all(results: Results) -> str:
     """The settings that were not varied, where they are not the default."""
-    first = results.points[0].settings
+    first = results.trials[0].settings
     told = [("optimizer", first.optimizer)]
     told += [(name, new) for name, _, new in Settings(optimizer=first.optimizer).differences(first)]
     return ", ".join(f"{spaced(name)} {say(value)}" for name, value in told if name not in varied(results.grid))
@@ -127,8 +127,8 @@ def _definitions(used: list[str]) -> str:
 def _environment(results: Results) -> str:
     about = results.description
     here = ", ".join(f"{name} {metadata.version(name)}" for name in ("stablelab", "torch", "numpy", "scipy"))
-    ran = ", ".join(f"{name} {about[name]}" for name in ("stablelab", "torch") if about.get(name))
-    digests = {"code": "code", "data": "data", "weights": "starting weights"}
+    ran = ", ".join(f"{name} {about[name]}" for name in ("stablelab", "numerics", "torch") if about.get(name))
+    digests = {"data": "data", "weights": "starting weights"}
     rows = [
         ("runs made with", ran),
         ("report made with", f"Python {platform.python_version()}, {here}"),

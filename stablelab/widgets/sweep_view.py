@@ -198,5 +198,5 @@ def show_sweep(sweep: Sweep, x: str | None = None, y: str | None = None, score: 
 
 def _left(sweep: Sweep, done: Results) -> dict[str, Any]:
     """Key and point of each run that is not done yet."""
-    there = set(done.points)
-    return {key: point for key, point in zip(sweep.keys, sweep.points, strict=True) if point not in there}
+    there = set(done.trials)
+    return {key: point for key, point in zip(sweep.keys, sweep.trials, strict=True) if point not in there}

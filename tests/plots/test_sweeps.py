@@ -37,7 +37,7 @@ def table(results: Results, score: str = "validation_loss") -> Cells:
 
 def first(results: Results, n: int) -> Results:
     """As while a sweep is under way."""
-    return replace(results, points=results.points[:n], outcomes=results.outcomes[:n])
+    return replace(results, trials=results.trials[:n], outcomes=results.outcomes[:n])
 
 
 def words(figure: Figure) -> str:
@@ -140,7 +140,7 @@ def test_a_strip_has_a_dot_for_each_run_and_a_line_for_the_majority(results: Res
 
 
 def test_groups_and_axes_follow_the_grid(results: Results) -> None:
-    assert [group.label for group in groups(results.points, results.grid)][:2] == [
+    assert [group.label for group in groups(results.trials, results.grid)][:2] == [
         "learning rate 1e-3, max norm 1",
         "learning rate 1e-3, max norm off",
     ]
@@ -178,6 +178,6 @@ def test_what_cannot_be_drawn_is_refused_in_one_line(make_sweep: Make, results: 
 def test_a_strip_is_told_in_words(results: Results, capsys: pytest.CaptureFixture[str]) -> None:
     show_strip(results, by="learning_rate")
     words = " ".join(capsys.readouterr().out.split())
-    counts = [sum(p.settings.learning_rate == rate for p in results.points) for rate in results.grid["learning_rate"]]
+    counts = [sum(p.settings.learning_rate == rate for p in results.trials) for rate in results.grid["learning_rate"]]
     assert words.startswith(f"learning rate {say(results.grid['learning_rate'][0])}: {counts[0]} runs: ")
     assert words.count("failed") == len(counts)

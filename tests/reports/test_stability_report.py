@@ -131,8 +131,8 @@ def test_with_one_seed_there_is_no_interval_and_it_says_so(make_sweep: Make, tmp
 
 def test_a_sweep_under_way_is_reported_as_it_stands(make_sweep: Make, tmp_path: Path, undrawn: None) -> None:
     sweep = make_sweep()
-    key, point = sweep.keys[0], sweep.points[0]
-    [outcome] = sweep.recipe.run_together([point])  # type: ignore[attr-defined]
+    key, point = sweep.keys[0], sweep.trials[0]
+    [outcome] = sweep.trainable.run_batch([point])  # type: ignore[attr-defined]
     sweep.ledger.finish(key, outcome)
     page = stability_report(sweep, tmp_path / "r.html").read_text(encoding="utf-8")
     assert "17 runs of this sweep are not done" in page and "(all 1)" in page

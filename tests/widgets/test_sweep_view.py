@@ -79,7 +79,7 @@ def test_what_was_done_before_is_there_at_once_and_a_resumed_sweep_goes_on(make_
     done = sweep.run(bar=False)
     view = show_sweep(sweep, score="accuracy")
     assert len(view.rows) == 18 and "validation accuracy (share)" in view.heat.value
-    assert [row.point for row in view.rows] == list(done.points)
+    assert [row.point for row in view.rows] == list(done.trials)
     view.close()
     assert sweep.watchers == []
 
@@ -95,7 +95,7 @@ def test_of_one_setting_there_is_a_table_and_no_heatmap(make_sweep: Make) -> Non
 
 def test_runs_that_could_not_be_run_are_told(make_sweep: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     sweep = make_sweep()
-    monkeypatch.setattr(type(sweep.recipe), "runs_together", lambda *_: False)
+    monkeypatch.setattr(type(sweep.trainable), "can_batch", lambda *_: False)
     view = show_sweep(sweep)
     sweep.run(bar=False)
     assert "18 could not be run" in view.line.value and view.bar.bar_style == "danger"

@@ -1,4 +1,4 @@
-"""What a run of a sweep came to, and how it is kept as bytes."""
+"""A trial, which is one run of a sweep: what it is run with, what it came to, and how both are kept."""
 
 from __future__ import annotations
 
@@ -8,16 +8,46 @@ from typing import Any
 
 import numpy as np
 
+from ...training.settings import Settings
+
+FLOATS = frozenset(f.name for f in fields(Settings) if str(f.type).startswith("float"))
 ARRAYS = ("losses", "norms", "clipped", "logits", "targets")
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One run of a sweep: what decides its numbers besides the data and the model, which all trials share.
+
+    Attributes:
+        settings: what it is trained with.
+        init: seed of the new weights, ≥ 0.
+        order: seed of the order of the data and of the randomness inside each step, ≥ 0.
+        subset: number of the training subset; None for the whole training split.
+    """
+
+    settings: Settings
+    init: int
+    order: int
+    subset: int | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON values; equal trials have equal ones, whether a rate was written 1 or 1.0."""
+        settings = {n: float(v) if n in FLOATS and v is not None else v for n, v in self.settings.to_dict().items()}
+        return {"settings": settings, "init": self.init, "order": self.order, "subset": self.subset}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Trial:
+        """The trial that ``to_dict`` wrote."""
+        return cls(Settings.from_dict(values["settings"]), values["init"], values["order"], values["subset"])
 
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """What a run came to.
+    """What a trial came to.
 
     A run diverges at the first loss or gradient that is not finite; it ends there, without predictions.
 
-    Arguments:
+    Attributes:
         losses: (T,) float32, training loss of each step, before its update (nats).
         norms: (T,) float32, norm of all gradients of each step, before clipping.
         clipped: (T,) bool, whether clipping changed them and they were used.
@@ -58,10 +88,7 @@ class Outcome:
 
     @property
     def failed(self) -> bool:
-        """Whether it diverged, or ended at or below the majority class.
-
-        Source: Mosbach, Andriushchenko & Klakow 2021, "On the stability of fine-tuning BERT", Section 3.
-        """
+        """Whether it diverged, or ended at or below the majority class; see ``is_failed``."""
         return self.diverged is not None or self.accuracy <= self.majority
 
     @property
