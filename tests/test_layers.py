@@ -23,7 +23,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "widgets": {"formulas", "training", "stability", "plots"},
     "exercises": {"formulas", "training"},
 }
-SHARED = {"_validation", "_formatting", "_files"}  # small helpers that every room may use
+SHARED = {"_validation", "_formatting", "_files", "_logging"}  # small helpers that every room may use
 ROOMS = [room for room in MAY_IMPORT if (PACKAGE / room / "__init__.py").exists()]
 DRAWING = {"ipywidgets", "anywidget", "matplotlib"}
 HEAVY = {*DRAWING, "transformers", "torchvision", "sklearn", "pandas", "scipy", "IPython"}
@@ -55,10 +55,7 @@ def _imported_by(path: Path) -> set[str]:
 
 def _other_rooms(names: set[str], room: str) -> set[str]:
     parts = [name.split(".") for name in names]
-    return {part[1] if part[1:] else "the front desk" for part in parts if part[0] == "stablelab"} - {
-        room,
-        "_validation",
-    }
+    return {part[1] if part[1:] else "the front desk" for part in parts if part[0] == "stablelab"} - {room, *SHARED}
 
 
 def _loaded_after(statement: str) -> set[str]:
