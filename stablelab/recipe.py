@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -14,12 +15,13 @@ import torch
 from torch import Tensor, nn
 
 from . import __version__
+from ._logging import log_level
 from .acting import check_acting
 from .data import Task as ZooTask
 from .data import subset
 from .fine_tuning import ready
-from .models import head_of, quietly
-from .models.rng import drawn_from
+from .models import head_of
+from .models.rng import seeded_rng
 from .stability import Outcome, Parts, Point, Subsets
 from .stability.sweeps.batched_heads import why_not_batched
 from .stability.sweeps.head_runs import run_heads
@@ -137,7 +139,7 @@ class FineTuning:
         return self._kept["first"]
 
     def _ready(self, seed: int) -> tuple[nn.Module, dict[str, Any]]:
-        with quietly(), drawn_from(seed):  # so that a model that forgets its seed is the same one, too
+        with log_level(logging.WARNING), seeded_rng(seed):  # so that a model that forgets its seed is the same one, too
             model = self.model(self.task, seed=seed)
             if "first" in self._kept and model is self._kept["first"][0]:
                 raise ValueError("model gave the same model again; it must make a fresh one each time")
@@ -147,7 +149,7 @@ class FineTuning:
     def _head(self, seed: int) -> nn.Module:
         """The new head of this seed, as it begins."""
         if seed not in self._kept:
-            with quietly(), drawn_from(seed):
+            with log_level(logging.WARNING), seeded_rng(seed):
                 where = next(self._first()[0].parameters()).device
                 self._kept[seed] = head_of(self.model(self.task, seed=seed))[1].to(where)
         return self._kept[seed]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 
 from ..data.cache import bundled_folder, verify_bundled
-from ..data.corpora import corpora_folder, corpora_present
+from ..data.reviews import corpora_folder, corpora_present
 from .fractals.weights import fractal_weights_file, verify_fractal_weights
 
 

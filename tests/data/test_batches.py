@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from stablelab import data
-from stablelab.data.batching import epoch_plan
+from stablelab.data.tasks import epoch_plan
 
 
 @pytest.mark.parametrize("lengths", [None, torch.randint(3, 40, (103,), generator=torch.Generator().manual_seed(0))])
@@ -71,7 +71,7 @@ def test_a_batch_larger_than_the_data_is_refused_in_one_line(digits: data.Task) 
 
 @pytest.mark.parametrize("batch_size", [0, -4, 2.5, True, "8"])
 def test_a_batch_size_that_is_none_is_refused(digits: data.Task, batch_size: object) -> None:
-    with pytest.raises(ValueError, match=r"must be a whole number of at least 1"):
+    with pytest.raises(ValueError, match=r"must be a whole number of examples, 1 or more"):
         digits.batches(0, batch_size)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match=r"must be a whole number of at least 1"):
+    with pytest.raises(ValueError, match=r"must be a whole number of examples, 1 or more"):
         next(digits.test.batches(batch_size))  # type: ignore[arg-type]

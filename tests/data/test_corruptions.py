@@ -9,7 +9,7 @@ import torch
 
 from stablelab import data, models
 from stablelab.data import corrupt_pictures, corrupt_texts, corrupted, negation_pairs
-from stablelab.data.negation import NEGATION_PAIRS
+from stablelab.data.reviews import NEGATION_PAIRS
 
 
 def test_pictures_keep_their_order_and_targets(digits: data.Task) -> None:
@@ -47,7 +47,7 @@ def test_which_corruptions_there_are(digits: data.Task, movies: data.Task) -> No
 
 
 def test_what_cannot_be_corrupted_is_said(digits: data.Task) -> None:
-    with pytest.raises(ValueError, match=r"^list is neither a task of the zoo nor one of its splits$"):
+    with pytest.raises(ValueError, match=r"^list is neither one of the workbook's tasks nor a split of one$"):
         corrupted([1, 2], "noise", 1)  # type: ignore[arg-type]
     features = models.cached_features(digits, models.resnet(digits, weights="random"))
     for ask in (lambda: corrupted(features, "noise", 1), lambda: data.corruptions_of(features)):

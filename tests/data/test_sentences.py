@@ -4,7 +4,7 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from stablelab.data.sentences import Sentences
+from stablelab.data.texts import Sentences
 
 WORDS = {"<pad>": 0, "<unk>": 1, "a": 2, "good": 3, "film": 4, "indeed": 5}
 

@@ -51,7 +51,7 @@ class SmallMapConv(nn.Conv2d):
         self.weight[:, :, unseen] = 0
 
 
-def with_products(model: nn.Module, size: int) -> nn.Module:
+def with_small_map_convs(model: nn.Module, size: int) -> nn.Module:
     """Replace, in place, the convolutions that meet very small maps when ``model`` is given pictures of ``size``.
 
     Weights of them that no picture of this size can reach become 0: on larger pictures they would be noise.

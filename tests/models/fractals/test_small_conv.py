@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torchvision.models import resnet18
 
-from stablelab.models.fractals.small_conv import SmallMapConv, with_products
+from stablelab.models.fractals.small_conv import SmallMapConv, with_small_map_convs
 
 
 @pytest.mark.parametrize(("side", "stride"), [(1, 1), (2, 1), (2, 2), (1, 2)])
@@ -41,7 +41,7 @@ def test_a_whole_resnet_gives_the_same_logits_and_keeps_its_names() -> None:
     names = list(model.state_dict())
     with torch.no_grad():
         before = model.eval()(x)
-        assert with_products(model, 32) is model and not model.training
+        assert with_small_map_convs(model, 32) is model and not model.training
         torch.testing.assert_close(model(x), before, atol=1e-5, rtol=1e-4)
     assert list(model.state_dict()) == names
     replaced = [name for name, module in model.named_modules() if isinstance(module, SmallMapConv)]
