@@ -14,7 +14,7 @@ from ...data.digits import digits
 from ...data.tasks import Split, Task
 from ..pretraining import linear_probe
 from ..rng import seeded_rng
-from .small_conv import with_small_map_convs
+from .small_conv import deterministic_gradients, with_small_map_convs
 from .weights import NAME, load_body, verify_fractal_weights
 
 SEEDS, TRIALS = 10, 3
@@ -115,7 +115,8 @@ def fine_tuned(model: nn.Module, task: Task, seed: int, steps: int, learning_rat
         inputs, targets = batches(k)
         loss = F.cross_entropy(model(inputs), targets)
         optimizer.zero_grad()
-        loss.backward()
+        with deterministic_gradients():
+            loss.backward()
         optimizer.step()
     return _accuracy(model, task.validation), _accuracy(model, task.test)
 

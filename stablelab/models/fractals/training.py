@@ -19,7 +19,7 @@ from ...data.tasks import epoch_plan, generator_for
 from ..rng import seeded_rng
 from .ifs import systems, varied
 from .rendering import draw
-from .small_conv import with_small_map_convs
+from .small_conv import deterministic_gradients, with_small_map_convs
 
 WARM_UP, COOL_DOWN = 200, 0.4  # steps in which the learning rate rises; the last share of all steps, in which it falls
 MOMENTUM, WEIGHT_DECAY = 0.9, 1e-4
@@ -139,7 +139,8 @@ class Pretraining:
             logits = self.model(inputs.contiguous(memory_format=torch.channels_last))  # (B, C)
         loss = F.cross_entropy(logits.float(), targets)
         self.optimizer.zero_grad()
-        loss.backward()
+        with deterministic_gradients():
+            loss.backward()
         self.optimizer.step()
         self.step += 1
         return loss.item(), (logits.argmax(1) == targets).float().mean().item()
