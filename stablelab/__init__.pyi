@@ -1,13 +1,12 @@
 from . import data, exercises, formulas, models, plots, reports, stability, training, widgets
 from .corruptions import robustness, show_corruptions
-from .data.corpora import fetch_corpora
 from .data.corruptions import corrupted
-from .data.images import digits, images
-from .data.negation import negation_pairs
-from .data.reviews import reviews
+from .data.digits import digits
+from .data.images import images
+from .data.reviews import fetch_corpora, negation_pairs, reviews
+from .data.tasks import as_dataset
 from .data.texts import texts
 from .data.tokenizers import tokenizer_for
-from .data.torch_dataset import as_dataset
 from .exercises.notebook import check, hints, progress
 from .fine_tuning import fine_tune, load, reopen, replay
 from .models.attention import attention_maps

@@ -1,4 +1,4 @@
-"""What a model makes of a task's examples when they are made worse: the zoo's corruptions, measured and shown."""
+"""What a model makes of a task's examples when they are made worse: corruptions, measured and shown."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 # No `from __future__ import annotations` here: Shift-Tab would show every type in quotes.
 
 import hashlib
+import logging
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
@@ -13,12 +14,13 @@ import torch
 from torch import Tensor, nn
 
 from . import __version__
+from ._logging import log_level
 from ._validation import explain_unknown_arguments, whole
 from .data import Task as ZooTask
 from .data import subset
 from .fine_tuning import Prepared, check_acting, ready
-from .models import head_of, quietly
-from .models.rng import drawn_from
+from .models import head_of
+from .models.rng import seeded_rng
 from .stability import Outcome, Subsets, Sweep, Trial, TrialSetup, why_not_batched
 from .stability.sweeps.execution import run_heads
 from .stability.sweeps.grid import checked_grid, checked_seeds, trials_of
@@ -308,7 +310,7 @@ class FineTuning:
         return cast(tuple[nn.Module, Prepared], self._cache["first"])
 
     def _ready(self, seed: int) -> tuple[nn.Module, Prepared]:
-        with quietly(), drawn_from(seed):  # so that a model that forgets its seed is the same one, too
+        with log_level(logging.WARNING), seeded_rng(seed):  # so that a model that forgets its seed is the same one, too
             model = self.model(self.task, seed=seed)
             if "first" in self._cache and model is self._cache["first"][0]:
                 raise ValueError("model gave the same model again; it must make a fresh one each time")
@@ -317,7 +319,7 @@ class FineTuning:
     def _head(self, seed: int) -> nn.Module:
         """The new head of this seed, as it begins."""
         if seed not in self._cache:
-            with quietly(), drawn_from(seed):
+            with log_level(logging.WARNING), seeded_rng(seed):
                 where = next(self._first()[0].parameters()).device
                 self._cache[seed] = head_of(self.model(self.task, seed=seed))[1].to(where)
         return cast(nn.Module, self._cache[seed])

@@ -8,7 +8,7 @@ from torch import nn
 from transformers import T5Config, T5EncoderModel, T5ForConditionalGeneration
 
 from stablelab import models
-from stablelab.models.pooled import MeanPooledT5
+from stablelab.models.t5 import MeanPooledT5
 
 CONFIG = {"vocab_size": 30, "d_model": 16, "d_kv": 8, "d_ff": 32, "num_heads": 2, "num_layers": 2}
 IDS = torch.tensor([[5, 9, 7, 1, 0, 0], [8, 1, 0, 0, 0, 0], [4, 4, 6, 11, 20, 1]])  # (B, T), 0 is padding

@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from transformers import DataCollatorWithPadding, default_data_collator
 
 from stablelab import data
-from stablelab.data.batching import epoch_plan
+from stablelab.data.tasks import epoch_plan
 
 
 @pytest.mark.parametrize("lengths", [None, torch.randint(3, 40, (103,), generator=torch.Generator().manual_seed(0))])
@@ -71,7 +72,45 @@ def test_a_batch_larger_than_the_data_is_refused_in_one_line(digits: data.Task) 
 
 @pytest.mark.parametrize("batch_size", [0, -4, 2.5, True, "8"])
 def test_a_batch_size_that_is_none_is_refused(digits: data.Task, batch_size: object) -> None:
-    with pytest.raises(ValueError, match=r"must be a whole number of at least 1"):
+    with pytest.raises(ValueError, match=r"must be a whole number of examples, 1 or more"):
         digits.batches(0, batch_size)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match=r"must be a whole number of at least 1"):
+    with pytest.raises(ValueError, match=r"must be a whole number of examples, 1 or more"):
         next(digits.test.batches(batch_size))  # type: ignore[arg-type]
+
+
+def test_sentences_collated_by_transformers_are_our_batches(movies):
+    dataset, batches = data.as_dataset(movies.train), movies.batches(0, 8)
+    collate = DataCollatorWithPadding(data.tokenizer_for())
+    for k in range(batches.per_epoch):
+        theirs = collate([dataset[i] for i in batches.positions(k).tolist()])
+        inputs, targets = batches(k)
+        assert torch.equal(theirs.pop("labels"), targets)
+        assert theirs.keys() == inputs.keys()
+        assert all(torch.equal(theirs[name], inputs[name]) for name in inputs)
+
+
+def test_a_sentence_is_as_long_as_it_is(movies):
+    lengths = [len(example["input_ids"]) for example in data.as_dataset(movies.train)]
+    assert lengths == movies.train.store.lengths.tolist()
+    assert len(set(lengths)) > 3
+
+
+def test_pictures_go_by_the_name_that_transformers_gives_them_or_another(digits):
+    dataset = data.as_dataset(digits.validation)
+    theirs = default_data_collator([dataset[i] for i in (3, 0, -1)])
+    inputs, targets = digits.validation.collate(torch.tensor([3, 0, len(dataset) - 1]))
+    assert torch.equal(theirs["pixel_values"], inputs)
+    assert torch.equal(theirs["labels"], targets)
+    assert set(data.as_dataset(digits.test, inputs="image")[0]) == {"image", "labels"}
+
+
+def test_a_dataset_ends_where_the_split_ends(digits):
+    dataset = data.as_dataset(digits.validation)
+    assert len(dataset) == len(digits.validation) == len(list(dataset))
+    with pytest.raises(IndexError):
+        dataset[len(dataset)]
+
+
+def test_a_task_is_no_split(digits):
+    with pytest.raises(ValueError, match=r"as_dataset takes a split, not Task; give task\.train or task\.validation"):
+        data.as_dataset(digits)
