@@ -7,13 +7,13 @@ import math
 import time
 from typing import Any
 
-from ..plots import wording as words
 from ..plots.curve_data import Feed
 from ..plots.earlier_runs import parted
 from ..plots.placing import Place
 from ..training.records import FINAL
 from ..training.run import Run
 from . import notebook_cells as cells
+from . import wording as words
 from .branching import Branching
 from .ending import Ending, draw
 from .entries import answer_anywhere

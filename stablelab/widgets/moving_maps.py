@@ -11,11 +11,11 @@ from typing import Any, Protocol
 
 import ipywidgets as w
 
+from .._formatting import one_line
 from ..plots import heatmaps
 from ..plots import html_heatmap as heat_tables
 from ..plots.placing import Place
 from ..plots.sweep_cells import Cells
-from ..plots.wording import one_line
 from . import notebook_cells as cells
 from .entries import answer_anywhere
 from .interactive import check_controls, described
@@ -147,7 +147,7 @@ class MapView:
             except Exception as error:  # whatever it is, the learner has to read it; the old map stays
                 self._error = error
                 if not self._closed:
-                    self.message.value = html.escape(f"not drawn: {one_line(error)}")
+                    self.message.value = html.escape(f"not drawn: {one_line(str(error), 240)}")
             with self._state:
                 if wanted == self._wanted or self._closed:
                     self._served, self._thread = wanted, None

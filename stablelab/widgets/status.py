@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import ipywidgets as w
 
-from ..plots import wording as words
 from ..plots.curve_data import Feed
 from ..training.run import Run
+from . import wording as words
 
 _BARS = {"finished": "success", "diverged": "danger", "failed": "danger", "stopped": "warning"}
 

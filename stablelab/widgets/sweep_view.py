@@ -8,19 +8,20 @@ from typing import Any
 
 import ipywidgets as w
 
+from .._formatting import one_line
 from ..plots import heatmaps, sweep_words
 from ..plots import html_heatmap as heat_tables
 from ..plots.placing import Place
 from ..plots.sweep_cells import cells as table_of
 from ..plots.sweep_tables import Row, axes_of, checked_score, rows_of
 from ..plots.sweeps import strip
-from ..plots.wording import Pace, one_line
 from ..stability.sweeps.results import Results
 from ..stability.sweeps.sweep import Sweep
 from . import notebook_cells as cells
 from .entries import answer_anywhere
 from .ticker import Ticker
 from .view import everything_in, stacked
+from .wording import Pace
 
 SECONDS = 0.5  # between two refreshes
 SHARE = 1 / 60  # of the time, that refreshing may take
@@ -113,7 +114,7 @@ class SweepView:
             waits = self._refresh(news)
         except Exception as error:  # the sweep goes on; the learner has to read why nothing is shown
             if not self._closed:
-                self.message.value = html.escape(f"not shown: {type(error).__name__}: {one_line(error)}")
+                self.message.value = html.escape(f"not shown: {type(error).__name__}: {one_line(str(error), 240)}")
             return False
         return news or waits
 
@@ -133,7 +134,7 @@ class SweepView:
             behind = False
         self.line.value = sweep_words.progress(done, total, self._per_second, unable, self.rows)
         if unable:
-            self.message.value = html.escape(f"could not be run: {one_line(self.sweep.errors[0])}")
+            self.message.value = html.escape(f"could not be run: {one_line(self.sweep.errors[0], 240)}")
         self._settle((done, unable, self._on_a_page) if over and self.rows else None)
         return behind
 
