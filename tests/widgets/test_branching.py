@@ -70,7 +70,7 @@ def test_the_parent_is_a_ghost_over_its_whole_length(shown) -> None:
     ghost = shown._relatives.ghosts[0]
     assert ghost.parent and ghost.label.startswith("parent: ring · AdamW") and ghost.steps == 30
     assert ghost.rows[:12, :3].tolist() == shown._feed.rows[:12, :3].tolist()
-    assert (shown._feed.born, branch.parent) == (12, parent)
+    assert (shown._feed.branched_at, branch.parent) == (12, parent)
     assert "ring from step 12 · branch of ring" in shown.report.status.value
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from stablelab.plots import earlier_runs
-from stablelab.plots.curve_data import CurveData
+from stablelab.plots.curve_data import CurveData, chart_layout
 from stablelab.widgets.live_chart import Chart, everything, pack, unpack
 
 
@@ -109,7 +109,7 @@ def test_a_pick_is_said_back_once_and_with_everything(wire, make_history) -> Non
 
 
 def test_nothing_is_picked_on_another_feed(wire, make_history) -> None:
-    feed = CurveData(make_history([1.0] * 20), 100, born=5)
+    feed = CurveData(make_history([1.0] * 20), 100, branched_at=5)
     feed.update()
     wire.ask()
     wire.say(type="pick", step=7)
@@ -131,6 +131,10 @@ def test_other_ghosts_are_sent_with_everything_and_the_pick_stays(wire, make_run
     content, buffers = wire.sent[-1]
     assert (content["picked"], [ghost["parent"] for ghost in content["ghosts"]]) == (7, [True])
     assert np.frombuffer(buffers[2], "<f4").reshape(-1, 8)[:, 0].tolist() == list(range(1, 21))
+
+
+def test_the_script_is_told_which_columns_there_are(make_history) -> None:
+    assert everything(CurveData(make_history([1.0]), 10))[0]["layout"] == chart_layout()
 
 
 def test_long_histories_are_thinned_out(make_history) -> None:

@@ -126,7 +126,7 @@ class Places:
 
 
 def test_a_saved_notebook_has_the_first_full_map_as_a_picture(view: MapView, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(moving_maps.heatmaps, "to_png", lambda figure: b"\x89PNG")
+    monkeypatch.setattr(moving_maps, "to_png", lambda figure: b"\x89PNG")
     place = view._place = Places()  # type: ignore[assignment]
     view.show().wait(10)
     assert place.told == [False]  # in place of the view, as long as no page reports
@@ -139,5 +139,5 @@ def test_a_saved_notebook_has_the_first_full_map_as_a_picture(view: MapView, mon
 
 def test_outside_a_notebook_no_picture_is_drawn(view: MapView, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(display, "in_notebook", lambda: False)
-    monkeypatch.setattr(moving_maps.heatmaps, "to_png", lambda figure: pytest.fail("drawn for nobody"))
+    monkeypatch.setattr(moving_maps, "to_png", lambda figure: pytest.fail("drawn for nobody"))
     view.show().wait(10)
