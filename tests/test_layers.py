@@ -215,3 +215,8 @@ def test_tab_lists_what_the_front_desk_offers_and_nothing_else() -> None:
     assert re.fullmatch(r"\d+\.\d+\.\d+", stablelab.__version__)
     with pytest.raises(AttributeError, match="stablelab has no 'fine_tunes'; it has .*fine_tune"):
         _ = stablelab.fine_tunes  # type: ignore[attr-defined]
+
+
+def test_a_live_chart_does_without_matplotlib() -> None:
+    loaded = _loaded_after("import stablelab.plots, stablelab.widgets")
+    assert "stablelab.plots.curve_data" in loaded and "matplotlib" not in loaded

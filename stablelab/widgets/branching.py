@@ -8,7 +8,7 @@ from typing import Any
 
 import ipywidgets as w
 
-from ..plots.curve_data import Feed
+from ..plots.curve_data import CurveData
 from ..training.log import settings_at
 from ..training.records import Intervention
 from ..training.run import Run
@@ -97,7 +97,7 @@ class Branching:
         """
         return self._go_on(lambda run: run.untouched())
 
-    def show(self, feed: Feed, total: int) -> None:
+    def show(self, feed: CurveData, total: int) -> None:
         """Bring the widgets up to date. Ticker only, as all that is shown."""
         step = self._picked()
         there = step is not None and 0 <= step <= len(feed)

@@ -7,13 +7,13 @@ import math
 import time
 from typing import Any
 
-from ..plots import wording as words
-from ..plots.curve_data import Feed
-from ..plots.earlier_runs import parted
-from ..plots.placing import Place
+from ..plots.curve_data import CurveData
+from ..plots.display import Place
+from ..plots.earlier_runs import branched_at
 from ..training.records import FINAL
 from ..training.run import Run
 from . import notebook_cells as cells
+from . import wording as words
 from .branching import Branching
 from .ending import Ending, draw
 from .entries import answer_anywhere
@@ -184,7 +184,7 @@ class Dashboard:
         if run is not self._shown:
             self.controls.show(run.control.settings)
         self._shown, self._version = run, run.version
-        self._feed = Feed(run.history, run.total_steps, parted(run))
+        self._feed = CurveData(run.history, run.total_steps, branched_at(run))
         self._relatives = Relatives(run)
         for each in (self.chart, self.picture, self.report):
             each.renew()

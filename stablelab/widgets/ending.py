@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from ..plots import earlier_runs as ghosts
-from ..plots.curve_data import Feed
-from ..plots.earlier_runs import Ghost
-from ..plots.placing import Place
+from ..plots import earlier_runs
+from ..plots.curve_data import CurveData
+from ..plots.display import Place
+from ..plots.earlier_runs import EarlierRun
 from ..training.run import Run
 from .live_chart import Chart
 
@@ -28,17 +28,17 @@ class Ending:
         if self._settled is not None:
             self._settled = ("", 0, self._settled[2])
 
-    def settle(self, run: Run, state: str, feed: Feed, beside: tuple[Ghost, ...], on_a_page: bool) -> None:
+    def settle(self, run: Run, state: str, feed: CurveData, beside: tuple[EarlierRun, ...], on_a_page: bool) -> None:
         """The run is over. Draws and places again only where something has changed since."""
         drawn = (state, len(feed))
         if self._settled is None or self._settled[:2] != drawn:
-            ghosts.remember(run)
+            earlier_runs.remember(run)
             self._png = draw(run, feed, beside) if self._place.shown else b""
             self._chart.freeze(feed, beside)
         if self._settled != (*drawn, on_a_page) and self._png:
-            from ..plots.training_curves import summary
+            from ..plots.training_curves import training_words
 
-            self._place.settle(self._png, summary(feed), on_a_page)
+            self._place.settle(self._png, training_words(feed), on_a_page)
         self._settled = (*drawn, on_a_page)
 
     def go_on(self, on_a_page: bool) -> None:
@@ -48,11 +48,13 @@ class Ending:
             self._place.settle(None, "", on_a_page)
 
 
-def draw(run: Run, feed: Feed, beside: tuple[Ghost, ...]) -> bytes:
+def draw(run: Run, feed: CurveData, beside: tuple[EarlierRun, ...]) -> bytes:
     """The curves by now, as the bytes of a PNG file."""
-    from ..plots import training_curves as figures  # matplotlib is slow to import, and a live chart does without
+    from ..plots.display import to_png
+    from ..plots.training_curves import training_figure
 
     history = feed.history
-    title = f"{run.name} · {history[min(feed.born, len(history) - 1)].optimizer}" if len(history) else run.name
+    title = f"{run.name} · {history[min(feed.branched_at, len(history) - 1)].optimizer}" if len(history) else run.name
     total = run.total_steps
-    return figures.to_png(figures.curves(history, total_steps=total, title=title, ghosts=beside, born=feed.born))
+    figure = training_figure(history, total_steps=total, title=title, earlier_runs=beside, branched_at=feed.branched_at)
+    return to_png(figure)

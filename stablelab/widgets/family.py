@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import time
 
-from ..plots import earlier_runs as ghosts
-from ..plots.earlier_runs import Ghost
+from ..plots import earlier_runs
+from ..plots.earlier_runs import EarlierRun
 from ..training.run import Run
 from .notebook_cells import family
 
@@ -22,7 +22,7 @@ class Relatives:
 
     def __init__(self, run: Run) -> None:
         self._run = run
-        self.ghosts: tuple[Ghost, ...] = ()
+        self.ghosts: tuple[EarlierRun, ...] = ()
         self._done = -1  # steps of all relatives, as last looked at
         self._next = -math.inf
         self.look()
@@ -33,8 +33,8 @@ class Relatives:
         if done == self._done or now < self._next:
             return False
         for each in self._others():
-            ghosts.remember(each)
-        self.ghosts = ghosts.beside(self._run)
+            earlier_runs.remember(each)
+        self.ghosts = earlier_runs.beside(self._run)
         self._done, self._next = done, now + SECONDS
         return True
 

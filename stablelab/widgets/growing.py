@@ -11,7 +11,7 @@ from typing import Any
 
 import ipywidgets as w
 
-from ..plots.placing import Place
+from ..plots.display import Place
 from . import notebook_cells as cells
 from .entries import answer_anywhere
 from .interactive import Canvas, check_controls, described

@@ -13,7 +13,7 @@ import anywidget
 import ipywidgets as w
 import traitlets
 
-from ..plots.placing import Place
+from ..plots.display import Place
 from . import notebook_cells as cells
 from .entries import answer_anywhere
 from .live_chart import pack

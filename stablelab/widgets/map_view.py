@@ -11,8 +11,7 @@ import ipywidgets as w
 import numpy as np
 
 from .._validation import whole
-from ..plots.sweep_cells import Cells
-from ..plots.sweep_tables import checked_score
+from ..plots.sweep_tables import ScoreTable, checked_score
 from ..stability.sweeps.grid import Grid, checked_grid
 from ..stability.sweeps.stability_map import FeatureTask, StabilityMap, stability_map
 from ..training.settings import NAMES, Settings
@@ -75,7 +74,7 @@ def stability_map_view(
     return MapView(compute, controls or _usual_controls(base, steps))
 
 
-def as_cells(found: StabilityMap, score: str) -> Cells:
+def as_cells(found: StabilityMap, score: str) -> ScoreTable:
     """A map as a table: a column for each learning rate, a row for each threshold.
 
     Mean and spread are those of the runs that did not diverge; how many did, the cell says.
@@ -88,7 +87,7 @@ def as_cells(found: StabilityMap, score: str) -> Cells:
     std = np.sqrt(np.divide(squares, kept - 1, out=np.full(kept.shape, np.nan), where=kept > 1))
     runs = np.full(kept.shape, len(found.seeds))
     label, falls = checked_score(score).label, checked_score(score).falls
-    return Cells(*_AXES, found.learning_rates, found.max_norms, mean, std, runs, runs - kept, label, falls)
+    return ScoreTable(*_AXES, found.learning_rates, found.max_norms, mean, std, runs, runs - kept, label, falls)
 
 
 def _compute(
@@ -102,7 +101,7 @@ def _compute(
     coarse: bool,
     stop: Callable[[], bool],
     progress: Callable[[int, int], object],
-) -> Cells | None:
+) -> ScoreTable | None:
     """The map for these values of the controls."""
     every = {name: 2 if coarse and len(grid[name]) > COARSE else 1 for name in _AXES}
     found = stability_map(
@@ -121,7 +120,7 @@ def _compute(
     return _widened(cells, grid, every["max_norm"], every["learning_rate"]) if coarse else cells
 
 
-def _widened(cells: Cells, grid: Grid, down: int, across: int) -> Cells:
+def _widened(cells: ScoreTable, grid: Grid, down: int, across: int) -> ScoreTable:
     """A coarse map on as many cells as the full one, so that the page keeps its layout; a cell says whose it is."""
     M, L = len(grid["max_norm"]), len(grid["learning_rate"])
 

@@ -11,11 +11,10 @@ from typing import Any, Protocol
 
 import ipywidgets as w
 
+from .._formatting import one_line
 from ..plots import heatmaps
-from ..plots import html_heatmap as heat_tables
-from ..plots.placing import Place
-from ..plots.sweep_cells import Cells
-from ..plots.wording import one_line
+from ..plots.display import Place, to_png
+from ..plots.sweep_tables import ScoreTable
 from . import notebook_cells as cells
 from .entries import answer_anywhere
 from .interactive import check_controls, described
@@ -30,7 +29,7 @@ class Compute(Protocol):
 
     def __call__(
         self, values: dict[str, Any], coarse: bool, stop: Callable[[], bool], progress: Callable[[int, int], object]
-    ) -> Cells | None:
+    ) -> ScoreTable | None:
         """The map, or None where ``stop`` said that it is no longer wanted.
 
         Arguments:
@@ -61,7 +60,7 @@ class MapView:
     def __init__(self, compute: Compute, controls: dict[str, w.Widget]) -> None:
         check_controls(controls)
         self._compute, self.controls = compute, controls
-        self.cells: Cells | None = None
+        self.cells: ScoreTable | None = None
         self.values: dict[str, Any] = {}
         self.full = self._on_a_page = self._closed = False
         self._error: Exception | None = None
@@ -71,7 +70,7 @@ class MapView:
         self._thread: threading.Thread | None = None
         self.heat, self.line, self.message = w.HTML(), w.HTML(), w.HTML()
         self.message.add_class("stablelab-error")
-        style = w.HTML(f"<style>{heat_tables.STYLE}</style>", layout=w.Layout(display="none"))
+        style = w.HTML(f"<style>{heatmaps.STYLE}</style>", layout=w.Layout(display="none"))
         self.box = stacked(style, *controls.values(), self.heat, self.line, self.message)
         self.box.observe(self._seen, "_view_count")
         for widget in controls.values():
@@ -147,7 +146,7 @@ class MapView:
             except Exception as error:  # whatever it is, the learner has to read it; the old map stays
                 self._error = error
                 if not self._closed:
-                    self.message.value = html.escape(f"not drawn: {one_line(error)}")
+                    self.message.value = html.escape(f"not drawn: {one_line(str(error), 240)}")
             with self._state:
                 if wanted == self._wanted or self._closed:
                     self._served, self._thread = wanted, None
@@ -170,13 +169,13 @@ class MapView:
                 with self._state:
                     self._state.wait_for(stop, REST)
             elif self._picture is None and self._place.shown:
-                drawn = heatmaps.to_png(heatmaps.two_panels(found, title=said))
-                self._picture = drawn, heatmaps.described(found)
+                drawn = to_png(heatmaps.heatmap_figure(found, title=said))
+                self._picture = drawn, heatmaps.heatmap_words(found)
                 self._settle()
 
-    def _show(self, found: Cells, values: dict[str, Any], coarse: bool) -> None:
+    def _show(self, found: ScoreTable, values: dict[str, Any], coarse: bool) -> None:
         self.cells, self.values, self.full = found, values, not coarse
-        self.heat.value = heat_tables.tables(found)
+        self.heat.value = heatmaps.heatmap_html(found)
         self.line.value = f"{'coarse' if coarse else 'full'} map: {int(found.runs.sum())} runs"
         self.message.value = ""
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import ipywidgets as w
 
-from ..plots import wording as words
-from ..plots.curve_data import Feed
+from ..plots.curve_data import CurveData
 from ..training.run import Run
+from . import wording as words
 
 _BARS = {"finished": "success", "diverged": "danger", "failed": "danger", "stopped": "warning"}
 
@@ -31,7 +31,7 @@ class Report:
         self._pace = words.Pace()
         self._logged = -1  # lines of the log that are shown; none are, not even the one that says so
 
-    def show(self, run: Run, feed: Feed, state: str, note: str) -> None:
+    def show(self, run: Run, feed: CurveData, state: str, note: str) -> None:
         """Say how a run stands that is in this state; and one line on the last thing that could not be done."""
         done, total = len(feed), run.total_steps
         self.bar.value, self.bar.bar_style = done / total, _BARS.get(state, "")

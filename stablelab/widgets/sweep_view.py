@@ -8,19 +8,18 @@ from typing import Any
 
 import ipywidgets as w
 
-from ..plots import heatmaps, sweep_words
-from ..plots import html_heatmap as heat_tables
-from ..plots.placing import Place
-from ..plots.sweep_cells import cells as table_of
-from ..plots.sweep_tables import Row, axes_of, checked_score, rows_of
+from .._formatting import one_line
+from ..plots import heatmaps, sweep_tables
+from ..plots.display import Place, to_png
+from ..plots.sweep_tables import Row, axes_of, checked_score, rows_of, score_table
 from ..plots.sweeps import strip
-from ..plots.wording import Pace, one_line
 from ..stability.sweeps.results import Results
 from ..stability.sweeps.sweep import Sweep
 from . import notebook_cells as cells
 from .entries import answer_anywhere
 from .ticker import Ticker
 from .view import everything_in, stacked
+from .wording import Pace
 
 SECONDS = 0.5  # between two refreshes
 SHARE = 1 / 60  # of the time, that refreshing may take
@@ -66,7 +65,7 @@ class SweepView:
         self.bar = w.FloatProgress(value=0.0, min=0.0, max=1.0)
         self.line, self.heat, self.table, self.message = w.HTML(), w.HTML(), w.HTML(), w.HTML()
         self.message.add_class("stablelab-error")
-        style = w.HTML(f"<style>{heat_tables.STYLE}{sweep_words.STYLE}</style>", layout=w.Layout(display="none"))
+        style = w.HTML(f"<style>{heatmaps.STYLE}{sweep_tables.STYLE}</style>", layout=w.Layout(display="none"))
         self.box = stacked(style, w.HBox([self.bar, self.line]), self.heat, self.table, self.message)
         self.box.add_class("stablelab-sweep")
         self.box.observe(self._seen, "_view_count")
@@ -113,7 +112,7 @@ class SweepView:
             waits = self._refresh(news)
         except Exception as error:  # the sweep goes on; the learner has to read why nothing is shown
             if not self._closed:
-                self.message.value = html.escape(f"not shown: {type(error).__name__}: {one_line(error)}")
+                self.message.value = html.escape(f"not shown: {type(error).__name__}: {one_line(str(error), 240)}")
             return False
         return news or waits
 
@@ -131,9 +130,9 @@ class SweepView:
             self._draw()
             self._due = time.monotonic() + max(SECONDS, (time.thread_time() - began) / SHARE)
             behind = False
-        self.line.value = sweep_words.progress(done, total, self._per_second, unable, self.rows)
+        self.line.value = sweep_tables.progress(done, total, self._per_second, unable, self.rows)
         if unable:
-            self.message.value = html.escape(f"could not be run: {one_line(self.sweep.errors[0])}")
+            self.message.value = html.escape(f"could not be run: {one_line(self.sweep.errors[0], 240)}")
         self._settle((done, unable, self._on_a_page) if over and self.rows else None)
         return behind
 
@@ -149,9 +148,9 @@ class SweepView:
 
     def _draw(self) -> None:
         if self._x:
-            self.heat.value = heat_tables.tables(table_of(self.rows, self.grid, self._x, self._y, self._score))
-        settings = sweep_words.settings_table(self.rows, self.grid, self._score)
-        self.table.value = settings + sweep_words.latest(self.rows, self.grid, self._score)
+            self.heat.value = heatmaps.heatmap_html(score_table(self.rows, self.grid, self._x, self._y, self._score))
+        settings = sweep_tables.settings_table(self.rows, self.grid, self._score)
+        self.table.value = settings + sweep_tables.latest(self.rows, self.grid, self._score)
 
     def _settle(self, end: tuple[int, int, bool] | None) -> None:
         """Place the picture that stays, or take it back where there is more to come."""
@@ -168,10 +167,10 @@ class SweepView:
     def _still(self) -> tuple[bytes, str]:
         """The picture, and what it shows in words."""
         if not self._x:
-            return heatmaps.to_png(strip(self.sweep.results(), self._score)), sweep_words.in_words(self.rows)
-        found = table_of(self.rows, self.grid, self._x, self._y, self._score)
+            return to_png(strip(self.sweep.results(), self._score)), sweep_tables.runs_words(self.rows)
+        found = score_table(self.rows, self.grid, self._x, self._y, self._score)
         title = f"{self.sweep.description.get('task', 'a sweep')} · {found.label}"
-        return heatmaps.to_png(heatmaps.two_panels(found, title=title)), heatmaps.described(found)
+        return to_png(heatmaps.heatmap_figure(found, title=title)), heatmaps.heatmap_words(found)
 
 
 def show_sweep(sweep: Sweep, x: str | None = None, y: str | None = None, score: str = "validation_loss") -> SweepView:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from support.helpers import until
 
-from stablelab.plots import earlier_runs as ghosts
+from stablelab.plots import earlier_runs
 from stablelab.widgets import Dashboard
 
 
@@ -70,7 +70,7 @@ def test_the_parent_is_a_ghost_over_its_whole_length(shown) -> None:
     ghost = shown._relatives.ghosts[0]
     assert ghost.parent and ghost.label.startswith("parent: ring · AdamW") and ghost.steps == 30
     assert ghost.rows[:12, :3].tolist() == shown._feed.rows[:12, :3].tolist()
-    assert (shown._feed.born, branch.parent) == (12, parent)
+    assert (shown._feed.branched_at, branch.parent) == (12, parent)
     assert "ring from step 12 · branch of ring" in shown.report.status.value
 
 
@@ -198,10 +198,10 @@ def test_reset_of_the_parent_leaves_the_branch_its_curve_but_no_parent(shown) ->
     parent = shown.run
     branch = shown.branch(12)
     shown.wait()
-    assert ghosts.shares(branch)
+    assert earlier_runs.parent_of(branch) is not None
     parent.reset()
-    assert not ghosts.shares(branch)
-    assert [ghost.parent for ghost in ghosts.beside(branch)] == [False]
+    assert earlier_runs.parent_of(branch) is None
+    assert [ghost.parent for ghost in earlier_runs.beside(branch)] == [False]
 
 
 def test_closing_a_dashboard_of_a_branch_leaves_no_trace(slow) -> None:

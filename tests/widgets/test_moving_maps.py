@@ -10,18 +10,18 @@ import numpy as np
 import pytest
 from support.helpers import until
 
-from stablelab.plots import placing
-from stablelab.plots.sweep_cells import Cells
+from stablelab.plots import display
+from stablelab.plots.sweep_tables import ScoreTable
 from stablelab.widgets import moving_maps, slider
 from stablelab.widgets.moving_maps import MapView
 
 Until = Callable[..., None]
 
 
-def map_of(value: float) -> Cells:
+def map_of(value: float) -> ScoreTable:
     shape = (2, 2)
     runs, none = np.full(shape, 4), np.zeros(shape, dtype=int)
-    return Cells("x", "y", (1, 2), (3, 4), np.full(shape, value), np.ones(shape), runs, none, "height (m)")
+    return ScoreTable("x", "y", (1, 2), (3, 4), np.full(shape, value), np.ones(shape), runs, none, "height (m)")
 
 
 class Computer:
@@ -32,7 +32,9 @@ class Computer:
         self.stopped: list[float] = []
         self.waits, self.go = waits, threading.Event()
 
-    def __call__(self, values: dict[str, Any], coarse: bool, stop: Callable[[], bool], progress: Any) -> Cells | None:
+    def __call__(
+        self, values: dict[str, Any], coarse: bool, stop: Callable[[], bool], progress: Any
+    ) -> ScoreTable | None:
         scale = values["scale"]
         self.asked.append((scale, coarse))
         progress(1, 2)
@@ -124,7 +126,7 @@ class Places:
 
 
 def test_a_saved_notebook_has_the_first_full_map_as_a_picture(view: MapView, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(moving_maps.heatmaps, "to_png", lambda figure: b"\x89PNG")
+    monkeypatch.setattr(moving_maps, "to_png", lambda figure: b"\x89PNG")
     place = view._place = Places()  # type: ignore[assignment]
     view.show().wait(10)
     assert place.told == [False]  # in place of the view, as long as no page reports
@@ -136,6 +138,6 @@ def test_a_saved_notebook_has_the_first_full_map_as_a_picture(view: MapView, mon
 
 
 def test_outside_a_notebook_no_picture_is_drawn(view: MapView, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(placing, "in_notebook", lambda: False)
-    monkeypatch.setattr(moving_maps.heatmaps, "to_png", lambda figure: pytest.fail("drawn for nobody"))
+    monkeypatch.setattr(display, "in_notebook", lambda: False)
+    monkeypatch.setattr(moving_maps, "to_png", lambda figure: pytest.fail("drawn for nobody"))
     view.show().wait(10)
