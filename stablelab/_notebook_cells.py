@@ -1,119 +1,93 @@
-"""Which notebook cell made what, so that running a cell again first ends what it had started before."""
+"""Which notebook cell made what, so that running a cell again first releases what it had made before.
+
+Nothing is imported here: in a plain script, where there are no cells, this costs nothing.
+"""
 
 from __future__ import annotations
 
 import sys
 import threading
 import weakref
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
+from collections.abc import Callable
+from typing import Any, TypeVar
 
-if TYPE_CHECKING:
-    from ..training.run import Run
-
-
-@runtime_checkable
-class Closable(Protocol):
-    """What can be shown of a run, and closed."""
-
-    run: Any
-
-    def close(self) -> None:
-        """End its threads and take it off the page."""
-
-
-Owned: TypeAlias = "Run | Closable"
+T = TypeVar("T")
+_Made = tuple["weakref.ref[Any]", Callable[[Any], object]]  # a thing, and what releases it
 
 _lock = threading.Lock()
-_owned: dict[str, tuple[str, list[weakref.ref[Owned]]]] = {}  # cell -> (execution, what that execution made)
-_shown: weakref.WeakSet[Closable] = weakref.WeakSet()
+_made: dict[str, tuple[str, list[_Made]]] = {}  # cell -> (execution, what that execution made)
 
 
-def claim(thing: Owned) -> None:
-    """Note that the cell being executed made this run or dashboard, after ``release_earlier()``."""
+def claim(thing: T, release: Callable[[T], object]) -> None:
+    """Note that the cell being executed made this thing, after ``release_earlier()``.
+
+    Args:
+        thing: held weakly.
+        release: called with the thing, if it is still there, when the cell is executed again.
+    """
     release_earlier()
-    where = here()
-    with _lock:
-        if isinstance(thing, Closable):
-            _shown.add(thing)
-        if where is not None:
-            _owned.setdefault(where[0], (where[1], []))[1].append(weakref.ref(thing))
+    where = current_cell()
+    if where is not None:
+        cell, execution = where
+        with _lock:
+            _made.setdefault(cell, (execution, []))[1].append((weakref.ref(thing), release))
 
 
 def release_earlier() -> None:
-    """Stop, join and close what the cell being executed had made when it was executed before.
+    """Release what the cell being executed had made when it was executed before.
 
     What was made in this execution, or by other cells, is left alone.
     """
-    where = here()
+    where = current_cell()
     if where is None:
         return
     cell, execution = where
     with _lock:
-        before, made = _owned.get(cell, (execution, []))
+        before, made = _made.get(cell, (execution, []))
         if before == execution:
             return
-        del _owned[cell]
-    for reference in made:
-        _release(reference())
+        del _made[cell]
+    for reference, release in made:
+        thing = reference()
+        if thing is not None:
+            release(thing)
 
 
-def here() -> tuple[str, str] | None:
+def current_cell() -> tuple[str, str] | None:
     """(cell, execution) of the request this kernel is busy with; None outside a notebook, and in a button's thread."""
     if threading.current_thread() is not threading.main_thread():
         return None
-    shell = sys.modules.get("IPython.core.interactiveshell")  # a plain script never imports it
-    if shell is None or not shell.InteractiveShell.initialized():
-        return None
-    kernel = getattr(shell.InteractiveShell.instance(), "kernel", None)
+    kernel = _kernel()
     parent = kernel.get_parent() if kernel is not None else {}
     cell = (parent.get("metadata") or {}).get("cellId")
     execution = (parent.get("header") or {}).get("msg_id")
     return (cell, execution) if cell and execution else None
 
 
-def shown(run: Run) -> Iterable[Closable]:
-    """The open dashboards of a run."""
-    with _lock:
-        return [each for each in _shown if each.run is run]
+def in_notebook() -> bool:
+    """Whether there is a cell to show something in."""
+    return _kernel() is not None
 
 
-def family(run: Run) -> list[Run]:
-    """The run that this one comes from in the end, and all branches of it: parents before their branches."""
-    while run.parent is not None:
-        run = run.parent
-    return descent(run)
+def before_next_cell(call: Callable[[], object]) -> None:
+    """Call once, when the next cell is about to be executed. Only in a notebook."""
+    events = _shell().events
+
+    def once(_info: Any) -> None:
+        events.unregister("pre_run_cell", once)
+        call()
+
+    events.register("pre_run_cell", once)
 
 
-def descent(run: Run) -> list[Run]:
-    """The run and all branches of it, parents before their branches."""
-    found = [run]
-    for each in found:  # grows as it goes
-        found += each.branches
-    return found
+def _kernel() -> Any:
+    """The Jupyter kernel that this process is, None where it is none."""
+    return getattr(_shell(), "kernel", None)
 
 
-def hide(thing: Closable) -> None:
-    """Called by what has closed itself."""
-    with _lock:
-        _shown.discard(thing)
-
-
-def _release(thing: Owned | None) -> None:
-    if thing is None:
-        return
-    if isinstance(thing, Closable):
-        thing.close()
-        return
-    runs = descent(thing)
-    for run in runs:
-        run.control.stop()  # all of them before the first is waited for
-        for dashboard in shown(run):
-            dashboard.close()
-    from ..plots.earlier_runs import remember  # only here, so that making a run imports no arrays
-
-    for run in runs:
-        run.stop()
-        remember(run)
-    if thing.parent is not None and thing in thing.parent.branches:
-        thing.parent.branches.remove(thing)  # with its model and its checkpoints
+def _shell() -> Any:
+    """IPython's shell, None where there is none."""
+    module = sys.modules.get("IPython.core.interactiveshell")  # a plain script never imports it
+    if module is None or not module.InteractiveShell.initialized():
+        return None
+    return module.InteractiveShell.instance()

@@ -10,12 +10,12 @@ import torch
 from torch import nn
 
 from . import training
+from ._notebook_cells import claim, release_earlier
 from .acting import check_acting
 from .data import Task as ZooTask
 from .data import augment
 from .models import cached_features, check_fits, freeze, head_of, layer_names, layers_of, unfreeze
 from .training import Log, Run, Settings, Task
-from .widgets.notebook_cells import claim, release_earlier
 
 _SETTINGS = frozenset(f.name for f in fields(Settings))
 _RUN = ("batch_size", "checkpoint_memory", "epochs", "evaluate_every", "folder", "loss", "name", "seed", "steps")
@@ -100,7 +100,7 @@ def load(
         FileNotFoundError, ValueError: in one line, where there is none, it is damaged, or it is of another task.
     """
     run = Run.load(folder, model, **ready(model, task, train, device))
-    run.branched = claim
+    run.branched = claim_run
     return run
 
 
@@ -125,9 +125,20 @@ def reopen(
 
 def _claimed(run: Run) -> Run:
     """The run, noted as made by the cell being executed; and so will be its branches, by the cells that make them."""
-    claim(run)
-    run.branched = claim
+    claim_run(run)
+    run.branched = claim_run
     return run
+
+
+def claim_run(run: Run) -> None:
+    """Note that the cell being executed made this run: executed again, it ends the run and all branches of it first."""
+    claim(run, _end)
+
+
+def _end(run: Run) -> None:
+    from .widgets.dashboard import end_family  # only in a notebook, for a cell that is executed again
+
+    end_family(run)
 
 
 def ready(

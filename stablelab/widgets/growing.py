@@ -11,12 +11,10 @@ from typing import Any
 
 import ipywidgets as w
 
-from ..plots.placing import Place
-from . import notebook_cells as cells
-from .entries import answer_anywhere
+from .._notebook_cells import claim
 from .interactive import Canvas, check_controls, described
 from .panels import Panel, as_panels, in_words
-from .ticker import Ticker
+from .view import CellOutputs, Refresher, answer_anywhere
 
 Train = Callable[[Callable[[str], Any]], Generator[Any, None, None]]
 Draw = Callable[[Sequence[Any]], Panel | Sequence[Panel]]
@@ -30,8 +28,6 @@ class Live:
         error: what the training thread raised, if anything.
         controls: the widgets by name; panels: what was drawn last; box: all of it.
     """
-
-    run = None  # a dashboard has one; what is claimed for a cell must say so
 
     def __init__(self, train: Train, draw: Draw, controls: dict[str, w.Widget]) -> None:
         self._train, self._draw = train, draw
@@ -47,7 +43,7 @@ class Live:
         self._values = {name: widget.value for name, widget in controls.items()}
         for name, widget in controls.items():
             widget.observe(lambda change, name=name: self._values.update({name: change["new"]}), "value")
-        self._ticker = Ticker(self._tick)
+        self._ticker = Refresher(self._tick)
         self.canvas = Canvas(self._ticker.wake)
         self.stop_button = w.Button(description="stop", icon="stop", tooltip="end it after the step under way")
         self.stop_button.on_click(lambda _: self.stop())
@@ -56,8 +52,8 @@ class Live:
         self.box = w.VBox([*controls.values(), self.stop_button, self.canvas, self.message])
         self.box.add_class("stablelab-moving")
         answer_anywhere(self.box, self.canvas, self.stop_button, *controls.values())
-        self._place = Place(self.box)
-        cells.claim(self)
+        self._place = CellOutputs(self.box)
+        claim(self, type(self).close)
 
     def start(self) -> Live:
         """Begin, once; shown as the last line of a cell it begins by itself."""
@@ -93,7 +89,6 @@ class Live:
         self._ticker.close()
         for widget in (*self.controls.values(), self.stop_button, self.canvas, self.message, self.box):
             widget.close()
-        cells.hide(self)
 
     def _work(self) -> None:
         """The training thread; it touches no widget."""

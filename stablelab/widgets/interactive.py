@@ -13,14 +13,13 @@ import anywidget
 import ipywidgets as w
 import traitlets
 
-from ..plots.placing import Place
-from . import notebook_cells as cells
-from .entries import answer_anywhere
+from .._notebook_cells import claim
 from .live_chart import pack
 from .panels import Panel, as_panels, in_words, message
+from .view import CellOutputs, answer_anywhere
 
 _HERE = Path(__file__).parent / "static"
-_WIDE = w.Layout(width="min(100%, 640px)")
+_WIDE = {"width": "min(100%, 640px)"}
 _STYLE = {"description_width": "210px"}
 
 Draw = Callable[..., Panel | Sequence[Panel]]
@@ -61,8 +60,6 @@ class Moving:
         controls: the widgets by name; panels: what is shown; box: all of it.
     """
 
-    run = None  # a dashboard has one; what is claimed for a cell must say so
-
     def __init__(self, draw: Draw, controls: dict[str, w.Widget]) -> None:
         self._draw = draw
         self.controls = controls
@@ -78,8 +75,8 @@ class Moving:
         answer_anywhere(self.box, self.canvas, *controls.values())
         self._lock = threading.Lock()
         self._png = b""
-        self._place = Place(self.box)
-        cells.claim(self)
+        self._place = CellOutputs(self.box)
+        claim(self, type(self).close)
 
     def show(self) -> None:
         """Put it into the cell being executed, with a still picture for the day when no kernel is there."""
@@ -96,7 +93,6 @@ class Moving:
         """Take it off the page."""
         for widget in (*self.controls.values(), self.canvas, self.message, self.box):
             widget.close()
-        cells.hide(self)
 
     def _drawn(self) -> tuple[Panel, ...]:
         return as_panels(self._draw(**{name: widget.value for name, widget in self.controls.items()}))

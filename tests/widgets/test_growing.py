@@ -78,7 +78,7 @@ def test_with_a_page_it_is_drawn_on_the_way_by_one_thread_that_does_not_train(
     go.set()
     picture.wait(10)
     assert shown(picture) == [1.0, 2.0, 3.0]
-    assert by == {"drawn": {"stablelab-ticker"}, "trained": {"stablelab live"}}
+    assert by == {"drawn": {"stablelab refresher"}, "trained": {"stablelab live"}}
 
 
 def test_a_slider_reaches_the_training_between_two_steps() -> None:
