@@ -202,8 +202,8 @@ class Refresher:
         self._seconds = seconds
         self._thread: BackgroundThread | None = None
         self._state = threading.Condition()
-        self._asked = 0  # refreshes that somebody wants to have begun after asking
-        self._served = 0
+        # How many refreshes were asked for: in all, before the present one began, and before the last one that is over.
+        self._asked = self._begun = self._served = 0
         self._hurried = self._closed = False
 
     @property
@@ -238,6 +238,20 @@ class Refresher:
         with self._state:
             return self._state.wait_for(lambda: self._served >= ticket or self._closed, timeout)
 
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until there is nothing more to do; False where that takes longer than ``timeout`` seconds."""
+        with self._state:
+            return self._state.wait_for(lambda: self._thread is None, timeout)
+
+    def is_overtaken(self) -> bool:
+        """For ``refresh`` to ask on its way: whether another one was asked for since it began, or the end."""
+        return self._asked > self._begun or self._closed
+
+    def rest(self, seconds: float) -> None:
+        """For ``refresh`` to wait on its way: so many seconds, or until it is overtaken."""
+        with self._state:
+            self._state.wait_for(self.is_overtaken, seconds)
+
     def close(self) -> None:
         """End the thread for good, after the refresh under way."""
         with self._state:
@@ -251,12 +265,12 @@ class Refresher:
         while True:
             began = time.monotonic()
             with self._state:
-                ticket, self._hurried = self._asked, False
+                self._begun, self._hurried = self._asked, False
             more = self._refresh()
             with self._state:
-                self._served = ticket
+                self._served = self._begun
                 self._state.notify_all()
-                if self._closed or not (more or self._asked > ticket):
+                if self._closed or not (more or self._asked > self._begun):
                     self._thread = None  # while the lock is held: whoever wakes us next must see that we are gone
                     return
                 pause = self._seconds - (time.monotonic() - began)
