@@ -11,10 +11,10 @@ from matplotlib.colors import LinearSegmentedColormap, Normalize, to_hex
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from .._formatting import one_line
 from . import training_curves as figures
 from .display import ink_on, show
 from .training_curves import BLUE, DPI, GRID, INK, VERMILLION
-from .wording import one_line
 
 # An odd number of colours, so that 0 is white.
 _FOR_AND_AGAINST = LinearSegmentedColormap.from_list("for and against", [VERMILLION, "#FFFFFF", BLUE], N=257)

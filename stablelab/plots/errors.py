@@ -9,12 +9,12 @@ import numpy as np
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
+from .._formatting import one_line
 from ..training.error_analysis import Diagnosis
 from . import training_curves as figures
 from .display import ink_on, show, table
 from .gallery import pictures_figure
 from .training_curves import BLUE, DPI, INK
-from .wording import one_line
 
 _SHADES = LinearSegmentedColormap.from_list("shares", ["#FFFFFF", BLUE])
 _NUMBERED = 20  # classes whose cells have room for a number
@@ -105,7 +105,9 @@ def mistakes_figure(diagnosis: Diagnosis, positions: Sequence[int], pictures: Se
 
 def mistakes_table(diagnosis: Diagnosis, positions: Sequence[int], sentences: Sequence[str]) -> str:
     """Sentences with the true and the predicted class, and how probable the model found both, as HTML."""
-    rows = [(one_line(text), *_answer(diagnosis, i, longest=40)) for i, text in zip(positions, sentences, strict=True)]
+    rows = [
+        (one_line(text, 240), *_answer(diagnosis, i, longest=40)) for i, text in zip(positions, sentences, strict=True)
+    ]
     return table(("sentence", "true class", "predicted class"), rows)
 
 

@@ -11,11 +11,11 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
+from .._formatting import one_line
 from ..stability.robustness import Robustness
 from . import training_curves as figures
 from .display import show, table
 from .training_curves import BLUE, DPI, GREEN, GRID, INK, PURPLE, VERMILLION
-from .wording import one_line
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -48,12 +48,12 @@ def show_corrupted(original: Any, rows: Mapping[str, Sequence[Any]], severities:
     words = f"one example under {', '.join(rows)}, each at severity {heads}, beside it as it is"
     if isinstance(original, str):
         cells = [
-            (name, str(s), one_line(text))
+            (name, str(s), one_line(text, 240))
             for name, row in rows.items()
             for s, text in zip(severities, row, strict=True)
         ]
-        markup = table(("corruption", "severity", "sentence"), [("none", "", one_line(original)), *cells])
-        show(f"{words}: {one_line(original)}", markup=markup)
+        markup = table(("corruption", "severity", "sentence"), [("none", "", one_line(original, 240)), *cells])
+        show(f"{words}: {one_line(original, 240)}", markup=markup)
     else:
         show(words, png=_exact_png(corrupted_figure(original, rows, severities)))
 

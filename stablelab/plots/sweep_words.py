@@ -5,8 +5,8 @@ from __future__ import annotations
 import html
 from collections.abc import Sequence
 
+from .._formatting import format_duration
 from .sweep_tables import SCORES, Grid, Row, finite, groups, say, spaced, varied, written
-from .wording import duration
 
 LATEST = 5  # runs
 MOST = 120  # settings that are listed
@@ -37,7 +37,7 @@ def progress(done: int, total: int, pace: float, unable: int, rows: Sequence[Row
     left = total - done - unable
     if pace > 0 and left > 0:
         said = f"{pace:.3g} runs/s" if pace >= 1 else f"{1 / pace:.3g} s a run"
-        parts += [said, f"{duration(left / pace)} left"]
+        parts += [said, f"{format_duration(left / pace)} left"]
     diverged, failed = sum(row.diverged for row in rows), sum(row.failed for row in rows)
     if failed:
         parts.append(f"{failed} failed" + (f" ({diverged} diverged)" if diverged else ""))

@@ -11,11 +11,12 @@ from typing import Any, Self
 
 import ipywidgets as w
 
-from ..plots import earlier_runs, wording
+from ..plots import earlier_runs
 from ..plots.curve_data import Feed
 from ..plots.earlier_runs import Ghost, parted
 from ..training.records import FINAL
 from ..training.run import Run
+from . import wording
 from .controls import Controls
 from .family import Family, with_branches
 from .live_chart import Chart

@@ -1,4 +1,4 @@
-"""The stability map, computed anew while a learner drags its sliders: a coarse one at once, the full one when they rest."""
+"""The stability map, computed anew while sliders are dragged: a coarse one at once, the full one when they rest."""
 
 from __future__ import annotations
 

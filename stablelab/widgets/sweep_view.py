@@ -50,7 +50,7 @@ class SweepView(CellView):
         self._left = sweep.total - len(self.rows)  # runs until the sweep is likely to be over
         self._news = True
         self._due = 0.0
-        self._kept: tuple[int, int] | None = None  # runs done and runs that failed, as the picture that stays shows them
+        self._kept: tuple[int, int] | None = None  # runs done and failed, in the picture that stays
         self._pace, self._per_second = Pace(_PACE), 0.0
         self._refresher = Refresher(self._refresh_safely, SECONDS)
         with self.making():

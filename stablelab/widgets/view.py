@@ -262,19 +262,25 @@ class Refresher:
             thread.join(timeout=10.0)
 
     def _work(self) -> None:
-        while True:
-            began = time.monotonic()
+        try:
+            while True:
+                began = time.monotonic()
+                with self._state:
+                    self._begun, self._hurried = self._asked, False
+                more = self._refresh()
+                with self._state:
+                    self._served = self._begun
+                    self._state.notify_all()
+                    if self._closed or not (more or self._asked > self._begun):
+                        self._thread = None  # while the lock is held: whoever wakes us next must see that we are gone
+                        return
+                    pause = self._seconds - (time.monotonic() - began)
+                    self._state.wait_for(lambda: self._hurried or self._closed, max(pause, 0.01))
+        except BaseException:
             with self._state:
-                self._begun, self._hurried = self._asked, False
-            more = self._refresh()
-            with self._state:
-                self._served = self._begun
+                self._thread = None
                 self._state.notify_all()
-                if self._closed or not (more or self._asked > self._begun):
-                    self._thread = None  # while the lock is held: whoever wakes us next must see that we are gone
-                    return
-                pause = self._seconds - (time.monotonic() - began)
-                self._state.wait_for(lambda: self._hurried or self._closed, max(pause, 0.01))
+            raise
 
 
 @contextmanager
