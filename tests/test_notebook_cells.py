@@ -11,7 +11,7 @@ from support.helpers import until
 
 from stablelab import _notebook_cells as cells
 from stablelab.fine_tuning import claim_run
-from stablelab.plots import earlier_runs as ghosts
+from stablelab.plots import earlier_runs
 from stablelab.widgets import Dashboard
 from stablelab.widgets.family import family_of
 
@@ -45,7 +45,7 @@ def test_the_same_cell_again_stops_the_earlier_run(execute, make_run) -> None:
     second = _claimed(make_run)
     assert (first.state, first.alive) == ("stopped", False)
     assert second.alive
-    assert len(ghosts.beside(second)) == 1, "what it had learned stays to compare with"
+    assert len(earlier_runs.beside(second)) == 1, "what it had learned stays to compare with"
     second.stop()
 
 
@@ -93,7 +93,7 @@ def test_all_branches_of_the_earlier_run_end_with_it(execute, make_run) -> None:
     claim_run(fresh)
     assert [(each.state, each.alive) for each in (run, branch, other)] == [("stopped", False)] * 3
     assert board.box.comm is None and branch.watchers == []
-    assert len(ghosts.beside(fresh)) >= 2
+    assert len(earlier_runs.beside(fresh)) >= 2
 
 
 def test_showing_a_run_again_closes_the_first_dashboard_only(execute, make_run) -> None:

@@ -11,14 +11,15 @@ from matplotlib import ticker
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
-from ..plots import training_curves as figures
-from ..plots.training_curves import BLUE, GREEN, GRID, INK, ORANGE, PURPLE, SKY, VERMILLION
+from ..plots.display import BLUE, GOLD, GREEN, PURPLE, SKY, VERMILLION
+from ..plots.display import to_png as figure_to_png
 from .panels import Curve, Panel, Rule, drawn
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_COLORS = (BLUE, VERMILLION, GREEN, PURPLE, SKY, ORANGE)
+INK, GRID = "#333333", "#E4E4E4"
+_COLORS = (BLUE, VERMILLION, GREEN, PURPLE, SKY, GOLD)
 _DASHES: tuple[Any, ...] = ("-", (0, (4, 2.2)), (0, (1, 1.5)), (0, (5, 2, 1, 2)), (0, (7, 2.2)), (0, (2, 1)))
 _LINE = 48  # characters of the summary that fit under a panel
 _MARKERS = ("o", "s", "^", "o", "s", "^")
@@ -33,7 +34,7 @@ def to_png(panels: Sequence[Panel], note: str = "") -> bytes:
         _panel(axes, panel)
     if note:
         figure.suptitle(note, x=0.01, ha="left", fontsize=8.5, color=INK)
-    return figures.to_png(figure)
+    return figure_to_png(figure)
 
 
 def _panel(axes: Axes, panel: Panel) -> None:

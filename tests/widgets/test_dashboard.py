@@ -8,7 +8,7 @@ import ipywidgets
 import pytest
 from support.helpers import until
 
-from stablelab.plots import training_curves as figures
+from stablelab.plots import display
 from stablelab.widgets import Dashboard
 
 
@@ -169,8 +169,8 @@ def test_a_display_that_breaks_does_not_break_the_run(make_run, monkeypatch) -> 
 
 def test_pictures_instead_of_a_live_chart(make_run, monkeypatch) -> None:
     drawn = []
-    draw = figures.to_png
-    monkeypatch.setattr(figures, "to_png", lambda figure: drawn.append(1) or draw(figure))
+    draw = display.to_png
+    monkeypatch.setattr("stablelab.widgets.dashboard.to_png", lambda figure: drawn.append(1) or draw(figure))
     run = make_run(400, pause=0.005)
     board = Dashboard(run, chart="picture").show()
     run.start()

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 from support.helpers import until
 
-from stablelab.plots import heatmaps
-from stablelab.plots.sweep_cells import Cells
+from stablelab.plots.sweep_tables import ScoreTable
 from stablelab.widgets import map_view, slider
 from stablelab.widgets import view as views
 from stablelab.widgets.map_view import MapView
@@ -19,10 +18,10 @@ from stablelab.widgets.map_view import MapView
 Until = Callable[..., None]
 
 
-def map_of(value: float) -> Cells:
+def map_of(value: float) -> ScoreTable:
     shape = (2, 2)
     runs, none = np.full(shape, 4), np.zeros(shape, dtype=int)
-    return Cells("x", "y", (1, 2), (3, 4), np.full(shape, value), np.ones(shape), runs, none, "height (m)")
+    return ScoreTable("x", "y", (1, 2), (3, 4), np.full(shape, value), np.ones(shape), runs, none, "height (m)")
 
 
 class Computer:
@@ -33,7 +32,9 @@ class Computer:
         self.stopped: list[float] = []
         self.waits, self.go = waits, threading.Event()
 
-    def __call__(self, values: dict[str, Any], coarse: bool, stop: Callable[[], bool], progress: Any) -> Cells | None:
+    def __call__(
+        self, values: dict[str, Any], coarse: bool, stop: Callable[[], bool], progress: Any
+    ) -> ScoreTable | None:
         scale = values["scale"]
         self.asked.append((scale, coarse))
         progress(1, 2)
@@ -125,7 +126,7 @@ class Places:
 
 
 def test_a_saved_notebook_has_the_first_full_map_as_a_picture(view: MapView, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(heatmaps, "to_png", lambda figure: b"\x89PNG")
+    monkeypatch.setattr(map_view, "to_png", lambda figure: b"\x89PNG")
     place = view._outputs = Places()  # type: ignore[assignment]
     view.show().wait(10)
     assert place.told == [False]  # in place of the view, as long as no page reports
@@ -138,5 +139,5 @@ def test_a_saved_notebook_has_the_first_full_map_as_a_picture(view: MapView, mon
 
 def test_outside_a_notebook_no_picture_is_drawn(view: MapView, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(views, "in_notebook", lambda: False)
-    monkeypatch.setattr(heatmaps, "to_png", lambda figure: pytest.fail("drawn for nobody"))
+    monkeypatch.setattr(map_view, "to_png", lambda figure: pytest.fail("drawn for nobody"))
     view.show().wait(10)

@@ -13,7 +13,7 @@ from torch import Tensor
 from stablelab.stability.sweeps.stability_map import stability_map
 from stablelab.training import Settings
 from stablelab.widgets import map_view, slider, stability_map_view
-from stablelab.widgets.map_view import as_cells
+from stablelab.widgets.map_view import as_table
 
 RATES, BOUNDS = (1e-3, 1e-2, 0.1, 1.0), (0.1, 1.0, None)
 
@@ -107,7 +107,7 @@ def test_runs_that_diverged_are_counted_and_left_out() -> None:
     losses, diverged = found.losses.copy(), np.zeros((2, 1, 3), dtype=bool)
     diverged[0, 0, :2], diverged[1, 0, :] = True, True
     object.__setattr__(found, "diverged", diverged)
-    cells = as_cells(found, "validation_loss")
+    cells = as_table(found, "validation_loss")
     assert cells.diverged.tolist() == [[2, 3]] and cells.runs.tolist() == [[3, 3]]
     np.testing.assert_allclose(cells.mean, [[losses[0, 0, 2], np.nan]])
     assert np.isnan(cells.std).all()

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from support.helpers import until
 
-from stablelab.plots import sweep_words
+from stablelab.plots import sweep_tables
 from stablelab.plots.sweep_tables import rows_of
 from stablelab.stability import Sweep
 from stablelab.widgets import sweep_view as sweeping
@@ -39,7 +39,7 @@ def test_when_the_sweep_returns_everything_is_shown(view: SweepView) -> None:
     assert view.bar.value == 1.0 and view.bar.bar_style == "success"
     assert view.heat.value.count('class="none"') == 0 and view.heat.value.count('class="diverged"') == 2
     assert len(view.rows) == 18 and view.message.value == ""
-    assert view.table.value.count("<br>") == sweep_words.LATEST - 1
+    assert view.table.value.count("<br>") == sweep_tables.LATEST - 1
 
 
 def test_it_fills_in_while_the_sweep_runs(view: SweepView, monkeypatch: Any) -> None:
@@ -146,8 +146,8 @@ def test_a_saved_notebook_has_a_picture_in_place_of_the_view_that_nobody_saw(
 
 def test_the_runs_that_ended_last_come_first(make_sweep: Make) -> None:
     results = make_sweep({"optimizer": ("adam", "sgd")}).run(bar=False)
-    said = sweep_words.latest(rows_of(results), results.grid, "accuracy").split("<br>")
-    assert len(said) == sweep_words.LATEST
+    said = sweep_tables.latest(rows_of(results), results.grid, "accuracy").split("<br>")
+    assert len(said) == sweep_tables.LATEST
     assert "optimizer sgd · init 2, order 2 · validation accuracy (share) 0.5" in said[0]
 
 

@@ -16,8 +16,8 @@ from ipywidgets.widgets.widget import _instances
 from matplotlib.figure import Figure
 from support.helpers import threads_of_ours, until
 
-from stablelab.plots import training_curves as figures
-from stablelab.plots.sweep_cells import Cells
+from stablelab.plots import display
+from stablelab.plots.sweep_tables import ScoreTable
 from stablelab.widgets import Dashboard, dashboard, show_sweep, slider, view
 from stablelab.widgets.map_view import MapView
 from stablelab.widgets.view import CellOutputs, CellView, Refresher, answer_anywhere, stacked
@@ -41,7 +41,7 @@ class View:
 @pytest.fixture
 def png() -> bytes:
     out = io.BytesIO()
-    Figure(figsize=(2, 1), dpi=figures.DPI).savefig(out)
+    Figure(figsize=(2, 1), dpi=display.DPI).savefig(out)
     return out.getvalue()
 
 
@@ -201,9 +201,9 @@ def _sweep_view(make_run: Any, make_sweep: Any) -> tuple[CellView, list[weakref.
 class Height:
     """Computes a map of one height."""
 
-    def __call__(self, values: dict[str, Any], coarse: bool, stop: Any, progress: Any) -> Cells:
+    def __call__(self, values: dict[str, Any], coarse: bool, stop: Any, progress: Any) -> ScoreTable:
         ones = np.ones((2, 2))
-        return Cells("x", "y", (1, 2), (3, 4), values["height"] * ones, ones, 4 * ones, 0 * ones, "height (m)")
+        return ScoreTable("x", "y", (1, 2), (3, 4), values["height"] * ones, ones, 4 * ones, 0 * ones, "height (m)")
 
 
 def _map_view(make_run: Any, make_sweep: Any) -> tuple[CellView, list[weakref.ref[Any]]]:
