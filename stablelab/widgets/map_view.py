@@ -268,7 +268,7 @@ def _compute(
 
 
 def _widened(table: ScoreTable, grid: Grid, down: int, across: int) -> ScoreTable:
-    """A coarse map on as many table as the full one, so that the page keeps its layout; a cell says whose it is."""
+    """A coarse map on as many cells as the full one, so that the page keeps its layout; a cell says whose it is."""
     M, L = len(grid["max_norm"]), len(grid["learning_rate"])
 
     def wide(values: np.ndarray) -> np.ndarray:
