@@ -23,7 +23,12 @@ _BUTTONS = {  # name: (label, icon, tooltip, the states it can be pressed in)
     "step": ("one step", "step-forward", "do one optimizer step, then wait", ("ready", "paused", "diverged")),
     "resume": ("resume", "forward", "go on from here", ("paused", "diverged")),
     "stop": ("stop", "stop", "end the run for good", ("running", "paused", "diverged")),
-    "reset": ("reset", "undo", "back to the first weights; this curve stays as a ghost", ("running", "paused", "over")),
+    "reset": (
+        "reset",
+        "undo",
+        "back to the first weights; this curve stays to compare with",
+        ("running", "paused", "over"),
+    ),
 }
 _OVER = ("diverged", "finished", "stopped", "failed")
 _PICK = "click on the curve to branch"

@@ -63,14 +63,14 @@ def test_a_step_is_picked_the_slider_moved_and_the_button_pressed(shown) -> None
     assert back.branch_button.disabled, "nothing is picked any more"
 
 
-def test_the_parent_is_a_ghost_over_its_whole_length(shown) -> None:
+def test_the_parent_is_drawn_over_its_whole_length(shown) -> None:
     parent = shown.run
     branch = shown.branch(12, learning_rate=1e-3)
     shown.wait()
-    ghost = shown._family.beside[0]
-    assert ghost.parent and ghost.label.startswith("parent: ring · AdamW") and ghost.steps == 30
-    assert ghost.rows[:12, :3].tolist() == shown._feed.rows[:12, :3].tolist()
-    assert (shown._feed.born, branch.parent) == (12, parent)
+    earlier = shown._family.beside[0]
+    assert earlier.parent and earlier.label.startswith("parent: ring · AdamW") and earlier.steps == 30
+    assert earlier.rows[:12, :3].tolist() == shown._data.rows[:12, :3].tolist()
+    assert (shown._data.born, branch.parent) == (12, parent)
     assert "ring from step 12 · branch of ring" in shown.status.line.value
 
 
@@ -178,7 +178,7 @@ def test_a_family_is_listed_in_the_order_it_was_born(shown) -> None:
         "from step 10 › from step 15 · weight decay 0 → 0.1",
         "from step 10 › from step 15 · weight decay 0 → 0.1 (2)",
     ]
-    assert [ghost.parent for ghost in board._family.beside] == [True, False]
+    assert [earlier.parent for earlier in board._family.beside] == [True, False]
     board.close()
 
 
@@ -188,7 +188,7 @@ def test_a_relative_that_trains_unseen_is_drawn_as_far_as_it_has_come(slow, monk
     branch = slow.branch(5)
     until(lambda: len(branch.history) > 10)
     slow.branch_buttons.run_choice.value = 0
-    until(lambda: any(ghost.of(branch) for ghost in slow._family.beside))
+    until(lambda: any(earlier.of(branch) for earlier in slow._family.beside))
     before = slow._family.beside[0].steps
     until(lambda: slow._family.beside[0].steps > before)
     assert parent.state == "paused"
@@ -201,7 +201,7 @@ def test_reset_of_the_parent_leaves_the_branch_its_curve_but_no_parent(shown) ->
     assert earlier_runs.parent_of(branch) is not None
     parent.reset()
     assert earlier_runs.parent_of(branch) is None
-    assert [ghost.parent for ghost in earlier_runs.beside(branch)] == [False]
+    assert [earlier.parent for earlier in earlier_runs.beside(branch)] == [False]
 
 
 def test_closing_a_dashboard_of_a_branch_leaves_no_trace(slow) -> None:

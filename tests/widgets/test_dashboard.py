@@ -67,7 +67,7 @@ def test_the_refresher_ends_with_the_run_and_comes_back_for_a_reset(make_run) ->
     board.buttons.buttons["start"].click()
     until(lambda: run.state == "finished")
     board.wait()
-    assert [ghost.steps for ghost in board._family.beside] == [20]
+    assert [earlier.steps for earlier in board._family.beside] == [20]
 
 
 def test_buttons_steer_the_run_and_show_what_can_be_pressed(make_run) -> None:
