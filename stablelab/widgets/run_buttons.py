@@ -26,7 +26,7 @@ _BUTTONS = {  # name: (label, icon, tooltip, the states it can be pressed in)
     "reset": (
         "reset",
         "undo",
-        "back to the first weights; this curve stays to compare with",
+        "back to the first weights; the curve stays to compare with",
         ("running", "paused", "over"),
     ),
 }

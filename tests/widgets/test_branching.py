@@ -70,7 +70,7 @@ def test_the_parent_is_drawn_over_its_whole_length(shown) -> None:
     earlier = shown._family.beside[0]
     assert earlier.parent and earlier.label.startswith("parent: ring · AdamW") and earlier.steps == 30
     assert earlier.rows[:12, :3].tolist() == shown._data.rows[:12, :3].tolist()
-    assert (shown._data.born, branch.parent) == (12, parent)
+    assert (shown._data.branched_at, branch.parent) == (12, parent)
     assert "ring from step 12 · branch of ring" in shown.status.line.value
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 
 import ipywidgets
@@ -170,7 +171,9 @@ def test_a_display_that_breaks_does_not_break_the_run(make_run, monkeypatch) -> 
 def test_pictures_instead_of_a_live_chart(make_run, monkeypatch) -> None:
     drawn = []
     draw = display.to_png
-    monkeypatch.setattr("stablelab.widgets.dashboard.to_png", lambda figure: drawn.append(1) or draw(figure))
+    monkeypatch.setattr(
+        sys.modules["stablelab.widgets.dashboard"], "to_png", lambda figure: drawn.append(1) or draw(figure)
+    )
     run = make_run(400, pause=0.005)
     board = Dashboard(run, chart="picture").show()
     run.start()

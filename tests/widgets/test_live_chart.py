@@ -109,7 +109,7 @@ def test_a_pick_is_said_back_once_and_with_everything(wire, make_history) -> Non
 
 
 def test_nothing_is_picked_on_another_feed(wire, make_history) -> None:
-    data = CurveData(make_history([1.0] * 20), 100, born=5)
+    data = CurveData(make_history([1.0] * 20), 100, branched_at=5)
     data.update()
     wire.ask()
     wire.say(type="pick", step=7)

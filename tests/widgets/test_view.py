@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import io
+import sys
 import threading
 import weakref
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from ipywidgets.widgets.widget import _instances
 from matplotlib.figure import Figure
 from support.helpers import threads_of_ours, until
 
-from stablelab.plots import display
+from stablelab.plots import display, heatmaps
 from stablelab.plots.sweep_tables import ScoreTable
 from stablelab.widgets import Dashboard, dashboard, show_sweep, slider, view
 from stablelab.widgets.map_view import MapView
@@ -214,7 +215,13 @@ def _map_view(make_run: Any, make_sweep: Any) -> tuple[CellView, list[weakref.re
 
 
 @pytest.mark.parametrize("make", [_dashboard, _picture_dashboard, _sweep_view, _map_view])
-def test_of_twenty_views_shown_and_closed_nothing_is_kept(make, make_run, make_sweep, executed) -> None:
+def test_of_twenty_views_shown_and_closed_nothing_is_kept(
+    make, make_run, make_sweep, executed, png, monkeypatch
+) -> None:
+    for name in ("dashboard", "sweep_view", "map_view"):  # what a picture shows is tried elsewhere
+        monkeypatch.setattr(sys.modules[f"stablelab.widgets.{name}"], "to_png", lambda _: png)
+    monkeypatch.setattr(sys.modules["stablelab.widgets.dashboard"], "training_figure", lambda *_, **__: None)
+    monkeypatch.setattr(heatmaps, "heatmap_figure", lambda *_, **__: None)
     before, kept = set(_instances), []
     for _ in range(20):
         found, references = make(make_run, make_sweep)
