@@ -84,7 +84,7 @@ def to_png(figure: Figure) -> bytes:
 
     drawn, out = io.BytesIO(), io.BytesIO()
     with figure_style():
-        figure.savefig(drawn, format="png", dpi=DPI, pil_kwargs={"compress_level": 1})
+        figure.savefig(drawn, format="png", dpi=DPI, facecolor="auto", pil_kwargs={"compress_level": 1})
     _with_palette(open_image(drawn).convert("RGBA")).save(out, format="png", optimize=True, dpi=(DPI, DPI))
     return out.getvalue()
 

@@ -113,12 +113,12 @@ def mistakes_table(diagnosis: Diagnosis, positions: Sequence[int], sentences: Se
 
 
 def mistakes_words(diagnosis: Diagnosis, positions: Sequence[int]) -> str:
-    """Which examples are shown, and what was said about each."""
+    """Which examples are shown, and what the model answered."""
     wrong = len(diagnosis) - int(diagnosis.confusion.trace())
     if not positions:
         return f"none of the {len(diagnosis)} examples is wrong"
     answers = ((i, *_answer(diagnosis, i, longest=40)) for i in positions)
-    told = "; ".join(f"{i}: true {true}, predicted {said}" for i, true, said in answers)
+    told = "; ".join(f"{i}: true {true}, predicted {predicted}" for i, true, predicted in answers)
     return f"the most wrong {len(positions)} of {wrong} wrong answers, by position in the split: {told}."
 
 

@@ -144,5 +144,5 @@ def _environment(results: Results) -> list[tuple[str, str]]:
         ("runs made with", ", ".join(f"{name} {about[name]}" for name in ("stablelab", "torch") if about.get(name))),
         ("report made with", f"Python {platform.python_version()}, {versions}"),
         ("system", f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPU cores"),
-        ("fingerprints", "; ".join(f"{said} {about[name]}" for name, said in _DIGESTS.items() if about.get(name))),
+        ("fingerprints", "; ".join(f"{label} {about[name]}" for name, label in _DIGESTS.items() if about.get(name))),
     ]

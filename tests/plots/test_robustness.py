@@ -32,6 +32,10 @@ def test_a_panel_for_each_corruption_begins_at_the_clean_error() -> None:
         assert np.asarray(line.get_xdata()).tolist() == [0, 1, 3, 5]
         assert np.asarray(line.get_ydata()).tolist() == pytest.approx([found.clean_error, *found.errors[k]])
         assert np.asarray(second.get_ydata()).tolist() == pytest.approx([other.clean_error, *other.errors[k]])
+        [bars, _] = [np.asarray(each.get_segments())[:, :, 1] for each in axes.collections]
+        low, high = (found.frame()[name].to_numpy() for name in ("low", "high"))
+        shown = (found.frame()["corruption"].isin(("clean", axes.get_title(loc="left")))).to_numpy()
+        assert bars[:, 0].tolist() == pytest.approx(low[shown]) and bars[:, 1].tolist() == pytest.approx(high[shown])
         assert clean.get_ydata()[0] == found.clean_error
         looks = [(each.get_color(), each.get_marker(), each.get_linestyle()) for each in (line, second)]
         assert all(one != two for one, two in zip(*looks, strict=True))  # told apart without colours, too

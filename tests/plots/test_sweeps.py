@@ -81,6 +81,13 @@ def test_the_heatmap_says_how_many_diverged_and_which_cells_are_empty(results: R
     )
 
 
+def test_there_is_no_grid_over_the_cells(results: Results) -> None:
+    figure = heatmap(results)
+    figure.canvas.draw()
+    ticks = [tick for axes in figure.axes for axis in (axes.xaxis, axes.yaxis) for tick in axis.get_major_ticks()]
+    assert ticks and not [tick for tick in ticks if tick.gridline.get_visible()]
+
+
 def test_a_picture_keeps_the_shades_of_its_cells(results: Results) -> None:
     found = table(results, "accuracy")
     shades = color_map(0, falls=False)(color_norm(found.mean)(found.mean[:, :2]))

@@ -42,6 +42,7 @@ def test_three_panels_with_the_data(make_history) -> None:
     raw = next(line for line in loss.lines if line.get_label() == "each batch")
     assert raw.get_ydata().tolist() == [3.0, 2.0, 1.0]
     assert rate.get_xlabel() == "optimizer step"
+    assert [axes.get_yscale() for axes in (loss, norm, rate)] == ["linear", "log", "linear"]
 
 
 def test_marks_and_earlier_runs(make_history, make_run) -> None:
@@ -52,6 +53,16 @@ def test_marks_and_earlier_runs(make_history, make_run) -> None:
     marks = [line for line in figure.axes[0].lines if list(line.get_xdata()) == [5, 5]]
     assert len(marks) == 1
     assert [text.get_text() for text in figure.legends[0].get_texts()] == [earlier_runs.beside(make_run(2))[0].label]
+
+
+def test_names_of_runs_that_end_at_one_place_stand_apart(make_history, make_run) -> None:
+    for _ in range(3):
+        earlier_runs.remember(make_run(5).start().wait())
+    found = earlier_runs.beside(make_run(2))
+    names = training_figure(make_history([1.0] * 9), earlier_runs=found).axes[0].texts
+    heights = sorted(name.get_position()[1] for name in names)
+    assert [name.get_text().strip() for name in names] == [str(each.id) for each in found]
+    assert len(heights) == 3 and min(np.diff(heights)) >= 7, "as high as the letters, in points"
 
 
 def test_a_branch_is_drawn_beside_its_parent_from_where_it_parted(make_run) -> None:

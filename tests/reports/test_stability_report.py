@@ -16,16 +16,8 @@ import pytest
 from stablelab._formatting import format_number
 from stablelab.plots import display
 from stablelab.reports import sections, stability_report
-from stablelab.reports.sections import (
-    BEHAVIOUR,
-    CURVATURE,
-    RESULT,
-    SENSITIVITY,
-    VARIANCE,
-    by_setting,
-    sensitivities,
-    splits,
-)
+from stablelab.reports.measures import BEHAVIOUR, CURVATURE, RESULT, SENSITIVITY, VARIANCE
+from stablelab.reports.sections import by_setting, sensitivities, splits
 from stablelab.reports.stability_report import without_folders
 from stablelab.stability import Results, Sweep, failed_rate, mean
 

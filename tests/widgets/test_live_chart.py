@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from stablelab.plots import earlier_runs
-from stablelab.plots.curve_data import CurveData
+from stablelab.plots.curve_data import CurveData, chart_layout
 from stablelab.widgets.live_chart import Chart, everything, pack, unpack
 
 
@@ -137,6 +137,7 @@ def test_the_message_with_everything_says_which_columns_there_are_and_where_they
     data = CurveData(make_history([1.0] * 20), 100)
     data.update()
     content, (rows, evaluations) = everything(data)
+    assert content["layout"] == chart_layout()
     names = [column["name"] for column in content["layout"]["columns"]]
     judged = [column["name"] for column in content["layout"]["evaluation_columns"]]
     values = dict(zip(names, np.frombuffer(rows, "<f4").reshape(-1, len(names))[-1].tolist(), strict=True))

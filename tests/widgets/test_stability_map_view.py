@@ -75,7 +75,7 @@ def test_the_map_is_that_of_the_sliders_values() -> None:
     np.testing.assert_allclose(view.cells.mean, wanted.losses.mean(axis=2).T)
     np.testing.assert_allclose(view.cells.std, wanted.losses.std(axis=2, ddof=1).T)
     assert view.cells.runs.tolist() == [[4] * 4] * 3
-    assert "learning rate 0.1, max norm off" in view.heat.value
+    assert "learning rate 0.1, clip threshold off" in view.heat.value
     view.close()
 
 
