@@ -15,8 +15,8 @@ from .models.attributions import attributions
 from .models.bert import bert
 from .models.resnet import resnet
 from .plots.attributions import show_attention, show_attributions
+from .plots.display import show_pictures
 from .plots.errors import show_confusion, show_mistakes
-from .plots.gallery import show_pictures
 from .plots.robustness import show_robustness
 from .reports.stability_report import stability_report
 from .stability.hessian import hessian_vector_product, sharpness

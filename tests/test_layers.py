@@ -57,7 +57,7 @@ def _other_rooms(names: set[str], room: str) -> set[str]:
     parts = [name.split(".") for name in names]
     return {part[1] if part[1:] else "the front desk" for part in parts if part[0] == "stablelab"} - {
         room,
-        "_validation",
+        *SHARED,
     }
 
 
@@ -135,6 +135,11 @@ def test_only_background_and_widgets_start_threads() -> None:
 def test_set_up_needs_nothing_but_the_standard_library() -> None:
     imported = _imported_by(PACKAGE / "bootstrap.py") - {"stablelab.json"}  # the name of its stamp
     assert {name.split(".")[0] for name in imported} <= sys.stdlib_module_names
+
+
+def test_a_live_chart_does_without_matplotlib() -> None:
+    loaded = _loaded_after("import stablelab.plots, stablelab.widgets")
+    assert "stablelab.plots.curve_data" in loaded and "matplotlib" not in loaded
 
 
 def test_import_stablelab_is_light() -> None:

@@ -11,11 +11,14 @@ from typing import Any, Self
 
 import ipywidgets as w
 
-from ..plots import earlier_runs, wording
-from ..plots.curve_data import Feed
-from ..plots.earlier_runs import Ghost, parted
+from ..plots import earlier_runs
+from ..plots.curve_data import CurveData
+from ..plots.display import to_png
+from ..plots.earlier_runs import EarlierRun, branched_at
+from ..plots.training_curves import training_figure, training_words
 from ..training.records import FINAL
 from ..training.run import Run
+from . import wording
 from .controls import Controls
 from .family import Family, with_branches
 from .live_chart import Chart
@@ -174,14 +177,14 @@ class Dashboard(CellView):
             self.chart.repeat()
             self._kept = self._kept and ("", 0)
         beside = self._family.beside
-        self._feed.update()
-        self.chart.push(self._feed, beside)
+        self._data.update()
+        self.chart.push(self._data, beside)
         self.buttons.show(state)
-        self.branch_buttons.show(self._feed, run.total_steps)
-        self.status.show(run, self._feed, state, self._note)
+        self.branch_buttons.show(self._data, run.total_steps)
+        self.status.show(run, self._data, state, self._note)
         waited = time.monotonic() - self._began > PATIENCE
         self.picture.offer(self.on_a_page and not self.chart.heard and waited)
-        self.picture.show(lambda: draw(run, self._feed, beside), len(self._feed), state in _SETTLED)
+        self.picture.show(lambda: draw(run, self._data, beside), len(self._data), state in _SETTLED)
         if state in _SETTLED:
             self._keep(run, state, beside)
         else:
@@ -193,22 +196,20 @@ class Dashboard(CellView):
         if run is not self._shown_run:
             self.controls.show(run.control.settings)
         self._shown_run, self._version = run, run.version
-        self._feed = Feed(run.history, run.total_steps, parted(run))
+        self._data = CurveData(run.history, run.total_steps, branched_at(run))
         self._family = Family(run)
         for each in (self.chart, self.picture, self.status):
             each.renew()
 
-    def _keep(self, run: Run, state: str, beside: tuple[Ghost, ...]) -> None:
+    def _keep(self, run: Run, state: str, beside: tuple[EarlierRun, ...]) -> None:
         """The run is over: its curves stay, beside later runs, in the chart's state, and as a picture in the cell."""
-        if self._kept == (state, len(self._feed)):
+        if self._kept == (state, len(self._data)):
             return
-        self._kept = (state, len(self._feed))
+        self._kept = (state, len(self._data))
         earlier_runs.remember(run)
-        self.chart.freeze(self._feed, beside)
+        self.chart.freeze(self._data, beside)
         if self.shown:
-            from ..plots.training_curves import summary
-
-            self.settle(draw(run, self._feed, beside), summary(self._feed))
+            self.settle(draw(run, self._data, beside), training_words(self._data))
 
     def _go_on(self) -> None:
         """The run is not over (any more)."""
@@ -233,19 +234,19 @@ class StatusDisplay:
         self.renew()
 
     def renew(self) -> None:
-        """The next feed is another one."""
+        """The next data are another one."""
         self._pace = wording.Pace()
         self._logged = -1  # lines of the log that are shown; none are, not even the one that says so
 
-    def show(self, run: Run, feed: Feed, state: str, note: str) -> None:
+    def show(self, run: Run, data: CurveData, state: str, note: str) -> None:
         """Show how a run stands that is in this state; and one line on the last thing that could not be done."""
-        done, total = len(feed), run.total_steps
+        done, total = len(data), run.total_steps
         self.bar.value, self.bar.bar_style = done / total, _BARS.get(state, "")
         self.pace.value = wording.progress(done, total, self._pace.at(done, state == "running"))
         self.line.value = wording.status(run, note)
-        if len(feed.interventions) != self._logged:
-            self._logged = len(feed.interventions)
-            self.log.value = wording.log(feed.interventions)
+        if len(data.interventions) != self._logged:
+            self._logged = len(data.interventions)
+            self.log.value = wording.log(data.interventions)
 
 
 class PictureChart:
@@ -297,14 +298,12 @@ class PictureChart:
         self._asked()
 
 
-def draw(run: Run, feed: Feed, beside: tuple[Ghost, ...]) -> bytes:
+def draw(run: Run, data: CurveData, beside: tuple[EarlierRun, ...]) -> bytes:
     """The curves by now, as the bytes of a PNG file."""
-    from ..plots import training_curves  # matplotlib is slow to import, and a live chart does without
-
-    history, total = feed.history, run.total_steps
-    title = f"{run.name} · {history[min(feed.born, len(history) - 1)].optimizer}" if len(history) else run.name
-    figure = training_curves.curves(history, total_steps=total, title=title, ghosts=beside, born=feed.born)
-    return training_curves.to_png(figure)
+    history, total = data.history, run.total_steps
+    title = f"{run.name} · {history[min(data.branched_at, len(history) - 1)].optimizer}" if len(history) else run.name
+    figure = training_figure(history, total_steps=total, title=title, earlier_runs=beside, branched_at=data.branched_at)
+    return to_png(figure)
 
 
 def dashboard(run: Run, *, chart: str = "live") -> Dashboard:

@@ -6,7 +6,7 @@ import math
 import time
 
 from ..plots import earlier_runs
-from ..plots.earlier_runs import Ghost
+from ..plots.earlier_runs import EarlierRun
 from ..training.run import Run
 
 SECONDS = 2.0  # between two looks; what is new there is sent whole
@@ -39,7 +39,7 @@ class Family:
 
     def __init__(self, run: Run) -> None:
         self._run = run
-        self.beside: tuple[Ghost, ...] = ()
+        self.beside: tuple[EarlierRun, ...] = ()
         self._done = -1  # steps of all others, as last looked at
         self._next = -math.inf
         self.look()

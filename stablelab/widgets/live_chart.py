@@ -13,9 +13,8 @@ import anywidget
 import numpy as np
 import traitlets
 
-from ..plots.curve_data import Feed
-from ..plots.decimate import keep
-from ..plots.earlier_runs import Ghost
+from ..plots.curve_data import CurveData, chart_layout, decimate
+from ..plots.earlier_runs import EarlierRun
 
 _SCRIPT = Path(__file__).parent / "static"
 # anywidget takes one script; these pieces share its scope, and the last one exports the widget.
@@ -51,7 +50,7 @@ class Chart(anywidget.AnyWidget):
         self._marked: int | None = None  # the step that the page has been told is picked
         self.on_msg(self._on_message)
 
-    def push(self, feed: Feed, ghosts: Sequence[Ghost] = ()) -> None:
+    def push(self, feed: CurveData, ghosts: Sequence[EarlierRun] = ()) -> None:
         """Send what the page has not got; everything where it asked for that, or where the feed is a new one."""
         picked = self.picked
         if self._wanted or (self.heard and self._sent is None):
@@ -76,7 +75,7 @@ class Chart(anywidget.AnyWidget):
         if self.snapshot:
             self.snapshot = b""
 
-    def freeze(self, feed: Feed, ghosts: Sequence[Ghost] = ()) -> None:
+    def freeze(self, feed: CurveData, ghosts: Sequence[EarlierRun] = ()) -> None:
         """Keep the final curves in the widget's state; without a page nobody could show them, so nothing is kept."""
         if self.heard:
             self.snapshot = pack(*everything(feed, ghosts))
@@ -95,32 +94,33 @@ class Chart(anywidget.AnyWidget):
             self._asked()
 
 
-def news(feed: Feed, points: int, evaluations: int) -> tuple[dict[str, Any], list[bytes]]:
+def news(feed: CurveData, points: int, evaluations: int) -> tuple[dict[str, Any], list[bytes]]:
     """The message with what came after the first ``points`` points, and its buffers.
 
     ``first`` is the index of its first point and ``next`` that of the first point of the next message, so that a page
     that misses one notices. Marks are few and go along in full.
     """
     rows = feed.rows[points:]
-    chosen = keep(rows)
+    chosen = decimate(rows)
     content = {"type": "points", "first": points, "next": len(feed), **_summary(feed)}
     return content, [_bytes(rows[chosen]), _bytes(feed.evaluations[evaluations:])]
 
 
 def everything(
-    feed: Feed, ghosts: Sequence[Ghost] = (), picked: int | None = None
+    feed: CurveData, ghosts: Sequence[EarlierRun] = (), picked: int | None = None
 ) -> tuple[dict[str, Any], list[bytes]]:
     """The message with all points (thinned out where there are many), and the ghosts, two buffers each."""
     content = {
         "type": "all",
         "first": 0,
         "next": len(feed),
-        "born": feed.born,
+        "born": feed.branched_at,
         "picked": picked,
+        "layout": chart_layout(),
         "ghosts": [{"id": ghost.id, "label": ghost.label, "parent": ghost.parent} for ghost in ghosts],
         **_summary(feed),
     }
-    buffers = [_bytes(feed.rows[keep(feed.rows)]), _bytes(feed.evaluations)]
+    buffers = [_bytes(feed.rows[decimate(feed.rows)]), _bytes(feed.evaluations)]
     for ghost in ghosts:
         buffers += [_bytes(ghost.rows), _bytes(ghost.evaluations)]
     return content, buffers
@@ -141,7 +141,7 @@ def unpack(data: bytes) -> tuple[dict[str, Any], list[bytes]]:
     return content, [data[a:b] for a, b in itertools.pairwise(ends)]
 
 
-def _summary(feed: Feed) -> dict[str, Any]:
+def _summary(feed: CurveData) -> dict[str, Any]:
     return {"total": feed.total_steps, "clipped": feed.clipped, "last": feed.last, "marks": feed.marks}
 
 

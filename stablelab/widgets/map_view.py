@@ -1,4 +1,4 @@
-"""The stability map, computed anew while a learner drags its sliders: a coarse one at once, the full one when they rest."""
+"""The stability map, computed anew while sliders are dragged: a coarse one at once, the full one when they rest."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ import numpy as np
 
 from .._formatting import one_line
 from .._validation import whole
-from ..plots.sweep_cells import Cells
-from ..plots.sweep_tables import checked_score
+from ..plots import heatmaps
+from ..plots.display import to_png
+from ..plots.sweep_tables import ScoreTable, checked_score
 from ..stability.sweeps.grid import Grid, checked_grid
 from ..stability.sweeps.stability_map import FeatureTask, StabilityMap, stability_map
 from ..training.settings import NAMES, Settings
@@ -38,7 +39,7 @@ class Compute(Protocol):
 
     def __call__(
         self, values: dict[str, Any], coarse: bool, stop: Callable[[], bool], progress: Callable[[int, int], object]
-    ) -> Cells | None:
+    ) -> ScoreTable | None:
         """The map, or None where ``stop`` said that it is no longer wanted.
 
         Args:
@@ -68,11 +69,9 @@ class MapView(CellView):
     """
 
     def __init__(self, compute: Compute, controls: dict[str, w.Widget]) -> None:
-        from ..plots.html_heatmap import STYLE
-
         check_controls(controls)
         self._compute, self.controls = compute, controls
-        self.cells: Cells | None = None
+        self.cells: ScoreTable | None = None
         self.values: dict[str, Any] = {}
         self.full = self._begun = self._settled = False
         self._error: Exception | None = None
@@ -80,7 +79,7 @@ class MapView(CellView):
         with self.making():
             self.heat, self.line, self.message = w.HTML(), w.HTML(), w.HTML()
             self.message.add_class("stablelab-error")
-            style = w.HTML(f"<style>{STYLE}</style>", layout={"display": "none"})
+            style = w.HTML(f"<style>{heatmaps.STYLE}</style>", layout={"display": "none"})
             self.box = stacked(style, *controls.values(), self.heat, self.line, self.message)
         for widget in controls.values():
             widget.observe(self._moved, "value")
@@ -147,17 +146,13 @@ class MapView(CellView):
             if coarse:
                 self._refresher.rest(REST)
             elif not self._settled and self.shown:
-                from ..plots import heatmaps
-
                 self._settled = True  # the first full map will do
-                drawn = heatmaps.to_png(heatmaps.two_panels(found, title=title))
-                self.settle(drawn, heatmaps.described(found))
+                drawn = to_png(heatmaps.heatmap_figure(found, title=title))
+                self.settle(drawn, heatmaps.heatmap_words(found))
 
-    def _draw(self, found: Cells, values: dict[str, Any], coarse: bool) -> None:
-        from ..plots.html_heatmap import tables
-
+    def _draw(self, found: ScoreTable, values: dict[str, Any], coarse: bool) -> None:
         self.cells, self.values, self.full = found, values, not coarse
-        self.heat.value = tables(found)
+        self.heat.value = heatmaps.heatmap_html(found)
         self.line.value = f"{'coarse' if coarse else 'full'} map: {int(found.runs.sum())} runs"
         self.message.value = ""
 
@@ -226,7 +221,7 @@ def stability_map_view(
     return MapView(compute, controls or _usual_controls(base, steps))
 
 
-def as_cells(found: StabilityMap, score: str) -> Cells:
+def as_table(found: StabilityMap, score: str) -> ScoreTable:
     """A map as a table: a column for each learning rate, a row for each threshold.
 
     Mean and spread are those of the runs that did not diverge; how many did, the cell says.
@@ -239,7 +234,7 @@ def as_cells(found: StabilityMap, score: str) -> Cells:
     std = np.sqrt(np.divide(squares, kept - 1, out=np.full(kept.shape, np.nan), where=kept > 1))
     runs = np.full(kept.shape, len(found.seeds))
     label, falls = checked_score(score).label, checked_score(score).falls
-    return Cells(*_AXES, found.learning_rates, found.max_norms, mean, std, runs, runs - kept, label, falls)
+    return ScoreTable(*_AXES, found.learning_rates, found.max_norms, mean, std, runs, runs - kept, label, falls)
 
 
 def _compute(
@@ -253,7 +248,7 @@ def _compute(
     coarse: bool,
     stop: Callable[[], bool],
     progress: Callable[[int, int], object],
-) -> Cells | None:
+) -> ScoreTable | None:
     """The map for these values of the controls."""
     every = {name: 2 if coarse and len(grid[name]) > COARSE else 1 for name in _AXES}
     found = stability_map(
@@ -268,21 +263,21 @@ def _compute(
     )
     if found is None:
         return None
-    cells = as_cells(found, score)
-    return _widened(cells, grid, every["max_norm"], every["learning_rate"]) if coarse else cells
+    table = as_table(found, score)
+    return _widened(table, grid, every["max_norm"], every["learning_rate"]) if coarse else table
 
 
-def _widened(cells: Cells, grid: Grid, down: int, across: int) -> Cells:
-    """A coarse map on as many cells as the full one, so that the page keeps its layout; a cell says whose it is."""
+def _widened(table: ScoreTable, grid: Grid, down: int, across: int) -> ScoreTable:
+    """A coarse map on as many table as the full one, so that the page keeps its layout; a cell says whose it is."""
     M, L = len(grid["max_norm"]), len(grid["learning_rate"])
 
     def wide(values: np.ndarray) -> np.ndarray:
         return values.repeat(down, axis=0)[:M].repeat(across, axis=1)[:, :L]
 
-    columns = tuple(np.repeat(np.array(cells.columns, dtype=object), across)[:L])
-    rows = tuple(np.repeat(np.array(cells.rows, dtype=object), down)[:M])
-    mean, std, runs, diverged = map(wide, (cells.mean, cells.std, cells.runs, cells.diverged))
-    return replace(cells, columns=columns, rows=rows, mean=mean, std=std, runs=runs, diverged=diverged)
+    columns = tuple(np.repeat(np.array(table.columns, dtype=object), across)[:L])
+    rows = tuple(np.repeat(np.array(table.rows, dtype=object), down)[:M])
+    mean, std, runs, diverged = map(wide, (table.mean, table.std, table.runs, table.diverged))
+    return replace(table, columns=columns, rows=rows, mean=mean, std=std, runs=runs, diverged=diverged)
 
 
 def _try_out(task: FeatureTask, grid: Grid, base: Settings) -> None:

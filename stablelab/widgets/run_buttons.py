@@ -9,7 +9,7 @@ from typing import Any
 
 import ipywidgets as w
 
-from ..plots.curve_data import Feed
+from ..plots.curve_data import CurveData
 from ..plots.earlier_runs import remember
 from ..training.background import BackgroundThread
 from ..training.log import settings_at
@@ -175,13 +175,13 @@ class BranchButtons:
         """
         return self._go_on(lambda run: run.untouched())
 
-    def show(self, feed: Feed, total: int) -> None:
+    def show(self, data: CurveData, total: int) -> None:
         """Bring the widgets up to date, for a run of so many steps in all. Refresher only."""
         step = self._picked()
-        there = step is not None and 0 <= step <= len(feed)
+        there = step is not None and 0 <= step <= len(data)
         self.branch_button.description = f"branch from step {step}" if there else _PICK
         self.branch_button.disabled = not there or step == total
-        self.untouched_button.disabled = not feed.interventions
+        self.untouched_button.disabled = not data.interventions
         self._list(self._run())
 
     def _go_on(self, make: Callable[[Run], Run]) -> Run:

@@ -9,9 +9,10 @@ from typing import Any, Self
 import ipywidgets as w
 
 from .._formatting import one_line
-from ..plots import sweep_words
-from ..plots.sweep_cells import cells as table_of
-from ..plots.sweep_tables import Row, axes_of, checked_score, rows_of
+from ..plots import heatmaps, sweep_tables
+from ..plots.display import to_png
+from ..plots.sweep_tables import Row, axes_of, checked_score, rows_of, score_table
+from ..plots.sweeps import strip
 from ..stability.sweeps.results import Results
 from ..stability.sweeps.sweep import Sweep
 from .view import CellView, Refresher, stacked
@@ -50,7 +51,7 @@ class SweepView(CellView):
         self._left = sweep.total - len(self.rows)  # runs until the sweep is likely to be over
         self._news = True
         self._due = 0.0
-        self._kept: tuple[int, int] | None = None  # runs done and runs that failed, as the picture that stays shows them
+        self._kept: tuple[int, int] | None = None  # runs done and failed, in the picture that stays
         self._pace, self._per_second = Pace(_PACE), 0.0
         self._refresher = Refresher(self._refresh_safely, SECONDS)
         with self.making():
@@ -58,12 +59,10 @@ class SweepView(CellView):
         sweep.watchers.append(self._run_ended)
 
     def _make_widgets(self) -> None:
-        from ..plots.html_heatmap import STYLE
-
         self.bar = w.FloatProgress(value=0.0, min=0.0, max=1.0)
         self.line, self.heat, self.table, self.message = w.HTML(), w.HTML(), w.HTML(), w.HTML()
         self.message.add_class("stablelab-error")
-        style = w.HTML(f"<style>{STYLE}{sweep_words.STYLE}</style>", layout={"display": "none"})
+        style = w.HTML(f"<style>{heatmaps.STYLE}{sweep_tables.STYLE}</style>", layout={"display": "none"})
         self.box = stacked(style, w.HBox([self.bar, self.line]), self.heat, self.table, self.message)
         self.box.add_class("stablelab-sweep")
 
@@ -118,7 +117,7 @@ class SweepView(CellView):
             self._draw()
             self._due = time.monotonic() + max(SECONDS, (time.thread_time() - began) / SHARE)
             behind = False
-        self.line.value = sweep_words.progress(done, total, self._per_second, unable, self.rows)
+        self.line.value = sweep_tables.progress(done, total, self._per_second, unable, self.rows)
         if unable:
             self.message.value = html.escape(f"could not be run: {one_line(self.sweep.errors[0], LONGEST)}")
         self._keep((done, unable) if over and self.rows else None)
@@ -136,11 +135,9 @@ class SweepView(CellView):
 
     def _draw(self) -> None:
         if self._x:
-            from ..plots.html_heatmap import tables
-
-            self.heat.value = tables(table_of(self.rows, self.grid, self._x, self._y, self._score))
-        settings = sweep_words.settings_table(self.rows, self.grid, self._score)
-        self.table.value = settings + sweep_words.latest(self.rows, self.grid, self._score)
+            self.heat.value = heatmaps.heatmap_html(score_table(self.rows, self.grid, self._x, self._y, self._score))
+        settings = sweep_tables.settings_table(self.rows, self.grid, self._score)
+        self.table.value = settings + sweep_tables.latest(self.rows, self.grid, self._score)
 
     def _keep(self, end: tuple[int, int] | None) -> None:
         """Keep a picture of the sweep that is over, or take it back where there is more to come (None)."""
@@ -153,14 +150,11 @@ class SweepView(CellView):
 
     def _picture_of_all(self) -> tuple[bytes, str]:
         """The picture, and what it shows in words."""
-        from ..plots import heatmaps
-        from ..plots.sweeps import strip
-
         if not self._x:
-            return heatmaps.to_png(strip(self.sweep.results(), self._score)), sweep_words.in_words(self.rows)
-        found = table_of(self.rows, self.grid, self._x, self._y, self._score)
+            return to_png(strip(self.sweep.results(), self._score)), sweep_tables.runs_words(self.rows)
+        found = score_table(self.rows, self.grid, self._x, self._y, self._score)
         title = f"{self.sweep.description.get('task', 'a sweep')} · {found.label}"
-        return heatmaps.to_png(heatmaps.two_panels(found, title=title)), heatmaps.described(found)
+        return to_png(heatmaps.heatmap_figure(found, title=title)), heatmaps.heatmap_words(found)
 
 
 def show_sweep(sweep: Sweep, x: str | None = None, y: str | None = None, score: str = "validation_loss") -> SweepView:

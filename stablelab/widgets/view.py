@@ -13,6 +13,7 @@ from typing import Any, Self
 import ipywidgets as w
 
 from .._notebook_cells import before_next_cell, claim, in_notebook
+from ..plots.display import png_bundle, png_size
 from ..training.background import BackgroundThread
 
 _STYLE = Path(__file__).parent / "static" / "dashboard.css"
@@ -169,19 +170,17 @@ class CellOutputs:
             on_a_page: whether somebody looks at the live view. If so it stays, and the picture goes under it (hidden by
                 the style sheet as long as the live view is there). If not, the picture takes its place.
         """
-        from ..plots.placing import png, size  # only here: drawing is slow to import, and a live view does without
-
         wanted = ("live" if on_a_page or picture is None else "picture", picture)
         if not self.shown or wanted == self._holds:
             return
         if wanted[0] == "picture":
-            self._live.update(png(picture, words), raw=True, metadata=size(picture))
+            self._live.update(png_bundle(picture, words), raw=True, metadata=png_size(picture))
         elif self._holds[0] == "picture":
             self._live.update(self._bundle(), raw=True)
         still = picture if wanted[0] == "live" else None
         before = self._holds[1] if self._holds[0] == "live" else None
         if still != before:
-            self._still.update(png(still, words) if still else _EMPTY, raw=True, metadata=size(still))
+            self._still.update(png_bundle(still, words) if still else _EMPTY, raw=True, metadata=png_size(still))
         self._holds = wanted
 
     def _bundle(self) -> dict[str, Any]:
@@ -262,19 +261,25 @@ class Refresher:
             thread.join(timeout=10.0)
 
     def _work(self) -> None:
-        while True:
-            began = time.monotonic()
+        try:
+            while True:
+                began = time.monotonic()
+                with self._state:
+                    self._begun, self._hurried = self._asked, False
+                more = self._refresh()
+                with self._state:
+                    self._served = self._begun
+                    self._state.notify_all()
+                    if self._closed or not (more or self._asked > self._begun):
+                        self._thread = None  # while the lock is held: whoever wakes us next must see that we are gone
+                        return
+                    pause = self._seconds - (time.monotonic() - began)
+                    self._state.wait_for(lambda: self._hurried or self._closed, max(pause, 0.01))
+        except BaseException:
             with self._state:
-                self._begun, self._hurried = self._asked, False
-            more = self._refresh()
-            with self._state:
-                self._served = self._begun
+                self._thread = None
                 self._state.notify_all()
-                if self._closed or not (more or self._asked > self._begun):
-                    self._thread = None  # while the lock is held: whoever wakes us next must see that we are gone
-                    return
-                pause = self._seconds - (time.monotonic() - began)
-                self._state.wait_for(lambda: self._hurried or self._closed, max(pause, 0.01))
+            raise
 
 
 @contextmanager

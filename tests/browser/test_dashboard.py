@@ -15,7 +15,7 @@ BUSY = (
 )
 TWO_SLIDERS = """
 import ipywidgets
-from stablelab.widgets.entries import answer_anywhere
+from stablelab.widgets.view import answer_anywhere
 seen = []
 plain, routed = sliders = [ipywidgets.IntSlider(), ipywidgets.IntSlider()]
 for slider, name in zip(sliders, ("plain", "routed")):

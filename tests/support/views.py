@@ -12,8 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from stablelab.plots import earlier_runs as ghosts
-from stablelab.plots import placing
+from stablelab.plots import display, earlier_runs
 from stablelab.stability import Outcome, Point, Sweep
 from stablelab.stability.sweeps.grid import points_of
 from stablelab.training import Run, Settings
@@ -192,14 +191,14 @@ def shown(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, str]]:
     import IPython.display
 
     there: list[dict[str, str]] = []
-    monkeypatch.setattr(placing, "in_notebook", lambda: True)
+    monkeypatch.setattr(display, "in_notebook", lambda: True)
     monkeypatch.setattr(IPython.display, "display", lambda data, **_: there.append(data))
     return there
 
 
 @pytest.fixture(autouse=True)
 def clean_slate() -> Iterator[None]:
-    """No ghosts from other tests; and no thread may be left behind."""
-    ghosts.forget()
+    """No earlier runs from other tests; and no thread may be left behind."""
+    earlier_runs.forget()
     yield
     until(lambda: not threads_of_ours())

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stablelab.plots import earlier_runs as ghosts
-from stablelab.plots.curve_data import Feed
+from stablelab.plots import earlier_runs
+from stablelab.plots.curve_data import CurveData
 from stablelab.widgets.live_chart import Chart, everything, pack, unpack
 
 
@@ -37,7 +37,7 @@ def wire(monkeypatch: pytest.MonkeyPatch) -> Wire:
 
 
 def test_nothing_is_sent_to_a_page_that_is_not_there(wire, make_history) -> None:
-    feed = Feed(make_history([1.0] * 5), 100)
+    feed = CurveData(make_history([1.0] * 5), 100)
     feed.update()
     wire.chart.push(feed)
     assert wire.sent == [] and not wire.chart.heard
@@ -45,7 +45,7 @@ def test_nothing_is_sent_to_a_page_that_is_not_there(wire, make_history) -> None
 
 def test_everything_at_first_then_only_news_with_running_index(wire, make_history) -> None:
     history = make_history([1.0] * 5)
-    feed = Feed(history, 100)
+    feed = CurveData(history, 100)
     wire.ask()
     for more in (make_history([1.0] * 5), make_history([1.0] * 3)):
         feed.update()
@@ -58,7 +58,7 @@ def test_everything_at_first_then_only_news_with_running_index(wire, make_histor
 
 
 def test_a_page_that_missed_something_gets_everything(wire, make_history) -> None:
-    feed = Feed(make_history([1.0] * 20), 100)
+    feed = CurveData(make_history([1.0] * 20), 100)
     feed.update()
     for _ in range(2):
         wire.ask()
@@ -69,7 +69,7 @@ def test_a_page_that_missed_something_gets_everything(wire, make_history) -> Non
 
 def test_evaluations_are_sent_once(wire, make_history) -> None:
     history = make_history([1.0] * 20)
-    feed = Feed(history, 100)
+    feed = CurveData(history, 100)
     wire.ask()
     feed.update()
     wire.chart.push(feed)
@@ -82,7 +82,7 @@ def test_evaluations_are_sent_once(wire, make_history) -> None:
 def test_after_a_reset_everything_of_the_new_feed(wire, make_history) -> None:
     wire.ask()
     for losses in ([1.0] * 20, [1.0] * 3):
-        feed = Feed(make_history(losses), 100)
+        feed = CurveData(make_history(losses), 100)
         feed.update()
         wire.chart.push(feed)
         wire.chart.renew()
@@ -90,7 +90,7 @@ def test_after_a_reset_everything_of_the_new_feed(wire, make_history) -> None:
 
 
 def test_a_pick_is_said_back_once_and_with_everything(wire, make_history) -> None:
-    feed = Feed(make_history([1.0] * 20), 100)
+    feed = CurveData(make_history([1.0] * 20), 100)
     feed.update()
     wire.ask()
     for step in (7, 7, None):
@@ -109,7 +109,7 @@ def test_a_pick_is_said_back_once_and_with_everything(wire, make_history) -> Non
 
 
 def test_nothing_is_picked_on_another_feed(wire, make_history) -> None:
-    feed = Feed(make_history([1.0] * 20), 100, born=5)
+    feed = CurveData(make_history([1.0] * 20), 100, born=5)
     feed.update()
     wire.ask()
     wire.say(type="pick", step=7)
@@ -121,20 +121,20 @@ def test_nothing_is_picked_on_another_feed(wire, make_history) -> None:
 def test_other_ghosts_are_sent_with_everything_and_the_pick_stays(wire, make_run) -> None:
     parent = make_run(20).start().wait()
     branch = parent.branch(12)
-    feed = Feed(branch.history, 20, branch.born)
+    feed = CurveData(branch.history, 20, branch.born)
     feed.update()
     wire.ask()
     wire.say(type="pick", step=7)
     wire.chart.push(feed)
     wire.chart.repeat()
-    wire.chart.push(feed, ghosts.beside(branch))
+    wire.chart.push(feed, earlier_runs.beside(branch))
     content, buffers = wire.sent[-1]
     assert (content["picked"], [ghost["parent"] for ghost in content["ghosts"]]) == (7, [True])
     assert np.frombuffer(buffers[2], "<f4").reshape(-1, 8)[:, 0].tolist() == list(range(1, 21))
 
 
 def test_long_histories_are_thinned_out(make_history) -> None:
-    feed = Feed(make_history([float(i % 97) for i in range(9000)]), 9000)
+    feed = CurveData(make_history([float(i % 97) for i in range(9000)]), 9000)
     feed.update()
     content, buffers = everything(feed)
     assert content["next"] == 9000
@@ -142,7 +142,7 @@ def test_long_histories_are_thinned_out(make_history) -> None:
 
 
 def test_messages_are_valid_json_even_where_the_numbers_are_not(make_history) -> None:
-    feed = Feed(make_history([float("nan")], diverged=True, max_norm=None), 10)
+    feed = CurveData(make_history([float("nan")], diverged=True, max_norm=None), 10)
     feed.update()
     json.dumps(everything(feed)[0], allow_nan=False)
 
@@ -150,14 +150,14 @@ def test_messages_are_valid_json_even_where_the_numbers_are_not(make_history) ->
 def test_snapshot_holds_the_final_curves(wire, make_run) -> None:
     run = make_run(20)
     run.start().wait()
-    ghosts.remember(run)
-    feed = Feed(run.history, 20)
+    earlier_runs.remember(run)
+    feed = CurveData(run.history, 20)
     feed.update()
     other = make_run(5)
     wire.chart.freeze(feed)
     assert wire.chart.snapshot == b"", "without a page nobody could show it"
     wire.ask()
-    wire.chart.freeze(feed, ghosts.beside(other))
+    wire.chart.freeze(feed, earlier_runs.beside(other))
     content, buffers = unpack(wire.chart.snapshot)
     assert content["next"] == 20 and len(content["ghosts"]) == 1
     assert np.frombuffer(buffers[0], "<f4").reshape(-1, 8)[:, 0].tolist() == list(range(1, 21))

@@ -6,16 +6,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from stablelab.plots import wording as words
 from stablelab.training import Run
 from stablelab.training.records import Intervention
-
-
-@pytest.mark.parametrize(
-    ("seconds", "said"), [(0.4, "0 s"), (59.4, "59 s"), (125, "2 min 05 s"), (12_000, "3 h 20 min")]
-)
-def test_durations(seconds: float, said: str) -> None:
-    assert words.duration(seconds) == said
+from stablelab.widgets import wording as words
 
 
 def test_progress_with_and_without_a_known_pace() -> None:
@@ -39,11 +32,6 @@ def test_log_is_newest_first_escaped_and_of_bounded_length() -> None:
     assert said.index(f"step {words.LINES + 4}:") < said.index("step 5:")
     assert "&lt;b&gt;" in said and "<b>" not in said
     assert said.count("<li>") == words.LINES and "and 5 before" in said
-
-
-def test_long_messages_are_one_line() -> None:
-    said = words.one_line("a\n b\t" + "c" * 999)
-    assert len(said) == 240 and said.startswith("a b c") and said.endswith("…")
 
 
 def test_what_is_shown_of_a_branch_and_that_it_goes_back(make_run) -> None:

@@ -7,11 +7,13 @@ import time
 from collections import deque
 from collections.abc import Sequence
 
+from .._formatting import format_duration, format_number, one_line
 from ..training.records import Intervention
 from ..training.run import Run
 
 _FRESH = ("optimizer", "implementation", "bias_correction")
 LINES = 200  # of the log, newest first
+LONGEST = 240  # characters of a message
 
 
 class Pace:
@@ -37,20 +39,10 @@ def progress(done: int, total: int, pace: float) -> str:
     """Such as ``step 120 of 640 · 35 steps/s · 15 s left``."""
     parts = [f"step <b>{done:,}</b> of {total:,}".replace(",", " ")]
     if pace > 0:
-        parts.append(f"{pace:.3g} steps/s" if pace < 1000 else f"{pace:,.0f} steps/s".replace(",", " "))
+        parts.append(f"{format_number(pace)} steps/s" if pace < 1000 else f"{pace:,.0f} steps/s".replace(",", " "))
         if done < total:
-            parts.append(f"{duration((total - done) / pace)} left")
+            parts.append(f"{format_duration((total - done) / pace)} left")
     return f"<span class='stablelab-progress'>{' · '.join(parts)}</span>"
-
-
-def duration(seconds: float) -> str:
-    """Such as ``8 s``, ``2 min 05 s``, ``3 h 20 min``."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
 def status(run: Run, note: str) -> str:
@@ -60,17 +52,17 @@ def status(run: Run, note: str) -> str:
     optimizer = run.history[steps - 1].optimizer if steps else run.control.settings.label
     source = getattr(run.model, "stablelab_source", type(run.model).__name__)
     origin = [] if run.parent is None else [f"branch of {run.parent.name}"]
-    about = " · ".join(html.escape(one_line(text)) for text in (run.name, *origin, source, optimizer))
+    about = " · ".join(html.escape(one_line(text, LONGEST)) for text in (run.name, *origin, source, optimizer))
     message = html.escape(_message(run, state))
     line = f"<span class='stablelab-state stablelab-{state}'>{state}</span> {message}"
-    notes = (html.escape(one_line(each)) for each in (note, run.trouble) if each)
+    notes = (html.escape(one_line(each, LONGEST)) for each in (note, run.trouble) if each)
     aside = "".join(f"<div class='stablelab-note'>{each}</div>" for each in notes)
     return f"<div class='stablelab-line'>{line}</div><div class='stablelab-about'>{about}</div>{aside}"
 
 
 def _message(run: Run, state: str) -> str:
     """What there is to say beside the state. How far a running one is, the progress bar says, and saves a message."""
-    said = one_line(run.message)
+    said = one_line(run.message, LONGEST)
     if state == "running":
         return said if said.startswith("going back") else ""
     return said.removeprefix(state).lstrip(": ")
@@ -81,15 +73,9 @@ def log(interventions: Sequence[Intervention]) -> str:
     if not interventions:
         return "<div class='stablelab-empty'>no change made by hand yet</div>"
     lines = [
-        html.escape(one_line(str(each))) + (" (fresh optimizer state)" if each.name in _FRESH else "")
+        html.escape(one_line(str(each), LONGEST)) + (" (fresh optimizer state)" if each.name in _FRESH else "")
         for each in reversed(interventions[-LINES:])
     ]
     hidden = len(interventions) - len(lines)
     more = f"<div class='stablelab-empty'>and {hidden} before</div>" if hidden > 0 else ""
     return "<ul>" + "".join(f"<li>{line}</li>" for line in lines) + f"</ul>{more}"
-
-
-def one_line(text: object, longest: int = 240) -> str:
-    """The text on one line, cut where it is too long to read at a glance."""
-    flat = " ".join(str(text).split())
-    return flat if len(flat) <= longest else flat[: longest - 1] + "…"
