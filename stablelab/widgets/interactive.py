@@ -7,7 +7,6 @@ import contextlib
 import html
 import io
 import textwrap
-import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from math import log10
 from typing import TYPE_CHECKING, Any, Self
@@ -16,6 +15,7 @@ import ipywidgets as w
 import torch
 
 from .._formatting import format_value
+from ..plots.display import figure_style, to_png
 from ..training.background import BackgroundThread
 from .default_dtype import DefaultDtype
 from .view import CellView, Refresher, stacked
@@ -23,15 +23,12 @@ from .view import CellView, Refresher, stacked
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Titles at a given height: matplotlib does not look for ticks that they might touch, which takes a tenth of a picture.
-_STYLE: Any = ("stablelab.plots.stablelab", {"axes.titley": 1.0})
-_DPI = 100  # on the page; what is stored in the notebook has the style's resolution
+_DPI = 100  # on the page; what is stored in the notebook is finer
 # In inches. Fixed margins are quicker than a layout engine, and a label at a fixed place does not look for the ticks.
 _LEFT, _RIGHT, _BETWEEN, _TOP, _BOTTOM = 0.66, 0.14, 0.76, 0.34, 0.5
 _Y_LABEL, _X_LABEL = 0.42, 0.26  # from the axes
 _LINE = 0.17  # height of a line of words
 _LOOK: Any = {"layout": {"width": "min(100%, 640px)"}, "style": {"description_width": "210px"}}
-_drawing = threading.RLock()  # matplotlib has one style for the whole process
 
 Draw = Callable[..., str]
 Train = Callable[[Callable[[str], Any]], Generator[Any, None, None]]
@@ -50,7 +47,6 @@ class Drawing:
     """
 
     def __init__(self, draw: Draw, panels: int = 1, figsize: tuple[float, float] | None = None) -> None:
-        from matplotlib import style
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 
@@ -58,7 +54,7 @@ class Drawing:
         self._panel = (self.width - _LEFT - _RIGHT - _BETWEEN * (panels - 1)) / panels, self.height - _TOP - _BOTTOM
         self._draw = draw
         self._dtype, self._grad = torch.get_default_dtype(), torch.is_grad_enabled()
-        with _drawing, style.context(_STYLE):
+        with figure_style():
             self._figure = Figure(dpi=_DPI)
             self._axes = tuple(self._figure.subplots(1, panels, squeeze=False)[0])
         for axes in self._axes:
@@ -76,7 +72,6 @@ class Drawing:
 
     def stored(self, note: str, *arguments: Any, **values: Any) -> tuple[bytes, str]:
         """For a page where nothing moves: the same in print quality, with a note above it and its words below it."""
-        file = io.BytesIO()
         with self._drawn(arguments, values) as words:
             lines = textwrap.wrap(words, round(15 * self.width))
             height = self._fit(1.5 * _LINE if note else 0.0, (len(lines) + 0.5) * _LINE)
@@ -85,17 +80,18 @@ class Drawing:
                 self._figure.text(y=1 - 0.06 / height, s=note, va="top", **place),
                 self._figure.text(y=0.06 / height, s="\n".join(lines), va="bottom", linespacing=1.4, **place),
             )
-            self._figure.savefig(file, format="png")
+            png = to_png(self._figure)
             for text in added:
                 text.remove()
-        return file.getvalue(), words
+        return png, words
 
     @contextlib.contextmanager
     def _drawn(self, arguments: tuple[Any, ...], values: dict[str, Any]) -> Iterator[str]:
         """Draw, and hold on to style, dtype and grad mode while it becomes a file."""
-        from matplotlib import style
+        from matplotlib import rcParams
 
-        with _drawing, style.context(_STYLE), torch.set_grad_enabled(self._grad), DefaultDtype(self._dtype):
+        with figure_style(), torch.set_grad_enabled(self._grad), DefaultDtype(self._dtype):
+            rcParams["axes.titley"] = 1.0  # for a title that does not look for ticks above it, a tenth of the time
             for axes in self._figure.axes:
                 self._clear(axes) if axes in self._axes else axes.remove()
             words = self._draw(self._axes if self._axes[1:] else self._axes[0], *arguments, **values)
