@@ -23,7 +23,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "widgets": {"formulas", "training", "stability", "plots"},
     "exercises": {"formulas", "training"},
 }
-SHARED = {"_validation", "_formatting", "_files"}  # small helpers that every room may use
+SHARED = {"_validation", "_formatting", "_files", "_notebook_cells"}  # small helpers that every room may use
 ROOMS = [room for room in MAY_IMPORT if (PACKAGE / room / "__init__.py").exists()]
 DRAWING = {"ipywidgets", "anywidget", "matplotlib"}
 HEAVY = {*DRAWING, "transformers", "torchvision", "sklearn", "pandas", "scipy", "IPython"}

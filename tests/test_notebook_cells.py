@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import threading
 from types import SimpleNamespace
@@ -147,3 +148,16 @@ def test_what_a_button_makes_belongs_to_no_cell(execute) -> None:
     thread.start()
     thread.join()
     assert found == [None] and cells.current_cell() == ("a", "1")
+
+
+@pytest.mark.parametrize(
+    ("statement", "spared"),
+    [
+        ("import stablelab; stablelab.fine_tune", {"ipywidgets", "anywidget", "IPython", "matplotlib"}),
+        ("import stablelab.widgets", {"matplotlib"}),
+    ],
+)
+def test_a_script_does_not_load_what_it_does_not_show(statement: str, spared: set[str]) -> None:
+    code = f"{statement}; import sys; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not spared & set(loaded)
