@@ -27,7 +27,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     "widgets": {"formulas", "training", "stability", "plots"},
     "exercises": {"formulas", "training"},
 }
-SHARED = {"_validation", "_formatting", "_files", "_logging"}  # small private helpers that every room may use
+SHARED = {
+    "_validation",
+    "_formatting",
+    "_files",
+    "_logging",
+    "_notebook_cells",
+}  # small private helpers that every room may use
 WIDGETS = {"ipywidgets", "anywidget"}
 HEAVY = {*WIDGETS, "matplotlib", "transformers", "torchvision", "sklearn", "pandas", "scipy", "captum", "IPython"}
 STARTS_THREADS = {"Thread", "Timer", "ThreadPoolExecutor", "ThreadPool", "start_new_thread", "run_in_executor"}

@@ -1,4 +1,4 @@
-"""Figures and tables in the cell that asks for them: one look, the words under each, and where a live view stands."""
+"""Figures and tables in the cell that asks for them: one look, and the words under each."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import functools
 import html
 import io
 import math
-import sys
 import textwrap
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec
 import numpy as np
 
 from .._formatting import format_number
+from .._notebook_cells import in_notebook
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -38,7 +38,6 @@ _WIDEST = 8.0  # inches of a row of pictures
 # Ground and ink are those of the page, so that a table is legible in the light and in the dark theme.
 _CELL = f"border:1px solid {GREY};padding:3px 8px;text-align:left;vertical-align:top"
 _HEADER = f"{_CELL};font-weight:bold;white-space:nowrap"
-_EMPTY = {"text/plain": ""}  # an output with nothing in it makes JupyterLab drop the place
 _drawing = threading.RLock()
 
 P = ParamSpec("P")
@@ -186,14 +185,6 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return f'<table style="border-collapse:collapse"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
 
 
-def in_notebook() -> bool:
-    """Whether there is a cell to show something in."""
-    shell = sys.modules.get("IPython.core.interactiveshell")
-    if shell is None or not shell.InteractiveShell.initialized():
-        return False
-    return getattr(shell.InteractiveShell.instance(), "kernel", None) is not None
-
-
 def png_bundle(picture: bytes | None, alt: str) -> dict[str, str]:
     """A picture and what it shows in words, as a cell takes them."""
     return {"image/png": base64.b64encode(picture or b"").decode("ascii"), "text/plain": alt}
@@ -208,64 +199,6 @@ def png_size(picture: bytes | None) -> dict[str, dict[str, int]]:
     image = open_image(io.BytesIO(picture))
     scale = _SHOWN_DPI / image.info.get("dpi", (DPI, DPI))[0]
     return {"image/png": {"width": round(image.width * scale), "height": round(image.height * scale)}}
-
-
-class Place:
-    """Two outputs of the cell that shows a view: the live view and, under it, a place for the picture that stays.
-
-    Args:
-        view: the widget to show live.
-    """
-
-    def __init__(self, view: Any) -> None:
-        self._view = view
-        self._live: Any = None
-        self._still: Any = None
-        self._shows: tuple[str, bytes | None] = ("nothing", None)
-
-    def show(self) -> None:
-        """Put both outputs into the cell being executed; nothing outside a notebook."""
-        if not in_notebook():
-            return
-        from IPython.display import display
-
-        self._live = display(self._bundle(), raw=True, display_id=True)
-        self._still = display(_EMPTY, raw=True, display_id=True)
-        self._shows = ("live", None)
-
-    @property
-    def shown(self) -> bool:
-        """Whether there is a cell to place a picture in."""
-        return self._live is not None
-
-    def settle(self, picture: bytes | None, alt: str, on_a_page: bool) -> None:
-        """Bring both outputs to where they should be.
-
-        Args:
-            picture: PNG of what is shown at the end, None while there is more to come.
-            alt: what it shows, in words.
-            on_a_page: whether somebody looks at the live view. If so it stays, and the picture goes under it (hidden by
-                the view's style sheet as long as the live view is there). If not, the picture takes its place.
-        """
-        wanted = ("live" if on_a_page or picture is None else "picture", picture)
-        if not self.shown or wanted == self._shows:
-            return
-        if wanted[0] == "picture":
-            self._live.update(png_bundle(picture, alt), raw=True, metadata=png_size(picture))
-        elif self._shows[0] == "picture":
-            self._live.update(self._bundle(), raw=True)
-        still = picture if wanted[0] == "live" else None
-        before = self._shows[1] if self._shows[0] == "live" else None
-        if still != before:
-            self._still.update(png_bundle(still, alt) if still else _EMPTY, raw=True, metadata=png_size(still))
-        self._shows = wanted
-
-    def _bundle(self) -> dict[str, Any]:
-        """The live view; where there is no kernel to show it, a line of text that says so."""
-        return {**self._view._repr_mimebundle_(), "text/plain": "This moves only while its kernel runs: run this cell."}
-
-
-# -- pictures side by side ---------------------------------------------------------------------------------------------
 
 
 def show_pictures(pictures: Sequence[Any], titles: Sequence[str], across: int = 8) -> None:

@@ -1,4 +1,4 @@
-"""One look for every figure, and which of the two outputs of a cell holds what."""
+"""One look for every figure."""
 
 from __future__ import annotations
 
@@ -14,76 +14,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from stablelab.plots import display, show_pictures
-from stablelab.plots.display import Place, contrast, figure_style, ink_on, pictures_figure, png_size, styled, to_png
-
-VIEW = "application/vnd.jupyter.widget-view+json"
-
-
-class Handle:
-    def __init__(self, data: dict[str, object]) -> None:
-        self.data = data
-
-    def update(self, data: dict[str, object], **_: object) -> None:
-        self.data = data
-
-
-class View:
-    def _repr_mimebundle_(self) -> dict[str, object]:
-        return {VIEW: {"model_id": "1"}, "text/plain": "VBox(…)"}
-
-
-@pytest.fixture
-def png() -> bytes:
-    out = io.BytesIO()
-    Figure(figsize=(2, 1), dpi=display.DPI).savefig(out)
-    return out.getvalue()
-
-
-@pytest.fixture
-def place(monkeypatch: pytest.MonkeyPatch) -> Place:
-    import IPython.display
-
-    monkeypatch.setattr(display, "in_notebook", lambda: True)
-    monkeypatch.setattr(IPython.display, "display", lambda data, **_: Handle(data))
-    place = Place(View())
-    place.show()
-    return place
-
-
-def _held(place: Place) -> tuple[list[str], list[str]]:
-    return sorted(place._live.data), sorted(place._still.data)
-
-
-def test_at_first_the_live_view_and_an_empty_place(place) -> None:
-    assert _held(place) == ([VIEW, "text/plain"], ["text/plain"])
-    assert "VBox" not in place._live.data["text/plain"]
-
-
-def test_on_a_page_the_picture_goes_under_the_live_view(place, png) -> None:
-    place.settle(png, "curves", on_a_page=True)
-    assert _held(place) == ([VIEW, "text/plain"], ["image/png", "text/plain"])
-    place.settle(None, "", on_a_page=True)
-    assert _held(place) == ([VIEW, "text/plain"], ["text/plain"])
-
-
-def test_without_a_page_the_picture_takes_its_place(place, png) -> None:
-    place.settle(png, "curves", on_a_page=False)
-    assert _held(place) == (["image/png", "text/plain"], ["text/plain"])
-    assert place._live.data["text/plain"] == "curves"
-
-
-def test_a_page_that_reports_late_gets_its_live_view_back(place, png) -> None:
-    place.settle(png, "curves", on_a_page=False)
-    place.settle(png, "curves", on_a_page=True)
-    assert _held(place) == ([VIEW, "text/plain"], ["image/png", "text/plain"])
-
-
-def test_outside_a_notebook_nothing_is_placed(png) -> None:
-    place = Place(View())
-    place.show()
-    place.settle(png, "curves", on_a_page=False)
-    assert not place.shown
-
+from stablelab.plots.display import contrast, figure_style, ink_on, pictures_figure, png_size, styled, to_png
 
 PAGES = ("#FFFFFF", "#111111")  # JupyterLab's light and dark theme
 

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 from support.helpers import until
 
-from stablelab.plots import display, sweep_tables
+from stablelab.plots import sweep_tables
 from stablelab.plots.sweep_tables import rows_of
 from stablelab.stability import Sweep
 from stablelab.widgets import sweep_view as sweeping
+from stablelab.widgets import view as views
 from stablelab.widgets.sweep_view import SweepView, show_sweep
 
 Make = Callable[..., Sweep]
@@ -44,7 +45,7 @@ def test_when_the_sweep_returns_everything_is_shown(view: SweepView) -> None:
 def test_it_fills_in_while_the_sweep_runs(view: SweepView, monkeypatch: Any) -> None:
     monkeypatch.setattr(sweeping, "SECONDS", 0.0)
     go = threading.Event()
-    view._ticker._seconds = 0.01
+    view._refresher._seconds = 0.01
     view.sweep.watchers.append(lambda sweep: go.wait(10) if sweep.done == 7 else None)
     thread = threading.Thread(target=lambda: view.sweep.run(bar=False))
     thread.start()
@@ -67,10 +68,10 @@ def test_a_watched_sweep_of_quick_runs_is_drawn_a_few_times_only(
 
 def test_a_watcher_takes_no_time_between_the_first_run_and_the_last(view: SweepView) -> None:
     view._left = 1_000_000
-    view._ticker.wake()
+    view._refresher.wake()
     began = time.thread_time()
     for _ in range(1000):
-        view._noted(view.sweep)
+        view._run_ended(view.sweep)
     assert (time.thread_time() - began) / 1000 < 1e-4
 
 
@@ -88,7 +89,7 @@ def test_of_one_setting_there_is_a_table_and_no_heatmap(make_sweep: Make) -> Non
     view = show_sweep(make_sweep({}))
     view.sweep.run(bar=False)
     assert view.heat.value == "" and "<td>3</td>" in view.table.value
-    picture, words = view._still()
+    picture, words = view._picture_of_all()
     assert picture.startswith(b"\x89PNG") and words.startswith("3 runs: validation accuracy")
     view.close()
 
@@ -130,7 +131,7 @@ def test_a_saved_notebook_has_a_picture_in_place_of_the_view_that_nobody_saw(
     import IPython.display
 
     there: list[Handle] = []
-    monkeypatch.setattr(display, "in_notebook", lambda: True)
+    monkeypatch.setattr(views, "in_notebook", lambda: True)
     monkeypatch.setattr(IPython.display, "display", lambda data, **_: there.append(Handle(data)) or there[-1])
     view = show_sweep(make_sweep())
     live, still = there
@@ -138,7 +139,7 @@ def test_a_saved_notebook_has_a_picture_in_place_of_the_view_that_nobody_saw(
     view.sweep.run(bar=False)
     assert "image/png" in live.data and "18 runs in 6 of 6 cells" in live.data["text/plain"]
     view.box._view_count = 1  # a page reports
-    view._ticker.flush()
+    view._refresher.flush()
     assert "application/vnd.jupyter.widget-view+json" in live.data and "image/png" in still.data
     view.close()
 

@@ -11,7 +11,7 @@ from support.helpers import until
 from stablelab.training import Control, Run, Settings
 from stablelab.training.settings import AUGMENTATIONS
 from stablelab.widgets import Dashboard
-from stablelab.widgets.settings_controls import Controls
+from stablelab.widgets.controls import Controls
 
 LAYERS = (("2",), ("0",))
 MANY = (("fc",), ("layer2",), ("layer1",), ("conv1", "bn1"))
@@ -36,13 +36,13 @@ class Desk:
         self.layers, self.augment, self.evaluate_every = layers, augment, evaluate_every
         self.notes: list[str] = []
         self.controls = Controls(self, lambda: self.control, self.notes.append)
-        self.more = self.controls.more
+        self.inputs = self.controls.inputs
 
     def type(self, name: str, text: str) -> None:
-        self.more.each[name].entry.value = text
+        self.inputs[name].field.value = text
 
     def choose(self, text: str) -> None:
-        self.more.each["unfrozen"].box.label = text
+        self.inputs["unfrozen"].dropdown.label = text
 
 
 def test_every_control_publishes_its_setting_and_no_other() -> None:
@@ -50,9 +50,9 @@ def test_every_control_publishes_its_setting_and_no_other() -> None:
     desk.choose("down to layer2")
     desk.type("unfreeze_every", "20")
     desk.type("layer_decay", "0.83")
-    desk.more.each["noise"].slider.value = 0.12
+    desk.inputs["noise"].slider.value = 0.12
     desk.type("crop", "0,25")
-    desk.more.each["rotation"].slider.value = 15.0
+    desk.inputs["rotation"].slider.value = 15.0
     desk.type("flip", "0.5")
     desk.type("early_stopping", "3")
     assert desk.published == [
@@ -66,26 +66,32 @@ def test_every_control_publishes_its_setting_and_no_other() -> None:
         {"early_stopping": 3},
     ]
     assert set(desk.notes) == {""}
-    assert {name: entry.value for name, entry in desk.more.each.items() if name != "rotation"} == {
-        name: getattr(desk.control.settings, name) for name in desk.more.each if name != "rotation"
+    assert {name: entry.value for name, entry in desk.inputs.items() if name != "rotation"} == {
+        name: getattr(desk.control.settings, name) for name in desk.inputs if name != "rotation"
     }
 
 
 def test_all_the_settings_of_layers_pictures_and_stopping_have_a_control() -> None:
-    assert set(Desk().more.each) == {"unfrozen", "unfreeze_every", "layer_decay", "early_stopping", *AUGMENTATIONS}
+    assert set(Desk().controls.folded) == {
+        "unfrozen",
+        "unfreeze_every",
+        "layer_decay",
+        "early_stopping",
+        *AUGMENTATIONS,
+    }
 
 
 def test_layers_are_called_by_their_names() -> None:
-    box = Desk(layers=Named(MANY)).more.each["unfrozen"].box
+    box = Desk(layers=Named(MANY)).inputs["unfrozen"].dropdown
     assert [label for label, _ in box.options] == ["all layers", "head only", "down to block 2", "down to block 1"]
-    box = Desk().more.each["unfrozen"].box
+    box = Desk().inputs["unfrozen"].dropdown
     assert [label for label, _ in box.options] == ["all layers", "fc only", "down to layer2", "down to layer1"]
 
 
 def test_all_layers_is_none_however_it_is_asked_for() -> None:
     for unfrozen in (None, 4, 9):
         desk = Desk(unfrozen=unfrozen)
-        assert desk.more.each["unfrozen"].box.label == "all layers"
+        assert desk.inputs["unfrozen"].dropdown.label == "all layers"
         desk.choose("fc only")
         desk.choose("all layers")
         assert desk.published == [{"unfrozen": 1}, {"unfrozen": None}]
@@ -93,7 +99,7 @@ def test_all_layers_is_none_however_it_is_asked_for() -> None:
 
 def test_unfreezing_can_be_asked_for_where_something_is_frozen() -> None:
     desk = Desk()
-    field = desk.more.each["unfreeze_every"].entry
+    field = desk.inputs["unfreeze_every"].field
     assert field.disabled
     desk.choose("fc only")
     assert not field.disabled
@@ -125,12 +131,12 @@ def test_show_shows_everything_and_publishes_nothing() -> None:
     )
     for shown in (settings, Settings(), settings):
         desk.controls.show(shown)
-        each = desk.controls.each
+        each = desk.inputs
         values = {name: entry.value for name, entry in each.items() if name != "unfrozen"}
         assert values == {name: getattr(shown, name) for name in values}
         assert each["unfrozen"].value == (shown.unfrozen or len(MANY))
     assert desk.published == [] and desk.control.settings == Settings()
-    fields = [each[name].entry.value for name in ("learning_rate", "max_norm", "noise", "early_stopping")]
+    fields = [each[name].field.value for name in ("learning_rate", "max_norm", "noise", "early_stopping")]
     assert fields == ["3e-4", "0.5", "0.1", "4"]
     assert (each["weight_decay"].off.value, each["max_norm"].slider.disabled) == (False, False)
     desk.controls.show(Settings())
@@ -138,7 +144,7 @@ def test_show_shows_everything_and_publishes_nothing() -> None:
 
 
 def test_every_setting_with_a_control_is_one_of_settings() -> None:
-    assert set(Desk().controls.each) < {field.name for field in dataclasses.fields(Settings)}
+    assert set(Desk().inputs) < {field.name for field in dataclasses.fields(Settings)}
 
 
 @pytest.mark.parametrize(
@@ -161,24 +167,24 @@ def test_every_setting_with_a_control_is_one_of_settings() -> None:
 )
 def test_nonsense_is_answered_in_one_line_and_changes_nothing(name: str, text: str, said: str) -> None:
     desk = Desk(layer_decay=0.9, unfrozen=1)
-    entry = desk.more.each[name].entry
+    entry = desk.inputs[name].field
     before, shown = desk.control.settings, entry.value
     desk.type(name, text)
     assert desk.control.settings == before and desk.published == []
     assert entry.value == shown
-    assert said in desk.notes[-1] and desk.notes[-1].replace("_", " ").startswith(desk.more.each[name].label)
+    assert said in desk.notes[-1] and desk.notes[-1].replace("_", " ").startswith(desk.inputs[name].label)
     assert f"stays at {shown}" in desk.notes[-1] and "\n" not in desk.notes[-1]
 
 
 def test_a_slider_keeps_what_was_typed_between_two_of_its_stops_and_beyond_its_end() -> None:
     desk = Desk()
-    decay = desk.more.each["layer_decay"]
+    decay = desk.inputs["layer_decay"]
     desk.type("layer_decay", "0.83")
     assert decay.slider.value == pytest.approx(0.85)
     decay.slider.set_state({"value": 0.85})  # the page reports where the slider stands: not a move
     assert desk.control.settings.layer_decay == 0.83
     desk.type("layer_decay", "0.1")
-    assert (desk.control.settings.layer_decay, decay.slider.value, decay.entry.value) == (0.1, 0.3, "0.1")
+    assert (desk.control.settings.layer_decay, decay.slider.value, decay.field.value) == (0.1, 0.3, "0.1")
     decay.slider.set_state({"value": 0.3 + 3 * 0.05})  # 0.45000000000000001 or so in the page
     assert desk.control.settings.layer_decay == 0.45
 
@@ -195,8 +201,8 @@ def test_a_slider_keeps_what_was_typed_between_two_of_its_stops_and_beyond_its_e
 )
 def test_what_cannot_act_is_not_there(arguments: dict[str, object], label: str, there: int) -> None:
     desk = Desk(**arguments)
-    assert desk.more.fold.description == label
-    assert len(desk.more.each) == there
+    assert desk.controls.fold.description == label
+    assert len(desk.controls.folded) == there
     assert all(widget.tooltip for widget in desk.controls.widgets)
     in_box, queue = [], [desk.controls.box]
     while queue:
@@ -206,19 +212,19 @@ def test_what_cannot_act_is_not_there(arguments: dict[str, object], label: str, 
 
 
 def test_without_anything_to_fold_there_is_no_fold() -> None:
-    more = Desk(layers=None, augment=None, evaluate_every=0).more
-    assert more.widgets == more.box.children == ()
+    controls = Desk(layers=None, augment=None, evaluate_every=0).controls
+    assert controls.fold is None and controls.folded == () and len(controls.box.children) == 1
 
 
 def test_the_fold_is_closed_unless_something_in_it_is_set() -> None:
     desk = Desk(learning_rate=0.1, optimizer="sgd")
-    assert desk.more.fold.value is False
+    assert desk.controls.fold.value is False
     desk.controls.show(Settings(noise=0.1))
-    assert desk.more.fold.value is True
+    assert desk.controls.fold.value is True
     desk.controls.show(Settings())
-    assert desk.more.fold.value is True, "what the learner may have opened is not closed again"
-    assert Desk(early_stopping=2).more.fold.value is True
-    assert Desk(layers=None, unfrozen=1).more.fold.value is False, "what has no control opens nothing"
+    assert desk.controls.fold.value is True, "what the learner may have opened is not closed again"
+    assert Desk(early_stopping=2).controls.fold.value is True
+    assert Desk(layers=None, unfrozen=1).controls.fold.value is False, "what has no control opens nothing"
 
 
 def noisy(inputs, settings):
@@ -247,7 +253,7 @@ def test_a_dashboard_nobody_looks_at_trains_the_same_numbers(make_run) -> None:
 def test_a_layer_frozen_by_hand_stands_still_and_thawed_moves_again(make_run) -> None:
     run = layered(make_run, steps=30)
     board = Dashboard(run)
-    box = board.controls.more.each["unfrozen"].box
+    box = board.controls.inputs["unfrozen"].dropdown
 
     def moved(steps: int) -> tuple[bool, bool]:
         """Whether the head and the body are other than before, after so many steps more."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import threading
 from types import SimpleNamespace
@@ -9,9 +10,11 @@ from types import SimpleNamespace
 import pytest
 from support.helpers import until
 
+from stablelab import _notebook_cells as cells
+from stablelab.fine_tuning import claim_run
 from stablelab.plots import earlier_runs
 from stablelab.widgets import Dashboard
-from stablelab.widgets import notebook_cells as cells
+from stablelab.widgets.family import family_of
 
 
 @pytest.fixture
@@ -24,13 +27,13 @@ def execute(monkeypatch: pytest.MonkeyPatch):
         made = SimpleNamespace(initialized=lambda: True, instance=lambda: shell)
         monkeypatch.setitem(sys.modules, "IPython.core.interactiveshell", SimpleNamespace(InteractiveShell=made))
 
-    monkeypatch.setattr(cells, "_owned", {})
+    monkeypatch.setattr(cells, "_made", {})
     return at
 
 
 def _claimed(make_run):
     run = make_run(100_000, pause=0.005)
-    cells.claim(run)
+    claim_run(run)
     return run.start()
 
 
@@ -84,11 +87,11 @@ def test_all_branches_of_the_earlier_run_end_with_it(execute, make_run) -> None:
     until(lambda: len(run.history) > 4)
     branch = board.branch(3)
     other = branch.branch(2).start()
-    assert [each.state for each in cells.family(other)] == ["paused", "running", "running"]
+    assert [each.state for each in family_of(other)] == ["paused", "running", "running"]
     until(lambda: len(branch.history) > 5)
     execute("a", "2")
     fresh = make_run(10)
-    cells.claim(fresh)
+    claim_run(fresh)
     assert [(each.state, each.alive) for each in (run, branch, other)] == [("stopped", False)] * 3
     assert board.box.comm is None and branch.watchers == []
     assert len(earlier_runs.beside(fresh)) >= 2
@@ -120,14 +123,14 @@ def test_a_front_end_that_names_no_cell(execute, make_run, cell) -> None:
 
 def test_outside_a_notebook_nothing_is_asked_of_ipython(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "IPython.core.interactiveshell", raising=False)
-    assert cells.here() is None
+    assert cells.current_cell() is None
     assert "IPython.core.interactiveshell" not in sys.modules
 
 
 def test_a_branch_belongs_to_the_cell_that_made_it(execute, make_run) -> None:
     execute("a", "1")
     run = _claimed(make_run)
-    run.branched = cells.claim
+    run.branched = claim_run
     while len(run.history) < 2:
         pass
     execute("b", "2")
@@ -141,7 +144,20 @@ def test_a_branch_belongs_to_the_cell_that_made_it(execute, make_run) -> None:
 def test_what_a_button_makes_belongs_to_no_cell(execute) -> None:
     execute("a", "1")
     found = []
-    thread = threading.Thread(target=lambda: found.append(cells.here()))
+    thread = threading.Thread(target=lambda: found.append(cells.current_cell()))
     thread.start()
     thread.join()
-    assert found == [None] and cells.here() == ("a", "1")
+    assert found == [None] and cells.current_cell() == ("a", "1")
+
+
+@pytest.mark.parametrize(
+    ("statement", "spared"),
+    [
+        ("import stablelab; stablelab.fine_tune", {"ipywidgets", "anywidget", "IPython", "matplotlib"}),
+        ("import stablelab.widgets", {"matplotlib"}),
+    ],
+)
+def test_a_script_does_not_load_what_it_does_not_show(statement: str, spared: set[str]) -> None:
+    code = f"{statement}; import sys; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not spared & set(loaded)

@@ -8,19 +8,28 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import ipywidgets as w
-import numpy as np
 import pytest
+from matplotlib.axes import Axes
+from support.cell import Cell
+from support.helpers import threads_of_ours, until
 
-from stablelab.widgets import Curve, Panel, live, slider
-from stablelab.widgets.growing import Live
-from stablelab.widgets.live_chart import unpack
+from stablelab.widgets import live, slider
 
 Now = Callable[[str], Any]
+drawn: list[list[float]] = []
 
 
-def draw(records: Sequence[float]) -> Panel:
-    steps = f"{len(records)} steps"
-    return Panel([Curve(range(len(records)), records, "loss")], x="step", y="loss", title="The loss", summary=steps)
+@pytest.fixture(autouse=True)
+def no_thread_stays() -> Iterator[None]:
+    drawn.clear()
+    yield
+    until(lambda: not threads_of_ours())
+
+
+def draw(ax: Axes, records: Sequence[float]) -> str:
+    drawn.append([*records])
+    ax.plot(records)
+    return f"The loss: {len(records)} steps"
 
 
 def halving(now: Now) -> Iterator[float]:
@@ -34,23 +43,13 @@ def factor() -> w.Widget:
     return slider("factor", 0.5, 0.1, 0.9)
 
 
-def shown(picture: Live) -> list[float]:
-    return np.frombuffer(unpack(picture.canvas.data)[1][1], dtype="<f4").tolist()
-
-
-def until(true: Callable[[], bool], seconds: float = 10.0) -> None:
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.01)
-
-
 def test_all_records_are_there_and_drawn_once_it_is_over() -> None:
     picture = live(halving, draw, factor=factor())
     assert picture.wait(10) is picture
     assert picture.records == [4.0, 2.0, 1.0, 0.5]
-    assert shown(picture) == [4.0, 2.0, 1.0, 0.5]
-    assert picture.panels[0].summary == "4 steps"
+    assert drawn == [[4.0, 2.0, 1.0, 0.5]]
+    assert picture.words == picture.image.tooltip == "The loss: 4 steps"
+    assert bytes(picture.image.value).startswith(b"\x89PNG")
     assert picture.stop_button.disabled
 
 
@@ -67,18 +66,18 @@ def test_with_a_page_it_is_drawn_on_the_way_by_one_thread_that_does_not_train(
         go.wait(10)
         yield 3.0
 
-    def noted(records: Sequence[float]) -> Panel:
+    def noted(ax: Axes, records: Sequence[float]) -> str:
         by["drawn"].add(threading.current_thread().name)
-        return draw(records)
+        return draw(ax, records)
 
     picture = live(train, noted)
-    picture.canvas._handle_custom_msg({"type": "here"}, [])
     picture.start()
-    until(lambda: bool(picture.panels) and picture.panels[0].summary == "2 steps")
+    picture.box._view_count = 1
+    until(lambda: picture.caption.value == "The loss: 2 steps")
     go.set()
     picture.wait(10)
-    assert shown(picture) == [1.0, 2.0, 3.0]
-    assert by == {"drawn": {"stablelab-ticker"}, "trained": {"stablelab live"}}
+    assert drawn[-1] == [1.0, 2.0, 3.0]
+    assert by == {"drawn": {"stablelab refresher"}, "trained": {"stablelab live"}}
 
 
 def test_a_slider_reaches_the_training_between_two_steps() -> None:
@@ -113,9 +112,9 @@ def test_it_ends_when_it_is_told_to_and_the_generator_is_closed(how: str) -> Non
     getattr(picture, how)()
     assert closed.wait(10)
     if how == "stop":
-        assert picture.wait(10).panels
+        assert picture.wait(10).words
     else:
-        assert picture.canvas.comm is None and not picture._thread.is_alive()
+        assert picture.image.comm is None and not picture._thread.alive
 
 
 def test_an_error_is_said_on_the_page_and_raised_by_wait_and_what_there_was_is_drawn() -> None:
@@ -127,11 +126,11 @@ def test_an_error_is_said_on_the_page_and_raised_by_wait_and_what_there_was_is_d
     with pytest.raises(RuntimeError, match="the loss is <nan>"):
         picture.wait(10)
     assert picture.message.value == "it stopped: RuntimeError: the loss is &lt;nan&gt;"
-    assert shown(picture) == [1.0]
+    assert drawn == [[1.0]]
 
 
 def test_what_cannot_be_drawn_is_said_and_training_goes_on() -> None:
-    def broken(_records: Sequence[float]) -> Panel:
+    def broken(_ax: Axes, _records: Sequence[float]) -> str:
         raise ValueError("no such curve")
 
     picture = live(halving, broken, factor=factor())
@@ -139,30 +138,25 @@ def test_what_cannot_be_drawn_is_said_and_training_goes_on() -> None:
     assert picture.message.value == "not drawn: no such curve"
 
 
-class Place:
-    """Stands for the output of a cell: notes what it is told to show."""
-
-    shown = True
-
-    def __init__(self) -> None:
-        self.told: list[tuple[str, bool]] = []
-
-    def show(self) -> None:
-        """Nothing: there is no cell."""
-
-    def settle(self, picture: bytes, alt: str, on_a_page: bool) -> None:
-        assert picture.startswith(b"\x89PNG")
-        self.told.append((alt, on_a_page))
-
-
-def test_a_still_picture_stays_in_its_place_until_a_page_reports() -> None:
+def test_a_stored_picture_stays_in_its_place_until_a_page_reports(monkeypatch: pytest.MonkeyPatch) -> None:
+    cell = Cell(monkeypatch)
     picture = live(halving, draw, factor=factor())
-    place = picture._place = Place()  # type: ignore[assignment]
     picture._ipython_display_()
     picture.wait(20)
-    assert place.told[-1] == ("The loss: 4 steps", False)
-    picture.canvas._handle_custom_msg({"type": "here"}, [])
-    until(lambda: place.told[-1][1])
+    assert cell.pictures == [True, False]
+    assert cell.outputs[0]["text/plain"] == "The loss: 4 steps"
+    picture.box._view_count = 1
+    assert cell.pictures == [False, True]
+    assert cell.outputs[1]["text/plain"] == "The loss: 4 steps"
+
+
+def test_several_panels_are_a_tuple_of_axes() -> None:
+    def two(axes: tuple[Axes, ...], records: Sequence[float]) -> str:
+        left, right = axes
+        return draw(left, records) + draw(right, records)
+
+    picture = live(halving, two, 2, factor=factor())
+    assert picture.wait(10).words == "The loss: 4 stepsThe loss: 4 steps"
 
 
 def test_waiting_too_long_and_a_control_without_a_value_are_one_line() -> None:

@@ -1,8 +1,5 @@
-// The points this page has, and whether it has missed any.
-
-const COLUMN = { step: 0, loss: 1, smooth: 2, before: 3, after: 4, limit: 5, rate: 6, clipped: 7 };
-const WIDTH = 8;
-const EVALUATION_WIDTH = 3; // step, loss, accuracy
+// The points this page has, and whether it has missed any. Which columns they have, and which of them are drawn in which
+// panel, comes with the message that has everything.
 
 function floats(view) {
   // A buffer of a message may start anywhere; float32 must start at a multiple of 4.
@@ -10,11 +7,14 @@ function floats(view) {
   return new Float32Array(bytes.slice().buffer);
 }
 
+// Rows of numbers; `index` says at which place of a row the column of a name is. Column 0 is the step, and ascends.
 class Table {
-  constructor(width) {
-    this.width = width;
+  constructor(columns = []) {
+    this.columns = columns;
+    this.index = Object.fromEntries(columns.map((column, i) => [column.name, i]));
+    this.width = columns.length;
     this.count = 0;
-    this.values = new Float32Array(256 * width);
+    this.values = new Float32Array(256 * this.width);
   }
 
   add(values) {
@@ -32,7 +32,12 @@ class Table {
     return this.values[row * this.width + column];
   }
 
-  // The row whose step (column 0) is nearest; -1 where there is none. Steps ascend.
+  // The number of the newest row; NaN where there is none.
+  newest(name) {
+    return this.count ? this.at(this.count - 1, this.index[name]) : NaN;
+  }
+
+  // The row whose step is nearest; -1 where there is none.
   nearest(step) {
     if (!this.count) return -1;
     let [low, high] = [0, this.count - 1];
@@ -48,9 +53,10 @@ class Table {
 class Store {
   constructor() {
     this.next = null; // index of the point expected next; null before the first full message
-    this.rows = new Table(WIDTH);
-    this.evaluations = new Table(EVALUATION_WIDTH);
-    this.ghosts = [];
+    this.panels = [];
+    this.rows = new Table();
+    this.evaluations = new Table();
+    this.earlierRuns = [];
     this.picked = null; // the step to branch from
     this.born = 0; // how many steps are the parent's
     this.summary = { total: 0, clipped: 0, last: null, marks: [] };
@@ -68,25 +74,26 @@ class Store {
   }
 
   restart(content, buffers) {
-    [this.picked, this.born] = [content.picked ?? null, content.born ?? 0];
-    const hidden = new Set(this.ghosts.filter((ghost) => ghost.hidden).map((ghost) => ghost.id));
-    this.rows = new Table(WIDTH);
-    this.evaluations = new Table(EVALUATION_WIDTH);
-    this.ghosts = content.ghosts.map(({ id, label, parent }, i) => {
-      const ghost = { id, label, parent, hidden: hidden.has(id), rows: new Table(WIDTH), evaluations: new Table(EVALUATION_WIDTH) };
-      ghost.rows.add(floats(buffers[2 + 2 * i]));
-      ghost.evaluations.add(floats(buffers[3 + 2 * i]));
-      return ghost;
+    const { columns, evaluation_columns: evaluationColumns, panels } = content.layout;
+    [this.picked, this.born, this.panels] = [content.picked ?? null, content.born ?? 0, panels];
+    this.rows = new Table(columns);
+    this.evaluations = new Table(evaluationColumns);
+    const hidden = new Set(this.earlierRuns.filter((run) => run.hidden).map((run) => run.id));
+    this.earlierRuns = content.earlier_runs.map(({ id, label, parent }, i) => {
+      const [rows, evaluations] = [new Table(columns), new Table(evaluationColumns)];
+      rows.add(floats(buffers[2 + 2 * i]));
+      evaluations.add(floats(buffers[3 + 2 * i]));
+      return { id, label, parent, hidden: hidden.has(id), rows, evaluations };
     });
   }
 
-  get visibleGhosts() {
-    return this.ghosts.filter((ghost) => !ghost.hidden);
+  get visibleEarlierRuns() {
+    return this.earlierRuns.filter((run) => !run.hidden);
   }
 
   // The newest step there is; null where there is none.
   get newest() {
-    return this.rows.count ? this.rows.at(this.rows.count - 1, 0) : null;
+    return this.rows.count ? this.rows.newest("step") : null;
   }
 }
 
