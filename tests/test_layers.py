@@ -33,7 +33,7 @@ SHARED = {
     "_files",
     "_logging",
     "_notebook_cells",
-}  # small private helpers that every room may use
+}  # that every room may use
 WIDGETS = {"ipywidgets", "anywidget"}
 HEAVY = {*WIDGETS, "matplotlib", "transformers", "torchvision", "sklearn", "pandas", "scipy", "captum", "IPython"}
 STARTS_THREADS = {"Thread", "Timer", "ThreadPoolExecutor", "ThreadPool", "start_new_thread", "run_in_executor"}
