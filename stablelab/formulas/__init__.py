@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 from .attention import attention_weights, causal_mask, info_nce, scaled_dot_product_attention
-from .clipping import CLIPS, clip_, clip_by_global_norm, clip_by_tensor_norm, clip_by_value, global_norm
+from .clipping import (
+    CLIPS,
+    clip_,
+    clip_by_global_norm,
+    clip_by_tensor_norm,
+    clip_by_value,
+    clip_coefficient,
+    global_norm,
+)
 from .layerwise import lamb, trust_ratio
 from .losses import cross_entropy, log_softmax, mean_squared_error
 from .optimizers import adam, adamw, gradient_descent, momentum
@@ -22,6 +30,7 @@ __all__ = [
     "clip_by_global_norm",
     "clip_by_tensor_norm",
     "clip_by_value",
+    "clip_coefficient",
     "constant",
     "cosine",
     "cross_entropy",

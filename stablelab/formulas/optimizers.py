@@ -10,6 +10,9 @@ rule remembers for the next step. Nothing is changed in place.
     learning_rate  α    (η, ε or lr elsewhere)
     weight_decay   λ
 
+Every number may also be a tensor that broadcasts against the weights: α of shape (R, 1, 1) steps R models at once,
+whose weights (R, ..., ...) lie one after another.
+
 `weight_decay` adds λθ to the gradient (an L2 penalty ½λ‖θ‖²) everywhere except in `adamw`, whose point is not to.
 """
 
@@ -18,10 +21,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .. import _validation as checks
+from .._validation import number, same_shape
 
 
-def gradient_descent(theta: Tensor, g: Tensor, learning_rate: float, weight_decay: float = 0.0) -> Tensor:
+def gradient_descent(
+    theta: Tensor, g: Tensor, learning_rate: float | Tensor, weight_decay: float | Tensor = 0.0
+) -> Tensor:
     """Gradient descent: θ_t = θ_{t-1} - α (g_t + λ θ_{t-1}).
 
     Args:
@@ -39,7 +44,7 @@ def gradient_descent(theta: Tensor, g: Tensor, learning_rate: float, weight_deca
     Source:
         Cauchy 1847, "Méthode générale pour la résolution des systèmes d'équations simultanées".
     """
-    checks.same_shape("theta", theta, "g", g)
+    same_shape("theta", theta, "g", g)
     g = g + weight_decay * theta
     return theta - learning_rate * g
 
@@ -49,10 +54,10 @@ def momentum(
     g: Tensor,
     b: Tensor | None,
     t: int,
-    learning_rate: float,
-    beta: float = 0.9,
+    learning_rate: float | Tensor,
+    beta: float | Tensor = 0.9,
     nesterov: bool = False,
-    weight_decay: float = 0.0,
+    weight_decay: float | Tensor = 0.0,
 ) -> tuple[Tensor, Tensor]:
     """Momentum (the heavy ball): b_t = β b_{t-1} + g_t, then θ_t = θ_{t-1} - α b_t.
 
@@ -84,7 +89,7 @@ def momentum(
         learning". The look-ahead as the point that is kept: Bengio et al. 2013, "Advances in optimizing recurrent
         networks", Section 3.5.
     """
-    checks.same_shape("theta", theta, "g", g)
+    same_shape("theta", theta, "g", g)
     _check_step(t)
     if b is None and t > 1:
         raise ValueError(f"momentum needs the buffer b of the step before at t = {t}; only at t = 1 may it be None")
@@ -100,11 +105,11 @@ def adam(
     m: Tensor,
     v: Tensor,
     t: int,
-    learning_rate: float,
-    beta1: float = 0.9,
-    beta2: float = 0.999,
-    eps: float = 1e-8,
-    weight_decay: float = 0.0,
+    learning_rate: float | Tensor,
+    beta1: float | Tensor = 0.9,
+    beta2: float | Tensor = 0.999,
+    eps: float | Tensor = 1e-8,
+    weight_decay: float | Tensor = 0.0,
     bias_correction: bool = True,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Adam: a step of about α per weight, along the mean of the gradient over the root of its mean square.
@@ -131,7 +136,7 @@ def adam(
     Source:
         Kingma & Ba 2015, "Adam: a method for stochastic optimization", Algorithm 1; bias correction in Section 3.
     """
-    checks.same_shape("theta", theta, "g", g)
+    same_shape("theta", theta, "g", g)
     g = g + weight_decay * theta
     direction, m, v = adam_direction(g, m, v, t, beta1, beta2, eps, bias_correction)
     return theta - learning_rate * direction, m, v
@@ -143,11 +148,11 @@ def adamw(
     m: Tensor,
     v: Tensor,
     t: int,
-    learning_rate: float,
-    beta1: float = 0.9,
-    beta2: float = 0.999,
-    eps: float = 1e-8,
-    weight_decay: float = 0.0,
+    learning_rate: float | Tensor,
+    beta1: float | Tensor = 0.9,
+    beta2: float | Tensor = 0.999,
+    eps: float | Tensor = 1e-8,
+    weight_decay: float | Tensor = 0.0,
     bias_correction: bool = True,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """AdamW: Adam whose weight decay bypasses m and v, so that every weight decays at the same rate.
@@ -160,18 +165,25 @@ def adamw(
     Source:
         Loshchilov & Hutter 2019, "Decoupled weight decay regularization", Algorithm 2, line 12 (in green).
     """
-    checks.same_shape("theta", theta, "g", g)
+    same_shape("theta", theta, "g", g)
     direction, m, v = adam_direction(g, m, v, t, beta1, beta2, eps, bias_correction)
     return theta - learning_rate * (direction + weight_decay * theta), m, v
 
 
 def adam_direction(
-    g: Tensor, m: Tensor, v: Tensor, t: int, beta1: float, beta2: float, eps: float, bias_correction: bool
+    g: Tensor,
+    m: Tensor,
+    v: Tensor,
+    t: int,
+    beta1: float | Tensor,
+    beta2: float | Tensor,
+    eps: float | Tensor,
+    bias_correction: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The body of Kingma & Ba's Algorithm 1: the direction m̂ / (√v̂ + ε), with the new m and v."""
     _check_step(t)
-    checks.same_shape("g", g, "m", m)
-    checks.same_shape("g", g, "v", v)
+    same_shape("g", g, "m", m)
+    same_shape("g", g, "v", v)
     m = beta1 * m + (1 - beta1) * g
     v = beta2 * v + (1 - beta2) * g**2
     m_hat = m / (1 - beta1**t) if bias_correction else m
@@ -180,4 +192,4 @@ def adam_direction(
 
 
 def _check_step(t: int) -> None:
-    checks.number("t, the number of the step,", t, at_least=1)
+    number("t, the number of the step,", t, at_least=1)

@@ -118,6 +118,29 @@ def test_weight_decay_is_the_l2_penalty() -> None:
         torch.testing.assert_close(gradient_descent(theta, g + penalty, 0.1), gradient_descent(theta, g, 0.1, 0.3))
 
 
+@pytest.mark.parametrize("rule", ["gradient_descent", "momentum", "nesterov", "adam", "adamw"])
+def test_many_models_step_at_once_each_with_its_own_numbers(rule: str) -> None:
+    """A leading dimension of models, and numbers of shape (R, 1, 1): the same as one model after another."""
+    generator = torch.Generator().manual_seed(1)
+    draw = lambda *shape: torch.rand(*shape, dtype=torch.float64, generator=generator)  # noqa: E731
+    theta, g, m, v = draw(4, 5, 2, 3)
+    rate, decay, beta1, beta2, eps = 0.1 + 0.8 * draw(5, 5, 1, 1)
+
+    def move(theta: Tensor, g: Tensor, m: Tensor, v: Tensor, *numbers: Tensor) -> tuple[Tensor, ...]:
+        rate, decay, beta1, beta2, eps = numbers
+        if rule == "gradient_descent":
+            return (gradient_descent(theta, g, rate, decay),)
+        if rule in ("momentum", "nesterov"):
+            return momentum(theta, g, m, 3, rate, beta1, rule == "nesterov", decay)
+        return (adam if rule == "adam" else adamw)(theta, g, m, v, 3, rate, beta1, beta2, eps, decay)
+
+    together = move(theta, g, m, v, rate, decay, beta1, beta2, eps)
+    for r in range(5):
+        numbers = [each[r].item() for each in (rate, decay, beta1, beta2, eps)]
+        alone = move(theta[r], g[r], m[r], v[r], *numbers)
+        assert_same([each[r] for each in together], list(alone))
+
+
 def test_nothing_is_changed_in_place() -> None:
     theta, g, b, m, v = (torch.full((2,), float(i)) for i in range(1, 6))
     gradient_descent(theta, g, 0.1, 0.1)
