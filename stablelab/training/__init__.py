@@ -7,11 +7,10 @@ from .error_analysis import Diagnosis, diagnose
 from .evaluation import evaluate, forward, predict
 from .export import export
 from .history import History
-from .layerwise import Lamb
 from .log import Log
 from .loop import steps
 from .lr_range_test import RangeTest, range_test
-from .optimizers import Adam, AdamW, GradientDescent, Momentum
+from .optimizers import Adam, AdamW, GradientDescent, Lamb, Momentum
 from .protocols import Batches, Split, Task
 from .records import Evaluation, Intervention, Step
 from .reproducibility import step_randomness

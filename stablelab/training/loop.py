@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 
 from ..formulas import clip_, multiplier
-from .building import apply, build, needs_rebuild
 from .checkpoints import (
     MOST,
     SHARE_OF_TIME,
@@ -28,7 +27,7 @@ from .checkpoints import (
 )
 from .control import Control
 from .evaluation import forward, to_device
-from .param_groups import Layers
+from .param_groups import Layers, apply_settings, build_optimizer, needs_rebuild
 from .protocols import Batches, Inputs
 from .records import Evaluation, Intervention, Step
 from .reproducibility import one_step_at_a_time, step_randomness
@@ -107,7 +106,7 @@ class Trainer:
         self.k, self.settings, self.best = checkpoint.step, checkpoint.settings, checkpoint.best
         self.validation_losses = list(checkpoint.validation_losses)
         if self.settings is not None:
-            self.optimizer = build(self.layers.groups(), self.settings)
+            self.optimizer = build_optimizer(self.layers.groups(), self.settings)
         if checkpoint.optimizer is not None:
             self.optimizer.load_state_dict(state_copied(checkpoint.optimizer))
 
@@ -147,7 +146,7 @@ class Trainer:
             patience=settings.patience,
             losses=self.validation_losses,
         )
-        learning_rates = apply(settings, settings.learning_rate * factor, self.optimizer)
+        learning_rates = apply_settings(settings, settings.learning_rate * factor, self.optimizer)
         inputs, targets = self.batches(k)
         loss = self._gradients(k, settings, inputs, targets)
         gradients = [p.grad for group in self.optimizer.param_groups for p in group["params"] if p.grad is not None]
@@ -201,7 +200,7 @@ class Trainer:
         """Take over new settings: what changed by hand, and another optimizer where one is asked for."""
         old, self.settings = self.settings, settings
         if old is None or needs_rebuild(old, settings):
-            self.optimizer = build(self.layers.groups(), settings)
+            self.optimizer = build_optimizer(self.layers.groups(), settings)
         if old is None or old is settings:
             return ()
         return tuple(Intervention(step, *change) for change in old.differences(settings))
@@ -220,7 +219,7 @@ class Trainer:
 
     def _go_back(self, k: int, settings: Settings, loss: float) -> int:
         """After a non-finite step: weights from before the trouble, and an optimizer that remembers none of it."""
-        self.optimizer = build(self.layers.groups(), settings)
+        self.optimizer = build_optimizer(self.layers.groups(), settings)
         good = self.checkpoints.safe(k)
         if math.isfinite(loss) or good is None:
             return k  # a non-finite gradient, or the very first loss: the weights themselves are as good as they were
