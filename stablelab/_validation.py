@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from difflib import get_close_matches
 from numbers import Real
 
 from torch import Tensor
@@ -71,3 +73,11 @@ def switch(name: str, value: object) -> None:
     """Raise a one-line ValueError unless the value is True or False: a text such as "False" would count as true."""
     if not isinstance(value, bool):
         raise ValueError(f"{name} is {value!r}; it must be True or False")
+
+
+def choice(name: str, value: object, known: Sequence[str]) -> None:
+    """Raise a one-line ValueError, with the nearest known names or a short list of them, unless `value` is known."""
+    if value not in known:
+        near = get_close_matches(str(value), known, n=3)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(known[:12])}"
+        raise ValueError(f"unknown {name} {value!r}: {hint}")
