@@ -6,15 +6,13 @@ from .control import Control
 from .error_analysis import Diagnosis, diagnose
 from .evaluation import evaluate, forward, predict
 from .export import export
-from .history import History
-from .log import Log
+from .history import History, Log
 from .loop import steps
 from .lr_range_test import RangeTest, range_test
 from .optimizers import Adam, AdamW, GradientDescent, Lamb, Momentum
 from .protocols import Batches, Split, Task
 from .records import Evaluation, Intervention, Step
-from .reproducibility import step_randomness
-from .restored import restored
+from .reproducibility import restored, step_randomness
 from .resuming import reopen
 from .run import Run
 from .settings import Settings

@@ -11,7 +11,7 @@ from torch import nn
 from .._validation import whole
 from .checkpoints import Checkpoints, live, put_back, trainable_names
 from .control import Control
-from .log import Log, last_gesture, settings_at
+from .history import Log, last_gesture, settings_at
 from .protocols import Task
 from .records import Step
 from .reproducibility import one_step_at_a_time

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from .._validation import whole
-from .log import GESTURE
+from .history import GESTURE
 from .settings import Settings
 
 # Copying weights and optimizer state costs about as much as reading them twice: nothing for a small model, a fifth of a

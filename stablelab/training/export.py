@@ -14,8 +14,7 @@ from torch import Tensor, nn
 from ..formulas import cross_entropy
 from ..formulas.schedules import plateau
 from .branches import trainable
-from .history import History
-from .log import settings_at
+from .history import History, settings_at
 from .plan import Plan
 from .script import written
 from .settings import AUGMENTATIONS, Settings

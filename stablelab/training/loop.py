@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, TypeAlias
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -28,13 +28,10 @@ from .checkpoints import (
 from .control import Control
 from .evaluation import forward, to_device
 from .param_groups import Layers, apply_settings, build_optimizer, needs_rebuild
-from .protocols import Batches, Inputs
+from .protocols import Augment, Batches, Inputs, Loss
 from .records import Evaluation, Intervention, Step
 from .reproducibility import one_step_at_a_time, step_randomness
 from .settings import Settings
-
-Loss: TypeAlias = Callable[[Tensor, Tensor], Tensor]  # (logits (B, C), targets (B,)) -> mean loss ()
-Augment: TypeAlias = Callable[[Any, Settings], Any]  # (inputs, settings) -> inputs, drawing from torch's generator
 
 
 def steps(model: nn.Module, batches: Batches, loss: Loss, control: Control, **arguments: Any) -> Iterator[Step]:

@@ -12,11 +12,10 @@ from torch import nn
 from .._validation import number, whole
 from ..formulas import cross_entropy
 from .control import Control
-from .loop import Loss
 from .loop import steps as train
-from .protocols import Batches
+from .protocols import Batches, Loss
 from .records import Step
-from .restored import restored
+from .reproducibility import restored
 from .settings import Settings
 
 TELLING_FALL = 0.05  # of the first loss: a curve that falls less than this has taught nothing about the rate

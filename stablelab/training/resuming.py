@@ -11,8 +11,8 @@ from torch import nn
 
 from .branches import Past
 from .checkpoints import Checkpoint, Checkpoints, live, put_back, trainable_names
+from .history import Log
 from .keeper import NAME, Keeper, checkpoints_in
-from .log import Log
 from .param_groups import Layers
 from .protocols import Task
 from .records import FINAL

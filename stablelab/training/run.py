@@ -21,11 +21,10 @@ from .branches import Past
 from .checkpoints import Best, Checkpoints
 from .control import Control
 from .evaluation import evaluate
-from .history import History
+from .history import History, Log
 from .keeper import Keeper
-from .log import Log
-from .loop import Augment, Loss, Trainer
-from .protocols import Batches, Task
+from .loop import Trainer
+from .protocols import Augment, Batches, Loss, Task
 from .records import Step
 from .settings import Settings
 
