@@ -99,7 +99,7 @@ def load(
     Raises:
         FileNotFoundError, ValueError: in one line, where there is none, it is damaged, or it is of another task.
     """
-    run = Run.load(folder, model, **ready(model, task, train, device))
+    run = training.load(folder, model, **ready(model, task, train, device))
     run.branched = claim
     return run
 

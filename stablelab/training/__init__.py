@@ -1,6 +1,5 @@
 """Training: settings, control, optimizers, the loop, the history, the run."""
 
-from .branches import replay
 from .checkpoints import Checkpoint, Checkpoints
 from .control import Control
 from .error_analysis import Diagnosis, diagnose
@@ -13,7 +12,7 @@ from .optimizers import Adam, AdamW, GradientDescent, Lamb, Momentum
 from .protocols import Batches, Split, Task
 from .records import Evaluation, Intervention, Step
 from .reproducibility import restored, step_randomness
-from .resuming import reopen
+from .resuming import load, reopen, replay
 from .run import Run
 from .settings import Settings
 
@@ -42,6 +41,7 @@ __all__ = [
     "evaluate",
     "export",
     "forward",
+    "load",
     "predict",
     "range_test",
     "reopen",

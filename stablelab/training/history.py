@@ -75,7 +75,7 @@ class History:
 class Log:
     """A run in the order of its settings: what it started from, and every change made by hand.
 
-    Arguments:
+    Args:
         name: of the run.
         task, fingerprint: the data's name and fingerprint.
         seed, batch_size, total_steps, evaluate_every: as of ``Run``.

@@ -24,7 +24,7 @@ _KINDS: dict[str, tuple[Any, Any]] = {  # ours and torch's
 class Layers:
     """The layers of a model, from the head down to the input.
 
-    Arguments:
+    Args:
         model: what is trained.
         names: of each layer, the modules or parameters (dotted names) that belong to it; None for one layer that
             holds everything.

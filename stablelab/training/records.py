@@ -45,7 +45,7 @@ class Intervention:
 class Step:
     """One optimizer step, as it was done.
 
-    Arguments:
+    Args:
         step: number of steps done after this one; the first is 1.
         epoch: passes over the training split so far, as a fraction (step / steps per epoch).
         loss: mean training loss of this batch, before the update.

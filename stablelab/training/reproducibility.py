@@ -17,7 +17,7 @@ one_step_at_a_time = threading.RLock()
 def step_randomness(seed: int, k: int, device: torch.device) -> Iterator[None]:
     """Dropout and the like draw from (seed, k) inside; the generators' states of before are put back after.
 
-    Arguments:
+    Args:
         seed: the run's seed, a whole number ≥ 0.
         k: the step's index, from 0.
         device: where the model is; its generator is set as well as the CPU's.
@@ -47,7 +47,7 @@ def restored(model: nn.Module) -> Iterator[None]:
     of torch's generators. The tensors stay the same objects, so an optimizer that holds them goes on as if nothing had
     been. Runs of this process wait at their next step meanwhile: one may be training this very model.
 
-    Arguments:
+    Args:
         model: any; it may be on a GPU.
     """
     with one_step_at_a_time:

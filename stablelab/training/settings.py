@@ -25,7 +25,7 @@ IMPLEMENTATIONS = ("torch", "workbook")
 class Settings:
     """Everything about an optimizer step that may change between two steps.
 
-    Arguments:
+    Args:
         learning_rate: base learning rate η > 0; the schedule multiplies it.
         weight_decay: λ ≥ 0; coupled (L2) for every optimizer but ``adamw`` and ``lamb``, where it is decoupled.
         optimizer: one of ``sgd``, ``momentum``, ``nesterov``, ``adam``, ``adamw``, ``lamb``.
