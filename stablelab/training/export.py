@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -156,6 +155,8 @@ def export(
 
 def script(plan: Plan) -> str:
     """The lines of ``train.py``: those parts of the template that the run used."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
     shown = {name for name in WRITTEN_DOWN if plan.ever(name) != {getattr(Settings(), name)}}
     shown |= {"gamma"} if "exponential" in plan.ever("schedule") else set()
     by_hand = {each.optimizer for each in plan.settings.values() if not each.uses_torch}

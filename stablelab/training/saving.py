@@ -23,6 +23,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from .._files import reason_of, sha256_of, to_disk
+from .._validation import whole
 from .checkpoints import Best, Checkpoint
 from .history import History, Log
 from .records import FINAL
@@ -119,7 +120,9 @@ def read(folder: Path) -> Snapshot:
     try:
         task, replayed = about["task"], about["replayed"]
         values = {
-            **{key: about[key] for key in ("name", "state", "seed", "batch_size", "total_steps", "evaluate_every")},
+            **{key: whole(key, about[key]) for key in ("seed", "batch_size", "total_steps", "evaluate_every")},
+            "name": str(about["name"]),
+            "state": str(about["state"]),
             "task": task["name"],
             "fingerprint": task["fingerprint"],
             "classes": tuple(task["classes"]),
