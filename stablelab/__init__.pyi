@@ -26,7 +26,7 @@ from .sweeping import sweep
 from .training.control import Control
 from .training.error_analysis import diagnose
 from .training.evaluation import evaluate, predict
-from .training.exporting import export
+from .training.export import export
 from .training.history import History
 from .training.loop import steps
 from .training.lr_range_test import range_test

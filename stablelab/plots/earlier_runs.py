@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .._formatting import format_number
-from ..training.log import settings_at
+from ..training.history import settings_at
 from .curve_data import CurveData, decimate
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import ipywidgets as w
 from ..plots.curve_data import CurveData
 from ..plots.earlier_runs import remember
 from ..training.background import BackgroundThread
-from ..training.log import settings_at
+from ..training.history import settings_at
 from ..training.records import Intervention
 from ..training.run import Run
 from .family import family_of

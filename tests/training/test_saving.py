@@ -2,12 +2,15 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
-from stablelab.training import Run, Settings
-from stablelab.training.saving import read
+from stablelab._files import sha256_of
+from stablelab.training import Run, Settings, load
+from stablelab.training.saving import read, write
 
 
 @pytest.fixture
@@ -24,7 +27,7 @@ def finished(clouds, make_network) -> Run:
 
 def test_a_saved_run_comes_back_whole(finished, clouds, make_network, tmp_path):
     folder = finished.save(tmp_path / "run")
-    loaded = Run.load(folder, make_network(seed=9), clouds)
+    loaded = load(folder, make_network(seed=9), clouds)
     assert list(loaded.history) == list(finished.history)
     assert loaded.control.settings == finished.control.settings
     assert loaded.settings == finished.settings
@@ -50,7 +53,7 @@ def test_a_folder_that_is_no_saved_run_is_never_overwritten(finished, tmp_path):
 
 def test_a_save_that_fails_half_way_leaves_the_earlier_one(finished, tmp_path, monkeypatch):
     finished.save(tmp_path / "run")
-    monkeypatch.setattr("stablelab.training.saving.save_model", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+    monkeypatch.setattr("stablelab.training.saving.save_file", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
     with pytest.raises(OSError, match="disk full"):
         finished.save(tmp_path / "run")
     assert [p.name for p in tmp_path.iterdir()] == ["run"]
@@ -73,9 +76,57 @@ def test_a_damaged_file_is_named_in_one_line(finished, tmp_path, clouds, make_ne
     model = make_network(seed=9)
     before = {k: v.clone() for k, v in model.state_dict().items()}
     with pytest.raises(ValueError, match=f"damaged: {name}") as caught:
-        Run.load(tmp_path / "run", model, clouds)
+        load(tmp_path / "run", model, clouds)
     assert "\n" not in str(caught.value)
     assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
+
+
+def sealed(folder) -> None:
+    """Make the checksums fit again, as someone would who means harm."""
+    about = json.loads((folder / "run.json").read_text())
+    about["sha256"] = {name: sha256_of(folder / name) for name in about["sha256"]}
+    (folder / "run.json").write_text(json.dumps(about))
+
+
+class Harm:
+    """Creates a file when it is unpickled."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def __reduce__(self):
+        return Path.touch, (self.file,)
+
+
+def test_nothing_in_a_hostile_checkpoint_is_executed(finished, tmp_path):
+    folder, harmed = Path(finished.save(tmp_path / "run")), tmp_path / "harmed"
+    for hostile in (lambda file: torch.save({"step": Harm(harmed)}, file), lambda file: file.write_bytes(b"no zip")):
+        hostile(folder / "state.pt")
+        sealed(folder)
+        with pytest.raises(ValueError, match="is damaged: state.pt cannot be read$") as caught:
+            read(folder)
+        assert "\n" not in str(caught.value)
+    assert not harmed.exists()
+
+
+@pytest.mark.parametrize("name", ["settings", "task", "written", "seed"])
+def test_a_run_json_with_something_missing_or_of_another_kind(finished, tmp_path, name):
+    folder = Path(finished.save(tmp_path / "run"))
+    about = json.loads((folder / "run.json").read_text())
+    for odd in ({k: v for k, v in about.items() if k != name}, {**about, name: ["?"]}):
+        (folder / "run.json").write_text(json.dumps(odd))
+        with pytest.raises(ValueError, match="is damaged: run.json cannot be read$"):
+            read(folder)
+
+
+def test_a_checkpoint_keeps_the_order_in_memory(finished, tmp_path):
+    """Optimizers walk over a weight and its state side by side in memory."""
+    weights = {"w": torch.randn(2, 3, 4, 5).to(memory_format=torch.channels_last), "t": torch.randn(3, 4).T}
+    checkpoint = replace(finished.checkpoints.newest, weights=weights)
+    kept = read(write(tmp_path / "run", replace(finished.snapshot(), checkpoint=checkpoint))).checkpoint
+    for name, tensor in weights.items():
+        assert torch.equal(kept.weights[name], tensor) and kept.weights[name].stride() == tensor.stride()
+    assert kept.settings == checkpoint.settings and kept.validation_losses == checkpoint.validation_losses
 
 
 @pytest.mark.parametrize(
@@ -97,10 +148,10 @@ def test_no_run_there(tmp_path):
 def test_other_data_or_another_model_is_refused(finished, tmp_path, clouds, make_network):
     folder = finished.save(tmp_path / "run")
     with pytest.raises(ValueError, match="do not fit this model|another model"):
-        Run.load(folder, torch.nn.Linear(4, 3), clouds)
+        load(folder, torch.nn.Linear(4, 3), clouds)
     clouds.fingerprint = "clouds-2"
     with pytest.raises(ValueError, match="other data"):
-        Run.load(folder, make_network(), clouds)
+        load(folder, make_network(), clouds)
 
 
 def test_run_json_is_plain_to_read(finished, tmp_path):
@@ -112,7 +163,7 @@ def test_run_json_is_plain_to_read(finished, tmp_path):
 
 def test_a_loaded_run_goes_back_only_as_far_as_it_was_saved(finished, tmp_path, clouds, make_network):
     folder = finished.save(tmp_path / "run")
-    loaded = Run.load(folder, make_network(seed=9), clouds)
+    loaded = load(folder, make_network(seed=9), clouds)
     for attempt in (lambda: loaded.branch(3), loaded.reset):
         with pytest.raises(ValueError, match="the weights that 'first' began with were not saved with it"):
             attempt()
@@ -122,5 +173,5 @@ def test_a_loaded_run_goes_back_only_as_far_as_it_was_saved(finished, tmp_path, 
 
 def test_a_run_with_a_folder_goes_back_to_its_start_after_it_was_loaded(tmp_path, clouds, make_network):
     run = Run(make_network(), clouds, steps=12, batch_size=20, folder=tmp_path / "run").start().wait(60)
-    branch = Run.load(tmp_path / "run", make_network(seed=9), clouds).branch(3).start().wait(60)
+    branch = load(tmp_path / "run", make_network(seed=9), clouds).branch(3).start().wait(60)
     assert [s.loss for s in branch.history] == [s.loss for s in run.history]
