@@ -68,8 +68,8 @@ def _imports(source: str, package: str) -> Iterator[str]:
             parents = package.split(".")[: len(package.split(".")) + 1 - node.level] if node.level else []
             base = ".".join([*parents, *filter(None, [node.module])])
             yield from (f"{base}.{alias.name}" for alias in node.names)
-        elif isinstance(node, ast.Constant) and re.match(r"stablelab\.[\w.]+$", str(node.value)):
-            yield str(node.value)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value in MODULES:
+            yield node.value
 
 
 def _imported_by(module: str) -> set[str]:
