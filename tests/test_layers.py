@@ -55,10 +55,7 @@ def _imported_by(path: Path) -> set[str]:
 
 def _other_rooms(names: set[str], room: str) -> set[str]:
     parts = [name.split(".") for name in names]
-    return {part[1] if part[1:] else "the front desk" for part in parts if part[0] == "stablelab"} - {
-        room,
-        "_validation",
-    }
+    return {part[1] if part[1:] else "the front desk" for part in parts if part[0] == "stablelab"} - {room, *SHARED}
 
 
 def _loaded_after(statement: str) -> set[str]:
