@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from .attention import attention_weights, causal_mask, info_nce, scaled_dot_product_attention
-from .clipping import CLIPS, clip_, clip_by_global_norm, clip_by_tensor_norm, clip_by_value, global_norm
-from .layerwise import lamb, trust_ratio
+from .clipping import (
+    CLIPS,
+    clip_,
+    clip_by_global_norm,
+    clip_by_tensor_norm,
+    clip_by_value,
+    clip_coefficient,
+    global_norm,
+)
 from .losses import cross_entropy, log_softmax, mean_squared_error
-from .optimizers import adam, adamw, gradient_descent, momentum
-from .penalties import l1, l2
-from .regularization import dropout, early_stopping, soft_threshold
+from .optimizers import adam, adamw, gradient_descent, lamb, momentum, trust_ratio
+from .regularization import dropout, early_stopping, l1, l2, soft_threshold
 from .schedules import SCHEDULES, constant, cosine, exponential, multiplier, plateau, warmup
 
 __all__ = [
@@ -22,6 +28,7 @@ __all__ = [
     "clip_by_global_norm",
     "clip_by_tensor_norm",
     "clip_by_value",
+    "clip_coefficient",
     "constant",
     "cosine",
     "cross_entropy",

@@ -6,11 +6,12 @@ A gradient that is not finite is passed on as torch passes it on: its norm comes
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from .. import _validation as checks
+from .._validation import number
 
 # Keeps the division finite when the gradient is zero; the same as torch's, so that the results are the same.
 SAFETY = 1e-6
@@ -18,86 +19,107 @@ SAFETY = 1e-6
 Clipped = tuple[list[Tensor], Tensor, Tensor]
 
 
-def global_norm(gradients: Sequence[Tensor]) -> Tensor:
+def global_norm(gradients: Sequence[Tensor], batch_dims: int = 0) -> Tensor:
     """‖g‖: the Euclidean norm of all gradients laid end to end.
 
     Args:
         gradients: tensors of any shapes; of none the norm is 0.
+        batch_dims: how many leading dimensions number models that are trained side by side, each with its own norm.
 
     Returns:
-        The norm, a 0-dim tensor.
+        The norm, a 0-dim tensor; with ``batch_dims`` one for each model, of the shape of these dimensions.
     """
     if len(gradients) == 0:
         return torch.zeros(())
-    return torch.stack([g.norm() for g in gradients]).norm()
+    return torch.stack([_norm(g, batch_dims) for g in gradients]).norm(dim=0)
 
 
-def clip_by_global_norm(gradients: Sequence[Tensor], max_norm: float) -> Clipped:
+def clip_coefficient(norm: Tensor, max_norm: float | Tensor) -> Tensor:
+    """What to multiply a gradient of this norm with so that its norm becomes at most `max_norm`: 1 if it already is.
+
+    Args:
+        norm: ‖g‖, any shape.
+        max_norm: the threshold, above 0; a tensor that broadcasts against norm, inf where nothing is clipped.
+
+    Returns:
+        min(1, max_norm / (‖g‖ + 10⁻⁶)), the shape that both broadcast to.
+
+    Source:
+        Pascanu, Mikolov & Bengio 2013, "On the difficulty of training recurrent neural networks", Algorithm 1.
+    """
+    return (max_norm / (norm + SAFETY)).clamp(max=1)
+
+
+def clip_by_global_norm(gradients: Sequence[Tensor], max_norm: float | Tensor, batch_dims: int = 0) -> Clipped:
     """Shrink all gradients by one factor so that together their norm is at most `max_norm`; the direction stays.
 
     Args:
         gradients: tensors of any shapes; not changed.
-        max_norm: the threshold, above 0.
+        max_norm: the threshold, above 0; with ``batch_dims`` a tensor may hold one for each model.
+        batch_dims: how many leading dimensions number models that are trained side by side, each clipped by itself.
 
     Returns:
         The clipped gradients, and the global norm before and after.
 
     Raises:
-        ValueError: max_norm is not a finite number above 0.
+        ValueError: max_norm is not a number above 0.
 
     Source:
         Pascanu, Mikolov & Bengio 2013, "On the difficulty of training recurrent neural networks", Algorithm 1.
     """
-    checks.number("max_norm", max_norm, above=0)
-    before = global_norm(gradients)
-    coefficient = _coefficient(before, max_norm)
-    clipped = [coefficient * g for g in gradients]
-    return clipped, before, global_norm(clipped)
+    _check_threshold("max_norm", max_norm, batch_dims)
+    before = global_norm(gradients, batch_dims)
+    coefficient = clip_coefficient(before, max_norm)
+    clipped = [_spread(coefficient, g) * g for g in gradients]
+    return clipped, before, global_norm(clipped, batch_dims)
 
 
-def clip_by_tensor_norm(gradients: Sequence[Tensor], max_norm: float) -> Clipped:
+def clip_by_tensor_norm(gradients: Sequence[Tensor], max_norm: float | Tensor, batch_dims: int = 0) -> Clipped:
     """Shrink each gradient by its own factor so that its own norm is at most `max_norm`.
 
     One layer that explodes no longer silences the others, but the direction of the whole changes.
 
     Args:
         gradients: tensors of any shapes; not changed.
-        max_norm: the threshold for each tensor, above 0.
+        max_norm: the threshold for each tensor, above 0; with ``batch_dims`` a tensor may hold one for each model.
+        batch_dims: how many leading dimensions number models that are trained side by side, each clipped by itself.
 
     Returns:
         The clipped gradients, and the global norm before and after (after is at most √n · max_norm for n tensors).
 
     Raises:
-        ValueError: max_norm is not a finite number above 0.
+        ValueError: max_norm is not a number above 0.
 
     Source:
         Algorithm 1 of Pascanu et al. 2013, applied to one tensor at a time.
     """
-    checks.number("max_norm", max_norm, above=0)
-    clipped = [_coefficient(g.norm(), max_norm) * g for g in gradients]
-    return clipped, global_norm(gradients), global_norm(clipped)
+    _check_threshold("max_norm", max_norm, batch_dims)
+    clipped = [_spread(clip_coefficient(_norm(g, batch_dims), max_norm), g) * g for g in gradients]
+    return clipped, global_norm(gradients, batch_dims), global_norm(clipped, batch_dims)
 
 
-def clip_by_value(gradients: Sequence[Tensor], max_value: float) -> Clipped:
+def clip_by_value(gradients: Sequence[Tensor], max_value: float | Tensor, batch_dims: int = 0) -> Clipped:
     """Cut every element to the range from -max_value to max_value; the direction changes.
 
     Args:
         gradients: tensors of any shapes; not changed.
-        max_value: the threshold for each element, above 0.
+        max_value: the threshold for each element, above 0; with ``batch_dims`` a tensor may hold one for each model.
+        batch_dims: how many leading dimensions number models that are trained side by side, each clipped by itself.
 
     Returns:
         The clipped gradients, and the global norm before and after.
 
     Raises:
-        ValueError: max_value is not a finite number above 0.
+        ValueError: max_value is not a number above 0.
 
     Source:
         Mikolov 2012, "Statistical language models based on neural networks" (thesis); named in Section 3.2 of Pascanu
         et al. 2013.
     """
-    checks.number("max_value", max_value, above=0)
-    clipped = [g.clamp(-max_value, max_value) for g in gradients]
-    return clipped, global_norm(gradients), global_norm(clipped)
+    _check_threshold("max_value", max_value, batch_dims)
+    bounds = [_spread(max_value, g) for g in gradients]
+    clipped = [g.clamp(-bound, bound) for g, bound in zip(gradients, bounds, strict=True)]
+    return clipped, global_norm(gradients, batch_dims), global_norm(clipped, batch_dims)
 
 
 @torch.no_grad()
@@ -119,7 +141,7 @@ def clip_(gradients: Sequence[Tensor], kind: str, max_norm: float | None) -> tup
     if kind not in _IN_PLACE:
         raise ValueError(f"kind of clipping must be one of {', '.join(CLIPS)}, not {kind!r}")
     if max_norm is not None:
-        checks.number("max_norm", max_norm, above=0)
+        number("max_norm", max_norm, above=0)
     gradients = [g for g in gradients if g.numel() > 0]  # a tensor of no elements has no largest one
     if not gradients:
         return 0.0, 0.0, False
@@ -133,7 +155,7 @@ def clip_(gradients: Sequence[Tensor], kind: str, max_norm: float | None) -> tup
 def _clip_norm_(gradients: list[Tensor], norms: Tensor, max_norm: float) -> tuple[float, float, bool]:
     total = norms.norm()
     # Both numbers in one go: on a GPU every trip to the CPU waits for all the work that is queued.
-    before, coefficient = torch.stack([total, _coefficient(total, max_norm)]).tolist()
+    before, coefficient = torch.stack([total, clip_coefficient(total, max_norm)]).tolist()
     if coefficient == 1:
         return before, before, False
     torch._foreach_mul_(gradients, coefficient)
@@ -141,7 +163,7 @@ def _clip_norm_(gradients: list[Tensor], norms: Tensor, max_norm: float) -> tupl
 
 
 def _clip_tensor_(gradients: list[Tensor], norms: Tensor, max_norm: float) -> tuple[float, float, bool]:
-    coefficients = _coefficient(norms, max_norm)
+    coefficients = clip_coefficient(norms, max_norm)
     totals = torch.stack([norms.norm(), (norms * coefficients).norm()])
     before, after, *each = torch.cat([totals, coefficients]).tolist()
     chosen = [i for i, coefficient in enumerate(each) if coefficient != 1]
@@ -160,9 +182,21 @@ def _clip_value_(gradients: list[Tensor], norms: Tensor, max_value: float) -> tu
     return before, torch.stack(torch._foreach_norm(gradients)).norm().item(), True
 
 
-def _coefficient(norm: Tensor, max_norm: float) -> Tensor:
-    """What to multiply with so that `norm` becomes at most `max_norm`: 1 if it already is."""
-    return (max_norm / (norm + SAFETY)).clamp(max=1)
+def _norm(g: Tensor, batch_dims: int) -> Tensor:
+    """The norm of one gradient; of each model's share of it where leading dimensions number models."""
+    return g.norm() if batch_dims == 0 else g.reshape(*g.shape[:batch_dims], -1).norm(dim=-1)
+
+
+def _spread(value: float | Tensor, g: Tensor) -> Any:
+    """A number for each model, such as (R,), so that it broadcasts against a gradient (R, ...)."""
+    return value.reshape((*value.shape, *[1] * (g.dim() - value.dim()))) if isinstance(value, Tensor) else value
+
+
+def _check_threshold(name: str, value: float | Tensor, batch_dims: int) -> None:
+    if batch_dims == 0 or not isinstance(value, Tensor):
+        number(name, value, above=0)
+    elif not bool((value > 0).all()):
+        raise ValueError(f"{name} has entries that are not above 0; each must be a number above 0, or inf for no limit")
 
 
 _IN_PLACE: dict[str, Callable[[list[Tensor], Tensor, float], tuple[float, float, bool]]] = {

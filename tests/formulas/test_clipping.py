@@ -74,6 +74,19 @@ def test_in_place_is_torchs_bit_for_bit_in_float32(max_norm: float) -> None:
     assert all(torch.equal(a, b) for a, b in zip(given, by_torch("norm", max_norm, torch.float32), strict=True))
 
 
+@pytest.mark.parametrize("kind", CLIPS)
+def test_many_models_are_clipped_at_once_each_by_itself(kind: str) -> None:
+    generator = torch.Generator().manual_seed(0)
+    together = [torch.randn(5, *shape, dtype=torch.float64, generator=generator) for shape in ((4, 3), (), (7,))]
+    thresholds = torch.tensor([0.1, 0.7, 1.0, 4.0, math.inf], dtype=torch.float64)
+    clipped, before, after = PURE[kind](together, thresholds, batch_dims=1)
+    for r, threshold in enumerate(thresholds[:4].tolist()):
+        alone, norm, norm_after = PURE[kind]([g[r] for g in together], threshold)
+        assert_same([g[r] for g in clipped], alone)
+        assert_same([before[r], after[r]], [norm, norm_after])
+    assert_same([g[4] for g in clipped], [g[4] for g in together], rtol=0)
+
+
 def test_what_each_kind_promises() -> None:
     clipped, before, after = clip_by_global_norm(gradients(), 0.5)
     assert after.item() == pytest.approx(0.5, rel=1e-6) and after <= 0.5 < before
@@ -136,6 +149,12 @@ def test_inf_passes_through_when_nothing_is_clipped() -> None:
 def test_a_bad_threshold_is_one_line(call: Callable[..., Any], bad: Any) -> None:
     with pytest.raises(ValueError, match=r"^max_(norm|value) is .*; it must be a finite number above 0$"):
         call(gradients(), bad)
+
+
+@pytest.mark.parametrize("call", PURE.values())
+def test_a_bad_threshold_among_many_is_one_line(call: Callable[..., Any]) -> None:
+    with pytest.raises(ValueError, match=r"^max_(norm|value) has entries that are not above 0; [^\n]*$"):
+        call([torch.ones(2, 3)], torch.tensor([1.0, math.nan]), batch_dims=1)
 
 
 def test_an_unknown_kind_is_one_line() -> None:
