@@ -97,6 +97,8 @@ class Drawing:
             words = self._draw(self._axes if self._axes[1:] else self._axes[0], *arguments, **values)
             if not isinstance(words, str):
                 raise TypeError(f"draw returned {words!r}; it must return one line of words on what is shown")
+            for axes in self._axes:
+                _without_minor_ticks(axes)
             yield " ".join(words.split())
 
     def _clear(self, axes: Axes) -> None:
@@ -118,6 +120,15 @@ class Drawing:
             wspace=_BETWEEN / self._panel[0],
         )
         return height
+
+
+def _without_minor_ticks(axes: Axes) -> None:
+    """Across decades they are many, and each costs as much as one that can be seen."""
+    from matplotlib.ticker import NullLocator
+
+    for axis, (low, high) in ((axes.xaxis, axes.get_xlim()), (axes.yaxis, axes.get_ylim())):
+        if axis.get_scale() == "log" and high > 100 * low:
+            axis.set_minor_locator(NullLocator())
 
 
 class Picture(CellView):
