@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import ipywidgets as w
 import torch
+import traitlets
 
 from .._formatting import format_value
 from ..plots.display import figure_style, to_png
@@ -131,6 +132,12 @@ def _without_minor_ticks(axes: Axes) -> None:
             axis.set_minor_locator(NullLocator())
 
 
+class _Image(w.Image):
+    """An image that can have a title: for one the page's script looks whether there is a description."""
+
+    description = traitlets.Unicode("").tag(sync=True)
+
+
 class Picture(CellView):
     """A picture in a cell, its controls above it and its words under it.
 
@@ -145,7 +152,7 @@ class Picture(CellView):
         self._refresher = Refresher(self._refresh, seconds)
         with self.making():
             width = f"{100 * drawing.width:.0f}px"
-            self.image = w.Image(format="png", layout={"width": width, "max_width": "100%", "height": "auto"})
+            self.image = _Image(format="png", layout={"width": width, "max_width": "100%", "height": "auto"})
             self.caption, self.message = w.HTML(), w.HTML()
             self.caption.add_class("stablelab-caption")
             self.message.add_class("stablelab-error")
