@@ -22,7 +22,7 @@ Draw = Callable[..., str]
 
 _DPI = 100  # on the page; what is stored in the notebook is finer
 # In inches. Fixed margins are quicker than a layout engine, and a label at a fixed place does not look for the ticks.
-_LEFT, _RIGHT, _BETWEEN, _TOP, _BOTTOM = 0.66, 0.14, 0.76, 0.34, 0.5
+_LEFT, _RIGHT, _BETWEEN, _TOP, _BOTTOM = 0.66, 0.2, 0.76, 0.34, 0.5
 _Y_LABEL, _X_LABEL = 0.42, 0.26  # from the axes
 _LINE = 0.17  # height of a line of words
 
