@@ -1,33 +1,32 @@
 from . import data, exercises, formulas, models, plots, reports, stability, training, widgets
 from .corruptions import robustness, show_corruptions
-from .data.corpora import fetch_corpora
 from .data.corruptions import corrupted
-from .data.images import digits, images
-from .data.negation import negation_pairs
-from .data.reviews import reviews
+from .data.digits import digits
+from .data.images import images
+from .data.reviews import fetch_corpora, negation_pairs, reviews
+from .data.tasks import as_dataset
 from .data.texts import texts
 from .data.tokenizers import tokenizer_for
-from .data.torch_dataset import as_dataset
-from .exercises._notebook import check, hints, progress
+from .exercises.notebook import check, hints, progress
 from .fine_tuning import fine_tune, load, reopen, replay
 from .models.attention import attention_maps
 from .models.attributions import attributions
 from .models.bert import bert
 from .models.resnet import resnet
 from .plots.attributions import show_attention, show_attributions
+from .plots.display import show_pictures
 from .plots.errors import show_confusion, show_mistakes
-from .plots.gallery import show_pictures
 from .plots.robustness import show_robustness
 from .reports.stability_report import stability_report
 from .stability.hessian import hessian_vector_product, sharpness
+from .stability.sweeps.grid import Subsets
 from .stability.sweeps.results import Results
-from .stability.sweeps.subsets import Subsets
 from .stability.sweeps.sweep import Sweep
 from .sweeping import sweep
 from .training.control import Control
 from .training.error_analysis import diagnose
 from .training.evaluation import evaluate, predict
-from .training.exporting import export
+from .training.export import export
 from .training.history import History
 from .training.loop import steps
 from .training.lr_range_test import range_test

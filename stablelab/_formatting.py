@@ -23,7 +23,7 @@ def format_number(value: float) -> str:
     if math.isinf(value):
         return "∞" if value > 0 else "−∞"
     if value == 0 or 0.01 <= abs(value) < 10_000:
-        return f"{value:.3g}"
+        return f"{float(f'{value:.3g}'):g}"  # 1230, not 1.23e+03
     mantissa, exponent = f"{value:.2e}".split("e")
     return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
 
@@ -56,3 +56,13 @@ def one_line(text: str, longest: int = 80) -> str:
     """A text on one line, cut with … where it is longer than ``longest`` characters."""
     line = " ".join(text.split())
     return line if len(line) <= longest else line[: longest - 1].rstrip() + "…"
+
+
+def format_duration(seconds: float) -> str:
+    """Such as 8 s, 2 min 05 s, 3 h 20 min."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"

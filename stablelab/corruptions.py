@@ -1,4 +1,4 @@
-"""What a model makes of a task's examples when they are made worse: the zoo's corruptions, measured and shown."""
+"""What a model makes of a task's examples when they are made worse: corruptions, measured and shown."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from . import stability
 from .data import Split, Task, corrupt_pictures, corrupt_texts, corrupted, corruptions_of, split_of
 from .data.image_corruptions import SEVERITIES
-from .stability.error_rates import Models
+from .stability.domain_shift import Models
 from .stability.robustness import Robustness
 
 

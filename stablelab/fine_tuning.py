@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from . import training
+from ._notebook_cells import claim, release_earlier
 from ._validation import explain_unknown_arguments
 from .data import Task as ZooTask
 from .data import augment
@@ -19,7 +20,6 @@ from .models import cached_features, check_fits, freeze, head_of, layer_names, l
 from .training import Log, Run, Settings, Task
 from .training.protocols import Augment, Loss
 from .training.settings import AUGMENTATIONS
-from .widgets.notebook_cells import claim, release_earlier
 
 
 @explain_unknown_arguments
@@ -249,7 +249,7 @@ def load(
         augment=prepared.augment,
         checkpoint_memory=checkpoint_memory,
     )
-    run.branched = claim
+    run.branched = claim_run
     return run
 
 
@@ -301,8 +301,8 @@ def reopen(
 
 def _claimed(run: Run) -> Run:
     """The run, noted as made by the cell being executed; and so will be its branches, by the cells that make them."""
-    claim(run)
-    run.branched = claim
+    claim_run(run)
+    run.branched = claim_run
     return run
 
 
@@ -341,6 +341,17 @@ class Prepared:
     trains: nn.Module | None = None
     layers: NamedLayers | None = None
     augment: Augment | None = None
+
+
+def claim_run(run: Run) -> None:
+    """Note that the cell being executed made this run: executed again, it ends the run and all branches of it first."""
+    claim(run, _end)
+
+
+def _end(run: Run) -> None:
+    from .widgets.dashboard import end_family  # only in a notebook, for a cell that is executed again
+
+    end_family(run)
 
 
 def ready(

@@ -25,7 +25,7 @@ WARMUP = 0.1  # share of the steps
 def bias_correction(steps: int, learning_rate: float = 1e-4, file: Path | None = None) -> Sweep:
     """With and without Adam's bias correction, with and without warm-up, over twenty seeds.
 
-    Arguments:
+    Args:
         steps: length of each run.
         learning_rate: at its height; it then falls to 0 along a cosine.
         file: as of ``lab.sweep``.
@@ -72,7 +72,7 @@ EXPERIMENTS: dict[str, Callable[[Path], Sweep]] = {
 def kept(name: str) -> Results:
     """The results that lie in the package.
 
-    Arguments:
+    Args:
         name: ``bert_short``, ``bert_long`` or ``bert_rates``.
 
     Raises:

@@ -27,7 +27,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     "widgets": {"formulas", "training", "stability", "plots"},
     "exercises": {"formulas", "training"},
 }
-SHARED = {"_validation", "_formatting", "_files"}  # small private helpers that every room may use
+SHARED = {
+    "_validation",
+    "_formatting",
+    "_files",
+    "_logging",
+    "_notebook_cells",
+}  # that every room may use
 WIDGETS = {"ipywidgets", "anywidget"}
 HEAVY = {*WIDGETS, "matplotlib", "transformers", "torchvision", "sklearn", "pandas", "scipy", "captum", "IPython"}
 STARTS_THREADS = {"Thread", "Timer", "ThreadPoolExecutor", "ThreadPool", "start_new_thread", "run_in_executor"}
@@ -62,8 +68,8 @@ def _imports(source: str, package: str) -> Iterator[str]:
             parents = package.split(".")[: len(package.split(".")) + 1 - node.level] if node.level else []
             base = ".".join([*parents, *filter(None, [node.module])])
             yield from (f"{base}.{alias.name}" for alias in node.names)
-        elif isinstance(node, ast.Constant) and re.match(r"stablelab\.[\w.]+$", str(node.value)):
-            yield str(node.value)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value in MODULES:
+            yield node.value
 
 
 def _imported_by(module: str) -> set[str]:
@@ -215,3 +221,8 @@ def test_tab_lists_what_the_front_desk_offers_and_nothing_else() -> None:
     assert re.fullmatch(r"\d+\.\d+\.\d+", stablelab.__version__)
     with pytest.raises(AttributeError, match="stablelab has no 'fine_tunes'; it has .*fine_tune"):
         _ = stablelab.fine_tunes  # type: ignore[attr-defined]
+
+
+def test_a_live_chart_does_without_matplotlib() -> None:
+    loaded = _loaded_after("import stablelab.plots, stablelab.widgets")
+    assert "stablelab.plots.curve_data" in loaded and "matplotlib" not in loaded

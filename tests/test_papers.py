@@ -8,7 +8,7 @@ import pytest
 
 import stablelab as lab
 from stablelab import papers
-from stablelab.stability import Point
+from stablelab.stability import Trial
 
 
 @pytest.mark.parametrize("name", papers.EXPERIMENTS)
@@ -17,27 +17,27 @@ def test_all_runs_are_kept_with_their_provenance(name: str) -> None:
     assert len(kept) == (60 if name == "bert_rates" else 80)
     about = kept.description
     assert about["task"] == "movies" and about["model"].startswith("BERT MiniLM-L6")
-    assert {"data", "weights", "code", "torch", "stablelab", "steps"} <= set(about)
+    assert {"data", "weights", "numerics", "torch", "stablelab", "steps"} <= set(about)
     assert len((papers.KEPT / f"{name}.sqlite").read_bytes()) < 600_000
 
 
 @pytest.mark.parametrize("name", papers.EXPERIMENTS)
 def test_they_are_the_runs_that_the_command_would_make(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    made: list[tuple[Point, ...]] = []
+    made: list[tuple[Trial, ...]] = []
 
     def sweep(model: object, task: lab.data.Task, grid: dict, *, seeds: range, steps: int, **settings: object) -> None:
-        from stablelab.stability.sweeps.grid import checked_grid, points_of
+        from stablelab.stability.sweeps.grid import checked_grid, trials_of
         from stablelab.training import Settings
 
         settings = {k: v for k, v in settings.items() if k not in ("batch_size", "file")}
         base = Settings().replace(**settings)
-        made.append(points_of(checked_grid(grid, base), base, [(s, s) for s in seeds], [None]))
+        made.append(trials_of(checked_grid(grid, base), base, [(s, s) for s in seeds], [None]))
         assert task.fingerprint == papers.kept(name).description["data"]
         assert steps == papers.kept(name).description["steps"]
 
     monkeypatch.setattr("stablelab.sweeping.sweep", sweep)
     papers.EXPERIMENTS[name](Path("unused"))
-    assert papers.kept(name).points == made[0]
+    assert papers.kept(name).trials == made[0]
 
 
 def test_an_experiment_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,20 +1,17 @@
-"""Data to learn from: tasks and their splits, digits, images, reviews, any table of texts; augmentation corruptions."""
+"""Data to learn from: tasks, their splits and batches; digits, images, reviews, texts; augmentation, corruptions."""
 
 from .augmentation import augment
-from .batching import Batches
 from .cache import verify_bundled
-from .corpora import corpora_folder, fetch_corpora
 from .corruptions import corrupted, corruptions_of, split_of
+from .digits import digits
 from .image_corruptions import corrupt_pictures
-from .images import digits, images
-from .negation import negation_pairs
-from .reviews import reviews
-from .subset import subset
-from .tasks import Split, Task
+from .images import images
+from .reviews import corpora_folder, fetch_corpora, negation_pairs, reviews
+from .splits import subset
+from .tasks import Batches, Split, Task, as_dataset
 from .text_corruptions import corrupt_texts
 from .texts import texts
 from .tokenizers import tokenizer_for
-from .torch_dataset import as_dataset
 
 __all__ = [
     "Batches",

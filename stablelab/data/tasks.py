@@ -1,4 +1,4 @@
-"""A task: training, validation and test examples, their classes, and how to batch them."""
+"""A task: training, validation and test examples, their classes, and which of them make up batch k."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from typing import Any, Literal, Protocol, TypeAlias
 
 import torch
 from torch import Tensor
+from torch.utils.data import Dataset
 
-from .batching import Batches, check_batch_size
+from .._validation import whole
 
 Inputs: TypeAlias = Tensor | dict[str, Tensor]
 Kind: TypeAlias = Literal["image", "text"]
 SPLITS = ("train", "validation", "test")
+POOL_BATCHES = 50  # batches of similar lengths are cut from pools of at most so many
 
 
 class Store(Protocol):
@@ -59,7 +61,7 @@ class Split:
 
     def batches(self, batch_size: int) -> Iterator[tuple[Inputs, Tensor]]:
         """Every example once, in a fixed order: as stored, or from short to long."""
-        check_batch_size(batch_size)
+        whole("batch_size", batch_size, 1, " of examples")
         for positions in self.order().split(batch_size):
             yield self.collate(positions)
 
@@ -134,3 +136,117 @@ def make_task(
         digest.update(split.encode() + stores[split].digest() + targets[split].numpy().tobytes())
         splits[split] = Split(stores[split], targets[split], names)
     return Task(name, kind, names, digest.hexdigest(), **splits)
+
+
+def generator_for(*key: int) -> torch.Generator:
+    """A generator that depends on every number of ``key``; neighbouring keys give unrelated streams."""
+    digest = hashlib.sha256(repr([int(part) for part in key]).encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
+
+
+def epoch_plan(n: int, batch_size: int, seed: int, epoch: int, lengths: Tensor | None = None) -> tuple[Tensor, ...]:
+    """The batches of one epoch, as positions into the training split.
+
+    Without ``lengths``: a shuffle, cut into batches. With ``lengths``: the shuffle is cut into pools, each pool is
+    sorted by length before it is cut into batches, and the order of the batches is shuffled; so a batch holds
+    sentences of similar length (little padding) and the composition still changes from epoch to epoch.
+
+    Args:
+        n: number of training examples.
+        batch_size: examples per batch; the last ``n % batch_size`` examples of the shuffle form one smaller batch.
+        seed: seed of the run.
+        epoch: from 0.
+        lengths: (N,) tokens of each example, or None.
+
+    Returns:
+        ``ceil(n / batch_size)`` tensors of positions; together they hold every position once.
+    """
+    generator = generator_for(seed, epoch)
+    order = torch.randperm(n, generator=generator)
+    if lengths is None:
+        return order.split(batch_size)
+    # At least four pools where the data allows it: one pool alone would repeat nearly the same batches every epoch.
+    pool = batch_size * max(1, min(POOL_BATCHES, n // (4 * batch_size)))
+    whole = n - n % batch_size
+    batches: list[Tensor] = []
+    for members in order[:whole].split(pool):
+        batches.extend(members[lengths[members].argsort(stable=True)].split(batch_size))
+    if whole < n:  # a random remainder; the remainder of the sort would always be the longest sentences
+        batches.append(order[whole:])
+    return tuple(batches[i] for i in torch.randperm(len(batches), generator=generator).tolist())
+
+
+class Batches:
+    """An endless sequence of reshuffled epochs over a split: ``batches(k)`` is batch k, from 0.
+
+    Args:
+        split: the training split.
+        seed: seed of the run; batch k is a pure function of (seed, k).
+        batch_size: from 1 to ``len(split)``.
+
+    Raises:
+        ValueError: ``batch_size`` is below 1 or larger than the split.
+    """
+
+    def __init__(self, split: Split, seed: int, batch_size: int) -> None:
+        whole("batch_size", batch_size, 1, " of examples")
+        if batch_size > len(split):
+            raise ValueError(f"batch_size is {batch_size}, but there are only {len(split)} training examples")
+        self.split = split
+        self.seed = seed
+        self.batch_size = batch_size
+        self.per_epoch = -(-len(split) // batch_size)
+        self._plan: tuple[int, tuple[Tensor, ...]] = (-1, ())
+
+    def positions(self, k: int) -> Tensor:
+        """Positions, in the training split, of the examples of batch ``k``."""
+        epoch, place = divmod(k, self.per_epoch)
+        known, plan = self._plan  # one read: another thread may replace the pair, never half of it
+        if known != epoch:
+            plan = epoch_plan(len(self.split), self.batch_size, self.seed, epoch, self.split.store.lengths)
+            self._plan = (epoch, plan)
+        return plan[place]
+
+    def __call__(self, k: int) -> tuple[Inputs, Tensor]:
+        return self.split.collate(self.positions(k))
+
+
+def as_dataset(split: Split, inputs: str = "pixel_values") -> Dataset[dict[str, Any]]:
+    """The examples of a split one by one, as the keywords that a Hugging Face model is called with.
+
+    A sentence is ``{"input_ids": (T,), "attention_mask": (T,), "labels": int}``, not padded: give ``Trainer`` the
+    tokenizer as its ``processing_class`` and it pads each batch. A picture is ``{"pixel_values": (3, H, W), "labels":
+    int}``. No example is copied before it is asked for.
+
+    Args:
+        split: ``task.train``, ``task.validation`` or ``task.test``.
+        inputs: the keyword for inputs that are one tensor, such as pictures.
+
+    Returns:
+        A ``Dataset`` with a length, in the order of the split; position ``i`` is example ``i``.
+
+    Raises:
+        ValueError: ``split`` is no split.
+
+    Source:
+        transformers, ``Trainer(train_dataset=...)``: items are dicts, the target under ``labels``.
+    """
+    if not isinstance(split, Split):
+        raise ValueError(f"as_dataset takes a split, not {type(split).__name__}; give task.train or task.validation")
+    return _SplitDataset(split, inputs)
+
+
+class _SplitDataset(Dataset[dict[str, Any]]):
+    def __init__(self, split: Split, inputs: str) -> None:
+        self.split = split
+        self.inputs = inputs
+
+    def __len__(self) -> int:
+        return len(self.split)
+
+    def __getitem__(self, i: int) -> dict[str, Any]:
+        # Counts from the end where i is negative, and raises the IndexError that ends a loop over the data set.
+        position = range(len(self))[i]
+        inputs, targets = self.split.collate(torch.tensor([position]))
+        columns = inputs if isinstance(inputs, dict) else {self.inputs: inputs}
+        return {**{name: column[0] for name, column in columns.items()}, "labels": int(targets[0])}

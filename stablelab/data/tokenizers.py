@@ -1,4 +1,4 @@
-"""Tokenizers: the bundled BERT's, or by name; and how transformers' loading is kept to one line."""
+"""Tokenizers, the bundled BERT's or by name; and how transformers' loading is kept to one line."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def tokenizer_for(name: str | None = None) -> PreTrainedTokenizerBase:
     from transformers import AutoTokenizer
 
     folder = bundled_folder() if name is None else name
-    with quiet(), one_line(folder):
+    with loading_pretrained(folder):
         tokenizer = AutoTokenizer.from_pretrained(folder)
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token  # padding is masked, so any token does
@@ -33,8 +33,20 @@ def tokenizer_for(name: str | None = None) -> PreTrainedTokenizerBase:
 
 
 @contextmanager
-def one_line(name: str | Path) -> Iterator[None]:
-    """Turn the many ways in which loading fails into one line of the learner's words."""
+def loading_pretrained(name: str | Path) -> Iterator[None]:
+    """What transformers loads in here comes without bars and without a report of new weights: a new head is meant.
+
+    Args:
+        name: the hub id or folder of what is loaded.
+
+    Raises:
+        OSError: in one line, for any of the many ways in which loading fails.
+    """
+    from transformers.utils import logging as transformers_logging
+
+    level, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity(logging.ERROR)
+    transformers_logging.disable_progress_bar()
     try:
         yield
     except (OSError, ValueError) as error:
@@ -43,19 +55,7 @@ def one_line(name: str | Path) -> Iterator[None]:
             f"{name} is no folder with a model, not in the cache, and could not be fetched ({reason.strip()}); "
             "check the name, connect to the network once, or leave it out for the bundled BERT"
         ) from error
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Without transformers' bars and its report of new weights: a new head is meant, and we say so ourselves."""
-    from transformers.utils import logging as report
-
-    level, bars = report.get_verbosity(), report.is_progress_bar_enabled()
-    report.set_verbosity(logging.ERROR)
-    report.disable_progress_bar()
-    try:
-        yield
     finally:
-        report.set_verbosity(level)
+        transformers_logging.set_verbosity(level)
         if bars:
-            report.enable_progress_bar()
+            transformers_logging.enable_progress_bar()

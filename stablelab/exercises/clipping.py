@@ -1,13 +1,84 @@
-"""Exercises of notebook 05: norms, directions and thresholds; those on recurrent networks stand in `recurrent`."""
+"""The exercises of notebook 05: why gradients of recurrent networks explode, and how they are clipped."""
 
 from __future__ import annotations
 
 import math
+from functools import reduce
 
 import torch
 
-from .exercise import Case, Exercise, Slip
-from .recurrent import GROWTH, JACOBIAN
+from .exercise import Case, Exercise, Slip, normal
+
+
+def jacobian(W, h):
+    return (1 - h**2)[:, None] * W
+
+
+JACOBIAN = Exercise(
+    name="clipping.jacobian",
+    returns="∂h_t/∂h_(t-1), a matrix whose row i says how unit i of the new state depends on the old state",
+    solution=jacobian,
+    cases=(
+        Case("two units", (torch.tensor([[1.0, 2.0], [-1.0, 0.5]]), torch.tensor([0.6, -0.5]))),
+        Case("a state of zero, where tanh is steepest", (torch.tensor([[0.0, 3.0], [1.0, 1.0]]), torch.zeros(2))),
+        Case("three units, one saturated", (normal(3, 3, seed=0), torch.tensor([0.1, 0.999, -0.7]))),
+    ),
+    slips=(
+        Slip("the slopes scale the rows of W, not its columns: D stands left of W", lambda W, h: (1 - h**2) * W),
+        Slip("the slope of tanh is 1 minus the square", lambda W, h: (1 - h)[:, None] * W),
+        Slip("h is tanh of something already: do not apply tanh again", lambda W, h: (1 - h.tanh() ** 2)[:, None] * W),
+        Slip("that is the transpose: rows belong to the new state", lambda W, h: ((1 - h**2)[:, None] * W).T),
+    ),
+    hints=(
+        "h_t = tanh(W h_(t-1) + …). The chain rule: the slope of tanh at each unit, times what W does.",
+        "The slope of tanh, written with its result h, is 1 - h². It multiplies row i of W, for each unit i.",
+    ),
+)
+
+
+def growth(jacobians):
+    product = torch.eye(jacobians.shape[-1], dtype=jacobians.dtype)
+    for J in jacobians:
+        product = J @ product  # the later step stands on the left
+    return torch.linalg.matrix_norm(product, ord=2)
+
+
+def _product(jacobians):
+    return reduce(lambda product, J: J @ product, jacobians)
+
+
+GROWTH = Exercise(
+    name="clipping.growth",
+    returns="the spectral norm of ∂h_T/∂h_0, one number",
+    solution=growth,
+    cases=(
+        Case("a single step", (normal(1, 2, 2, seed=1),)),
+        Case("three steps that do not commute", (normal(3, 2, 2, seed=2),)),
+        Case("twenty steps of four units", (0.7 * normal(20, 4, 4, seed=3),)),
+    ),
+    slips=(
+        Slip(
+            "the order is reversed: J_1 acts first, so it stands on the right, J_T … J_2 J_1",
+            lambda jacobians: growth(jacobians.flip(0)),
+        ),
+        Slip(
+            "that is the product of the norms, which only bounds the norm of the product",
+            lambda jacobians: torch.linalg.matrix_norm(jacobians, ord=2).prod(),
+        ),
+        Slip(
+            "that is the Frobenius norm; the spectral norm is the largest singular value",
+            lambda jacobians: _product(jacobians).norm(),
+        ),
+        Slip(
+            "that is the spectral radius (largest |eigenvalue|) of the product, not its largest singular value",
+            lambda jacobians: torch.linalg.eigvals(_product(jacobians)).abs().max(),
+        ),
+    ),
+    hints=(
+        "Chain rule: ∂h_T/∂h_0 is a product of all the Jacobians. Which one touches a change of h_0 first?",
+        "Multiply from the left, J @ product, in the order given; then the largest singular value of the product.",
+    ),
+)
 
 
 def global_norm(gradients):
@@ -16,7 +87,7 @@ def global_norm(gradients):
 
 GLOBAL_NORM = Exercise(
     name="clipping.global_norm",
-    asks="the Euclidean norm of all gradients laid end to end, one number",
+    returns="the Euclidean norm of all gradients laid end to end, one number",
     solution=global_norm,
     cases=(
         Case("one vector", ([torch.tensor([3.0, -4.0])],)),
@@ -61,7 +132,7 @@ def _inverted(W_grad, b_grad, max_norm):
 
 BY_GLOBAL_NORM = Exercise(
     name="clipping.by_global_norm",
-    asks="both gradients, shrunk by one factor so that together their norm is at most max_norm",
+    returns="both gradients, shrunk by one factor so that together their norm is at most max_norm",
     solution=clip,
     cases=(
         Case("norm 13, threshold 6.5", (torch.tensor([[3.0, 0.0], [0.0, 4.0]]), torch.tensor([12.0]), 6.5)),
@@ -91,7 +162,7 @@ def angle(g, clipped):
 
 ANGLE = Exercise(
     name="clipping.angle",
-    asks="the angle between the two tensors, in degrees from 0 to 180",
+    returns="the angle between the two tensors, in degrees from 0 to 180",
     solution=angle,
     cases=(
         Case("45 degrees", (torch.tensor([2.0, 0.0]), torch.tensor([0.5, 0.5]))),
@@ -124,7 +195,7 @@ def step(theta, learning_rate, max_norm):
 
 QUARTIC = Exercise(
     name="clipping.quartic_step",
-    asks="θ after one step of clipped gradient descent on f(θ) = θ⁴, one number",
+    returns="θ after one step of clipped gradient descent on f(θ) = θ⁴, one number",
     solution=step,
     cases=(
         Case("near the minimum, nothing to clip", (0.1, 0.5, 1.0)),
@@ -157,7 +228,8 @@ def threshold(norms, percent):
 
 PERCENTILE = Exercise(
     name="clipping.percentile",
-    asks="the threshold that `percent` of the norms lie below, interpolated between neighbours as torch.quantile does",
+    returns="the threshold that `percent` of the norms lie below, interpolated between neighbours as torch.quantile "
+    "does",
     solution=threshold,
     cases=(
         Case("eleven norms, unsorted", (torch.tensor([5.0, 1, 4, 2, 3, 10, 9, 8, 7, 6, 0]), 90)),
@@ -175,5 +247,6 @@ PERCENTILE = Exercise(
         "torch.quantile sorts and interpolates; it wants a share between 0 and 1.",
     ),
 )
+
 
 EXERCISES = (JACOBIAN, GROWTH, GLOBAL_NORM, BY_GLOBAL_NORM, ANGLE, QUARTIC, PERCENTILE)

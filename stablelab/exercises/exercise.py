@@ -6,17 +6,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+from torch import Tensor
+
 
 @dataclass(frozen=True)
 class Case:
     """One input an answer is tried on.
 
-    Arguments:
-        says: what is special about it; the learner reads this where an answer goes wrong.
-        arguments: what the answer is called with, by position; tensors are copied for every call.
+    Attributes:
+        description: what is special about it; the learner reads this where an answer goes wrong.
+        arguments: what the answer is called with, by position; tensors are copied for every call, in double precision.
     """
 
-    says: str
+    description: str
     arguments: tuple[Any, ...]
 
 
@@ -24,12 +27,12 @@ class Case:
 class Slip:
     """A wrong answer that learners give, and what to tell them.
 
-    Arguments:
-        says: names the slip and what would be right.
+    Attributes:
+        message: names the slip and what would be right.
         answer: does what the learner does; differs from the solution, and from every other slip, on at least one case.
     """
 
-    says: str
+    message: str
     answer: Callable[..., Any]
 
 
@@ -37,9 +40,9 @@ class Slip:
 class Exercise:
     """A question that checks its own answer.
 
-    Arguments:
+    Attributes:
         name: what ``check`` calls it, such as ``adam.update``.
-        asks: completes "returns …".
+        returns: what the answer returns, in words that complete "it returns …".
         solution: a function whose source the learner may read; it needs nothing but ``torch`` and ``math``.
         cases: inputs that tell the slips from the solution and from each other.
         slips: at least three.
@@ -48,9 +51,19 @@ class Exercise:
     """
 
     name: str
-    asks: str
+    returns: str
     solution: Callable[..., Any]
     cases: tuple[Case, ...]
     slips: tuple[Slip, ...]
     hints: tuple[str, ...]
     tolerance: float = 1e-6
+
+
+def float64(*rows: Any) -> Tensor:
+    """A tensor in double precision, of these numbers or rows."""
+    return torch.tensor(rows, dtype=torch.float64)
+
+
+def normal(*shape: int, seed: int) -> Tensor:
+    """Standard normal numbers of this shape, in double precision."""
+    return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))

@@ -1,4 +1,4 @@
-"""The exercises of notebook 09: here those on runs and intervals; `components` and `disagreement` have the others."""
+"""The exercises of notebook 09: failed runs, intervals, variance components, churn and calibration."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import math
 
 import torch
 
-from . import components, disagreement
-from .exercise import Case, Exercise, Slip
+from .exercise import Case, Exercise, Slip, float64, normal
 
 
 def failed_rate(accuracies, majority, z):
@@ -36,11 +35,11 @@ def _failed(accuracies, majority):
     return ~(accuracies > majority)
 
 
-_ACCURACIES = torch.tensor([0.8, 0.5, 0.9, 0.7, 0.5, 0.3, 0.8, 0.85, 0.9, 0.75], dtype=torch.float64)
+_ACCURACIES = float64(0.8, 0.5, 0.9, 0.7, 0.5, 0.3, 0.8, 0.85, 0.9, 0.75)
 
 FAILED_RATE = Exercise(
     name="measuring.failed_rate",
-    asks="the share of failed runs and Wilson's interval for it, as (rate, low, high)",
+    returns="the share of failed runs and Wilson's interval for it, as (rate, low, high)",
     solution=failed_rate,
     cases=(
         Case("ten runs, some at the majority class, z = 1.96", (_ACCURACIES, 0.5, 1.96)),
@@ -73,7 +72,7 @@ def runs_needed(rate, confidence):
 
 RUNS_NEEDED = Exercise(
     name="measuring.runs_needed",
-    asks="the least number of runs of which, with this probability, one or more fail",
+    returns="the least number of runs of which, with this probability, one or more fail",
     solution=runs_needed,
     cases=(
         Case("a rate of 10 %, seen with 95 %", (0.1, 0.95)),
@@ -111,7 +110,7 @@ def _quantiles(values, low, high):
     return torch.quantile(values, low), torch.quantile(values, high)
 
 
-def _normal(scores, draws, level):
+def _normal_interval(scores, draws, level):
     deviations = scores[draws].std(dim=1)
     z = math.sqrt(2) * torch.erfinv(torch.tensor(level, dtype=torch.float64))
     return scores.std() - z * deviations.std(), scores.std() + z * deviations.std()
@@ -123,7 +122,7 @@ def _draws(seed, count, n):
 
 BOOTSTRAP = Exercise(
     name="measuring.bootstrap",
-    asks="(low, high), the percentile interval of the standard deviation (with n - 1) over the resamples",
+    returns="(low, high), the percentile interval of the standard deviation (with n - 1) over the resamples",
     solution=bootstrap,
     cases=(
         Case("ten runs, 50 resamples, 95 %", (_ACCURACIES, _draws(0, 50, 10), 0.95)),
@@ -151,7 +150,8 @@ BOOTSTRAP = Exercise(
             lambda s, d, level: _quantiles(s[d].std(dim=1, correction=0), (1 - level) / 2, (1 + level) / 2),
         ),
         Slip(
-            "that supposes a normal distribution; the percentile interval reads its bounds off the resamples", _normal
+            "that supposes a normal distribution; the percentile interval reads its bounds off the resamples",
+            _normal_interval,
         ),
         Slip(
             "lowest and highest of all resamples: the level says how much to cut off",
@@ -164,4 +164,218 @@ BOOTSTRAP = Exercise(
     ),
 )
 
-EXERCISES = (FAILED_RATE, RUNS_NEEDED, BOOTSTRAP, components.VARIANCE, *disagreement.EXERCISES)
+
+def variance(scores):
+    a, b = scores.shape
+    rows, columns = scores.mean(dim=1), scores.mean(dim=0)
+    rest = scores - rows[:, None] - columns + scores.mean()
+    var_rest = (rest**2).sum() / ((a - 1) * (b - 1))
+    var_init = torch.clamp(rows.var() - var_rest / b, min=0)
+    var_order = torch.clamp(columns.var() - var_rest / a, min=0)
+    return var_init, var_order, var_rest
+
+
+def _split(rest_over=lambda a, b: (a - 1) * (b - 1), noise=1.0, lowest=0.0, correction=1, turned=False):
+    """The variance components with one thing done otherwise."""
+
+    def answer(scores):
+        scores = scores.T if turned else scores
+        a, b = scores.shape
+        rows, columns = scores.mean(dim=1), scores.mean(dim=0)
+        rest = ((scores - rows[:, None] - columns + scores.mean()) ** 2).sum() / rest_over(a, b)
+        var_init = rows.var(correction=correction) - noise * rest / b
+        var_order = columns.var(correction=correction) - noise * rest / a
+        return var_init.clamp(min=lowest), var_order.clamp(min=lowest), rest
+
+    return answer
+
+
+def _unshared(scores):
+    rest = variance(scores)[2]
+    return (scores.mean(dim=1).var() - rest).clamp(min=0), (scores.mean(dim=0).var() - rest).clamp(min=0), rest
+
+
+def _table(seed, init, order, rest, a, b):
+    """Scores (a, b) with these three standard deviations."""
+    return init * normal(a, 1, seed=seed) + order * normal(1, b, seed=seed + 1) + rest * normal(a, b, seed=seed + 2)
+
+
+VARIANCE = Exercise(
+    name="measuring.variance",
+    returns="(var_init, var_order, var_rest), the three variance components, none below 0",
+    solution=variance,
+    cases=(
+        Case("four initialisations by three orders", (_table(0, 2.0, 1.0, 0.5, 4, 3),)),
+        Case("five by six, and hardly anything to the order", (_table(3, 1.0, 0.1, 1.0, 5, 6),)),
+        Case("nothing but the rest", (torch.tensor([[0.0, 1.0], [1.0, 0.0]]),)),
+    ),
+    slips=(
+        Slip(
+            "the means of rows and columns hold noise, too: subtract var_rest / b and var_rest / a", _split(noise=0.0)
+        ),
+        Slip("a component came out below 0: a variance is at least 0", _split(lowest=-math.inf)),
+        Slip("the rest has (a - 1)(b - 1) degrees of freedom, not a b", _split(rest_over=lambda a, b: a * b)),
+        Slip("the variance of the means divides by their number less one", _split(correction=0)),
+        Slip("rows and columns are swapped: each row is one initialisation", _split(turned=True)),
+        Slip("the noise in a row's mean is that of b runs: subtract var_rest / b, not var_rest", _unshared),
+    ),
+    hints=(
+        "What is left of score[i, j] after its row's mean and its column's mean? Add the mean of all back once.",
+        "var_rest: the squares of what is left, summed, over (a - 1)(b - 1).",
+        "The variance of the row means is var_init + var_rest / b. Solve for var_init, and cut at 0.",
+    ),
+)
+
+
+def sensitivity(losses, start_loss):
+    capped = torch.where(losses < start_loss, losses, start_loss)  # nan is not below, so it counts as the start
+    return (capped - capped.min()).mean()
+
+
+def _capped(losses, start_loss):
+    return losses.nan_to_num(nan=math.inf).clamp(max=start_loss)
+
+
+SENSITIVITY = Exercise(
+    name="measuring.sensitivity",
+    returns="the learning-rate sensitivity, one number",
+    solution=sensitivity,
+    cases=(
+        Case("five rates, one of them too high", (torch.tensor([0.6, 0.4, 0.2, 0.3, 5.0]), 0.7)),
+        Case("runs that diverged: inf and nan", (torch.tensor([0.5, 0.1, math.inf, math.nan]), 0.7)),
+        Case("every rate does as well", (torch.tensor([0.2, 0.2, 0.2]), 0.7)),
+    ),
+    slips=(
+        Slip("a loss above the start counts as the start", lambda x, s: (x - x.min()).mean()),
+        Slip(
+            "nan stays nan in min(): a run that diverged counts as the start",
+            lambda x, s: (x.clamp(max=s) - x.clamp(max=s).min()).mean(),
+        ),
+        Slip("runs that diverged were left out; they count as the start", lambda x, s: sensitivity(x[x.isfinite()], s)),
+        Slip(
+            "that is the gain over the start; what counts is the loss against the best rate",
+            lambda x, s: (s - _capped(x, s)).mean(),
+        ),
+        Slip(
+            "that is the worst rate against the best; take the mean over the rates",
+            lambda x, s: _capped(x, s).max() - _capped(x, s).min(),
+        ),
+        Slip(
+            "the best rate belongs to the mean as well: divide by the number of rates",
+            lambda x, s: (_capped(x, s) - _capped(x, s).min()).sum() / (len(x) - 1),
+        ),
+    ),
+    hints=(
+        "First replace each loss that is not below the start by the start. Is nan below anything?",
+        "Then the mean over the rates of what each loses against the smallest of them.",
+    ),
+)
+
+
+def churn(predictions):
+    runs = len(predictions)
+    pairs = [(i, j) for i in range(runs) for j in range(i)]
+    return sum((predictions[i] != predictions[j]).double().mean() for i, j in pairs) / len(pairs)
+
+
+def _differ(predictions):
+    return (predictions[:, None] != predictions).double().mean(dim=-1)  # (R, R)
+
+
+_PREDICTIONS = torch.tensor([[0, 1, 2, 0, 1], [0, 1, 1, 0, 2], [0, 2, 2, 0, 1], [1, 1, 0, 0, 1]])
+
+CHURN = Exercise(
+    name="measuring.churn",
+    returns="the churn: the share of predictions that differ, as the mean over all pairs of runs",
+    solution=churn,
+    cases=(
+        Case("two runs", (_PREDICTIONS[:2],)),
+        Case("four runs of five examples", (_PREDICTIONS,)),
+        Case("three runs, two of them the same", (_PREDICTIONS[[0, 0, 3]],)),
+    ),
+    slips=(
+        Slip("that is how much they agree; churn is the share that differs", lambda p: 1 - churn(p)),
+        Slip("a run was paired with itself: there are R (R - 1) / 2 pairs", lambda p: _differ(p).mean()),
+        Slip("only neighbours were compared; every pair counts", lambda p: (p[1:] != p[:-1]).double().mean()),
+        Slip("all were compared with the first run only; every pair counts", lambda p: (p[1:] != p[0]).double().mean()),
+        Slip(
+            "that is the share of examples on which any two differ; take it pair by pair",
+            lambda p: (p != p[0]).any(dim=0).double().mean(),
+        ),
+        Slip(
+            "class numbers are names: that two differ counts, not by how much",
+            lambda p: (
+                sum((p[i] - p[j]).abs().double().mean() for i in range(len(p)) for j in range(i)) / math.comb(len(p), 2)
+            ),
+        ),
+    ),
+    hints=(
+        "For one pair of runs it is (a != b).double().mean().",
+        "Go over all pairs with j < i, add up, and divide by their number R (R - 1) / 2.",
+    ),
+)
+
+
+def calibration_error(confidence, right, bins):
+    error = 0.0
+    for m in range(bins):
+        inside = (confidence > m / bins) & (confidence <= (m + 1) / bins)
+        if inside.any():
+            gap = right[inside].double().mean() - confidence[inside].mean()
+            error = error + inside.double().mean() * gap.abs()
+    return error
+
+
+def _by_bins(combine):
+    """The calibration error with the bins' (weight, accuracy - confidence) put together otherwise."""
+
+    def answer(confidence, right, bins):
+        gaps = confidence.new_zeros(bins)
+        weights = confidence.new_zeros(bins)
+        for m in range(bins):
+            inside = (confidence > m / bins) & (confidence <= (m + 1) / bins)
+            if inside.any():
+                gaps[m] = right[inside].double().mean() - confidence[inside].mean()
+                weights[m] = inside.double().mean()
+        return combine(weights, gaps)
+
+    return answer
+
+
+_CONFIDENCE = float64(0.95, 0.9, 0.85, 0.6, 0.55, 0.3, 0.97, 0.65)
+_RIGHT = torch.tensor([True, True, False, True, False, True, True, False])
+
+CALIBRATION = Exercise(
+    name="measuring.calibration_error",
+    returns="the expected calibration error, one number",
+    solution=calibration_error,
+    cases=(
+        Case("eight examples in five bins, one of them empty", (_CONFIDENCE, _RIGHT, 5)),
+        Case("confidences on the edges of four bins", (torch.tensor([0.5, 0.5, 0.75, 1.0, 0.6]), _RIGHT[1:6], 4)),
+        Case("one bin for all", (_CONFIDENCE, _RIGHT, 1)),
+    ),
+    slips=(
+        Slip(
+            "every bin weighs by its share of the examples, not the same",
+            _by_bins(lambda w, g: g.abs().sum() / (w > 0).sum()),
+        ),
+        Slip("without absolute values, gaps of both signs cancel", _by_bins(lambda w, g: (w * g).sum().abs())),
+        Slip("that is the largest gap of a bin; take the weighted mean", _by_bins(lambda w, g: g.abs().max())),
+        Slip(
+            "the gap belongs inside the bins: between their mean accuracy and confidence, not example by example",
+            lambda c, r, bins: (r.double() - c).abs().mean(),
+        ),
+        Slip("the gaps were squared; take absolute values", _by_bins(lambda w, g: (w * g**2).sum())),
+        Slip(
+            "bin m holds confidences above m / bins up to and with (m + 1) / bins: the upper edge belongs to it",
+            lambda confidence, right, bins: calibration_error(confidence + 1e-12, right, bins),
+        ),
+    ),
+    hints=(
+        "Bin m: inside = (confidence > m / bins) & (confidence <= (m + 1) / bins). Skip it where it is empty.",
+        "Its gap is |mean of right[inside] - mean of confidence[inside]|, its weight the share of examples inside.",
+    ),
+)
+
+
+EXERCISES = (FAILED_RATE, RUNS_NEEDED, BOOTSTRAP, VARIANCE, SENSITIVITY, CHURN, CALIBRATION)

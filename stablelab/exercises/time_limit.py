@@ -24,6 +24,12 @@ def deadline(seconds: float) -> Iterator[None]:
 
     Where the system has an alarm for the main thread (Linux, macOS) it also ends a sleep. Elsewhere, as on Windows, the
     clock is looked at before every line of Python, and code that swallows the one interruption goes on.
+
+    Args:
+        seconds: how long the body may take.
+
+    Raises:
+        TooSlow: in the body, which took longer.
     """
     here = threading.current_thread() is threading.main_thread()
     with _alarm(seconds) if here and hasattr(signal, "setitimer") else _watched_lines(seconds):

@@ -58,7 +58,7 @@ def gradient_descent(
 def gradient_descent_(
     theta: Tensor, g: Tensor, learning_rate: float | Tensor, weight_decay: float | Tensor = 0.0
 ) -> None:
-    """`gradient_descent`, in place."""
+    """A step of gradient descent, in place: θ becomes that of the next step."""
     theta.sub_(learning_rate * plus_decay(g, theta, weight_decay))
 
 
@@ -120,7 +120,7 @@ def momentum_(
     nesterov: bool = False,
     weight_decay: float | Tensor = 0.0,
 ) -> None:
-    """`momentum`, in place. The buffer b is zero before the first step, so that the first step makes it g_1."""
+    """A step of momentum, in place: θ and b become those of this step. Before the first, b is zero."""
     g = plus_decay(g, theta, weight_decay)
     b.mul_(beta).add_(g)  # b_t = β b_{t-1} + g_t
     theta.sub_(learning_rate * (g + beta * b if nesterov else b))
@@ -182,7 +182,7 @@ def adam_(
     weight_decay: float | Tensor = 0.0,
     bias_correction: bool = True,
 ) -> None:
-    """`adam`, in place."""
+    """A step of Adam, in place: θ, m and v become those of step t."""
     g = plus_decay(g, theta, weight_decay)
     theta.sub_(learning_rate * adam_direction_(g, m, v, t, beta1, beta2, eps, bias_correction))
 
@@ -229,7 +229,7 @@ def adamw_(
     weight_decay: float | Tensor = 0.0,
     bias_correction: bool = True,
 ) -> None:
-    """`adamw`, in place."""
+    """A step of AdamW, in place: θ, m and v become those of step t."""
     direction = adam_direction_(g, m, v, t, beta1, beta2, eps, bias_correction)
     theta.sub_(learning_rate * plus_decay(direction, theta, weight_decay))
 
@@ -290,7 +290,7 @@ def lamb_(
     weight_decay: float | Tensor = 0.0,
     bias_correction: bool = True,
 ) -> None:
-    """`lamb`, in place."""
+    """A step of LAMB, in place: θ, m and v become those of step t."""
     direction = adam_direction_(g, m, v, t, beta1, beta2, eps, bias_correction)
     update = plus_decay(direction, theta, weight_decay)
     theta.sub_(learning_rate * trust_ratio(theta, update) * update)

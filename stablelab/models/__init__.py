@@ -8,11 +8,9 @@ from .fractals.ifs import fractal_images
 from .fractals.weights import verify_fractal_weights
 from .heads import check_fits, freeze, head_of, unfreeze
 from .inventory import inventory
-from .layers import layers_of
-from .naming import layer_names
+from .layers import layer_names, layers_of
 from .pretraining import linear_probe, mask_tokens
 from .resnet import resnet
-from .said import quietly
 
 __all__ = [
     "AttentionMaps",
@@ -31,7 +29,6 @@ __all__ = [
     "layers_of",
     "linear_probe",
     "mask_tokens",
-    "quietly",
     "resnet",
     "unfreeze",
     "verify_fractal_weights",

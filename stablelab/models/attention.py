@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from .tokenized import called, copy_of, read
+from .heads import model_name
+from .tokenized import frozen_copy, tokenize_sentence
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -94,14 +95,14 @@ def attention_maps(
         Vaswani et al. 2017, "Attention is all you need", Equation 1; Jain and Wallace 2019, "Attention is not
         explanation", for what not to read into it.
     """
-    reading = read(model, sentence, tokenizer, max_tokens)
-    looked_into: Any = copy_of(model)
-    refusal = f"{called(model)} gives no attention weights; give a transformer for texts, such as bert's"
+    tokenized = tokenize_sentence(model, sentence, tokenizer, max_tokens)
+    looked_into: Any = frozen_copy(model)
+    refusal = f"{model_name(model)} gives no attention weights; give a transformer for texts, such as bert's"
     if hasattr(looked_into, "set_attn_implementation"):
         looked_into.set_attn_implementation("eager")
-    output = looked_into(**reading.inputs, output_attentions=True)
+    output = looked_into(**tokenized.inputs, output_attentions=True)
     found = getattr(output, "attentions", None) or getattr(output, "encoder_attentions", None)
-    T = len(reading.tokens)
+    T = len(tokenized.tokens)
     if not found or any(layer is None or layer.shape[-2:] != (T, T) for layer in found):
         raise ValueError(refusal)
-    return AttentionMaps(reading.tokens, torch.cat([layer.float().cpu() for layer in found]))
+    return AttentionMaps(tokenized.tokens, torch.cat([layer.float().cpu() for layer in found]))

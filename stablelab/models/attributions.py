@@ -11,15 +11,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from .._validation import whole
 from ..data.images import MEAN, STD
-from .shares import Look
-from .tokenized import Reading, called, copy_of, logits_of, read
+from .heads import logits_of, model_name
+from .tokenized import TokenizedSentence, frozen_copy, tokenize_sentence
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 Logits: TypeAlias = Callable[[Tensor], Tensor]  # (B, ...) -> (B, C)
-METHODS = ("integrated gradients", "occlusion")
+INTEGRATED_GRADIENTS, OCCLUSION = METHODS = ("integrated gradients", "occlusion")
+NUMBERS_AT_ONCE = 200_000  # of the inputs in one pass: 65 pictures of 32 × 32, one of 224 × 224
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -62,7 +64,7 @@ class Attributions:
     def __repr__(self) -> str:
         opening = f"{self.method} for {self.label} (probability {self.probability:.2f})"
         strongest = ", ".join(f"{name} {score:+.2f}" for name, score in self.strongest())
-        if self.method != METHODS[0]:
+        if self.method != INTEGRATED_GRADIENTS:
             return f"{opening}: strongest {strongest}"
         up, down = float(self.scores.clamp(min=0).sum()), float(self.scores.clamp(max=0).sum())
         sums = f"for it {up:+.2f}, against it {down:+.2f}, together {up + down:+.2f}"
@@ -108,47 +110,101 @@ def attributions(
         Sundararajan, Taly and Yan 2017, "Axiomatic attribution for deep networks", Equation 1 and Proposition 1;
         Zeiler and Fergus 2014, "Visualizing and understanding convolutional networks", Section 4.2.
     """
-    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 2:
-        raise ValueError(f"steps is {steps!r}; it must be a whole number of at least 2")
+    whole("steps", steps, 2)
     if method not in METHODS:
         raise ValueError(f"method is {method!r}; there are {' and '.join(METHODS)}")
     if isinstance(example, str):
-        if method != METHODS[0]:
-            raise ValueError(f"{method} is for pictures; a sentence takes {METHODS[0]}")
-        reading = read(model, example, tokenizer, max_tokens)
-        look = Look(*_embedded(model, reading), target, _names(model, classes))
-        return _result(look, method, look.integrated(steps).sum(dim=-1), reading.tokens, None)
-    x, empty, picture = _normalized(model, example)
-    looked_into = copy_of(model)
-    look = Look(lambda inputs: logits_of(looked_into(inputs)), x, empty, target, _names(model, classes))
-    scores = look.integrated(steps) if method == METHODS[0] else look.occluded()
-    return _result(look, method, scores.sum(dim=0), (), picture)
+        if method != INTEGRATED_GRADIENTS:
+            raise ValueError(f"{method} is for pictures; a sentence takes {INTEGRATED_GRADIENTS}")
+        sentence = tokenize_sentence(model, example, tokenizer, max_tokens)
+        logits, x, empty = _of_embeddings(model, sentence)
+        tokens, picture = sentence.tokens, None
+    else:
+        x, empty, picture = _normalized(model, example)
+        looked_into = frozen_copy(model)
+        logits, tokens = (lambda inputs: logits_of(looked_into(inputs))), ()
+    with torch.no_grad():
+        # One by one, as they would be asked for.
+        full, baseline = logits(x)[0].float().cpu(), logits(empty)[0].float().cpu()  # (C,)
+    names = _class_names(model, classes, len(full))
+    c = _target(target, full, names)
+    if method == INTEGRATED_GRADIENTS:
+        scores = _integrated_gradients(logits, x, empty, c, steps)
+    else:
+        scores = _occlusion(logits, x, empty, c)
+    return Attributions(
+        method=method,
+        scores=scores.sum(dim=-1 if tokens else 0),
+        tokens=tokens,
+        picture=picture,
+        label=names[c],
+        target=c,
+        probability=float(torch.softmax(full, dim=0)[c]),
+        logit=float(full[c]),
+        baseline_logit=float(baseline[c]),
+    )
 
 
-def _result(
-    look: Look, method: str, scores: Tensor, tokens: tuple[str, ...], picture: np.ndarray | None
-) -> Attributions:
-    c = look.target
-    probability = float(torch.softmax(look.full, dim=0)[c])
-    logits = float(look.full[c]), float(look.none[c])
-    return Attributions(method, scores, tokens, picture, look.names[c], c, probability, *logits)
+def _integrated_gradients(logits: Logits, x: Tensor, empty: Tensor, target: int, steps: int) -> Tensor:
+    """Of the shape of one input: what each of its numbers adds to the logit."""
+    from captum.attr import IntegratedGradients
+
+    with torch.enable_grad():
+        scores = IntegratedGradients(logits, multiply_by_inputs=True).attribute(
+            x,
+            baselines=empty,
+            target=target,
+            n_steps=steps,
+            internal_batch_size=max(1, min(steps, NUMBERS_AT_ONCE // x.numel())),
+        )
+    return scores[0].detach().float().cpu()
 
 
-def _names(model: nn.Module, classes: Sequence[str] | None) -> tuple[str, ...]:
-    """Names of the classes: as given, or a Hugging Face model's own, or none."""
+def _occlusion(logits: Logits, x: Tensor, empty: Tensor, target: int) -> Tensor:
+    """(C, H, W): by how much the logit falls where a patch of an eighth of the side is covered."""
+    from captum.attr import Occlusion
+
+    channels, height, width = x.shape[1:]
+    with torch.no_grad():
+        falls = Occlusion(logits).attribute(
+            x,
+            sliding_window_shapes=(channels, max(1, height // 8), max(1, width // 8)),
+            strides=(channels, max(1, height // 16), max(1, width // 16)),
+            baselines=empty,
+            target=target,
+            perturbations_per_eval=max(1, min(32, NUMBERS_AT_ONCE // x.numel())),
+        )
+    return falls[0].float().cpu() / channels
+
+
+def _class_names(model: nn.Module, classes: Sequence[str] | None, C: int) -> tuple[str, ...]:
+    """Names of the C classes: as given, or a Hugging Face model's own, or their numbers."""
     own = getattr(getattr(model, "config", None), "id2label", None) or {}
-    return tuple(map(str, own.values() if classes is None else classes))
+    names = tuple(map(str, own.values() if classes is None else classes))
+    return names[:C] or tuple(map(str, range(C)))
 
 
-def _embedded(model: nn.Module, reading: Reading) -> tuple[Logits, Tensor, Tensor]:
+def _target(target: int | str | None, logits: Tensor, names: tuple[str, ...]) -> int:
+    """The number of the class that is asked for, the predicted one for None."""
+    C = len(logits)
+    if target is None:
+        return int(logits.argmax())
+    if isinstance(target, str) and target in names:
+        return names.index(target)
+    if isinstance(target, int) and not isinstance(target, bool) and 0 <= target < C:
+        return target
+    raise ValueError(f"target is {target!r}; it must be a class from 0 to {C - 1}, or one of {', '.join(names[:12])}")
+
+
+def _of_embeddings(model: nn.Module, sentence: TokenizedSentence) -> tuple[Logits, Tensor, Tensor]:
     """The model as a function of word embeddings (B, T, D), those of the sentence, and those of the empty one."""
-    looked_into: Any = copy_of(model)
-    layer, ids = looked_into.get_input_embeddings(), reading.inputs["input_ids"]
+    looked_into: Any = frozen_copy(model)
+    layer, ids = looked_into.get_input_embeddings(), sentence.inputs["input_ids"]
     # T5 reads its one table through several modules.
-    doors = [m for m in looked_into.modules() if isinstance(m, nn.Embedding) and m.weight is layer.weight]
+    lookups = [m for m in looked_into.modules() if isinstance(m, nn.Embedding) and m.weight is layer.weight]
 
     def logits(embedded: Tensor) -> Tensor:
-        inputs = {name: row.expand(len(embedded), -1) for name, row in reading.inputs.items()}  # (B, T)
+        inputs = {name: row.expand(len(embedded), -1) for name, row in sentence.inputs.items()}  # (B, T)
 
         def replaced(_: nn.Module, asked: tuple[Tensor, ...], output: Tensor) -> Tensor:
             if torch.equal(asked[0], inputs["input_ids"]):
@@ -156,23 +212,23 @@ def _embedded(model: nn.Module, reading: Reading) -> tuple[Logits, Tensor, Tenso
             if torch.equal(asked[0], inputs["input_ids"].T):  # XLNet keeps the batch in the second place
                 return embedded.transpose(0, 1)
             raise ValueError(
-                f"{called(model)} embeds other tokens than the sentence's: its decoder cannot be shared out"
+                f"{model_name(model)} embeds other tokens than the sentence's: its decoder cannot be shared out"
             )
 
         with ExitStack() as hooks:
-            for door in doors:
-                hooks.callback(door.register_forward_hook(replaced).remove)
+            for lookup in lookups:
+                hooks.callback(lookup.register_forward_hook(replaced).remove)
             return logits_of(looked_into(**inputs))
 
     with torch.no_grad():
-        empty = torch.where(reading.special, ids, reading.padding)
+        empty = torch.where(sentence.special, ids, sentence.padding)
         return logits, layer(ids), layer(empty)
 
 
 def _normalized(model: nn.Module, example: np.ndarray | Tensor) -> tuple[Tensor, Tensor, np.ndarray]:
     """The input (1, C, H, W), the empty one, and the picture to look at."""
     if getattr(model, "main_input_name", "") == "input_ids":
-        raise ValueError(f"{called(model)} reads sentences; give it a text, not {type(example).__name__}")
+        raise ValueError(f"{model_name(model)} reads sentences; give it a text, not {type(example).__name__}")
     given = example if isinstance(example, Tensor) else torch.from_numpy(np.asarray(example).copy())
     weights = next(model.parameters())
     if given.dtype == torch.uint8 and given.dim() == 3 and given.shape[-1] == 3:

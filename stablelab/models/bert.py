@@ -1,4 +1,4 @@
-"""BERT, bundled or by name, with a new head; and the tokenizers that belong to them."""
+"""BERT, bundled or by name, with a new head."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .._logging import logger
 from ..data.cache import bundled_folder
 from ..data.tasks import Task
-from ..data.tokenizers import one_line, quiet, tokenizer_for
+from ..data.tokenizers import loading_pretrained, tokenizer_for
 from .heads import class_names, head_of
-from .rng import drawn_from
-from .said import say
+from .rng import seeded_rng
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -44,7 +44,7 @@ def bert(task_or_classes: Task | int | Sequence[str], name: str | None = None, s
     names = class_names(task_or_classes)
     folder = bundled_folder() if name is None else name
     labels = dict(enumerate(names))
-    with drawn_from(seed), quiet(), one_line(folder):
+    with seeded_rng(seed), loading_pretrained(folder):
         kind, what = _kind(folder)
         model, report = kind.from_pretrained(
             folder,
@@ -61,7 +61,7 @@ def bert(task_or_classes: Task | int | Sequence[str], name: str | None = None, s
     drawn = {*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])}
     head = "new" if any(key.startswith(f"{head_of(model)[0]}.") for key in drawn) else "its own"
     model.stablelab_source = f"{source}, {head} {len(names)}-class head"
-    say(model.stablelab_source)
+    logger.info(model.stablelab_source)
     return model
 
 
@@ -70,7 +70,7 @@ def _kind(folder: str | Path) -> tuple[Any, str]:
     from transformers import AutoConfig, AutoModelForSequenceClassification
 
     if AutoConfig.from_pretrained(folder).model_type in ("t5", "mt5"):
-        from .pooled import MeanPooledT5
+        from .t5 import MeanPooledT5
 
         return MeanPooledT5, "pre-trained encoder, mean-pooled"
     return AutoModelForSequenceClassification, "pre-trained"

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..data.tasks import SPLITS, Inputs, Split, Task
-from .heads import head_of, new_modules
+from .heads import head_of, logits_of, model_name, new_modules
 
 Progress = Callable[[int, int], object]
 BATCH = 64  # examples per forward pass of the body
@@ -39,7 +39,7 @@ def cached_features(task: Task, model: nn.Module, progress: Progress | None = No
         ValueError: the head's output is not the logits, or more than one module is new, so that what enters the head
             cannot be kept. Found at once, on two examples.
     """
-    name = getattr(model, "stablelab_source", type(model).__name__).split(" · ")[0]
+    name = model_name(model)
     new = [n for n, _ in new_modules(model)]
     if len(new) > 1:
         raise ValueError(f"{name} has {' and '.join(new)} as its head, so features cannot be kept")
@@ -98,7 +98,7 @@ class Features:
         order = self.split.order()  # by length, so that little is padding
         parts, done = [], 0
         for positions in order.split(BATCH):
-            entering, _ = _entering_head(self.model, self.split.store.take(positions))
+            entering, _ = _head_inputs(self.model, self.split.store.take(positions))
             parts.append(entering.cpu())
             done += len(positions)
             if self.progress is not None:
@@ -110,7 +110,7 @@ class Features:
 
 
 @torch.no_grad()
-def _entering_head(model: nn.Module, inputs: Inputs) -> tuple[Tensor, Tensor]:
+def _head_inputs(model: nn.Module, inputs: Inputs) -> tuple[Tensor, Tensor]:
     """What enters the head for a batch, and the model's logits; all in evaluation mode, which is put back."""
     device = next(model.parameters()).device
     modes = [(module, module.training) for module in model.modules()]
@@ -129,12 +129,12 @@ def _entering_head(model: nn.Module, inputs: Inputs) -> tuple[Tensor, Tensor]:
     entering = seen[-1]
     if entering.dim() == 3:  # heads that are handed the whole sequence and read its first token alone
         entering = entering[:, :1]
-    return entering, getattr(output, "logits", output)
+    return entering, logits_of(output)
 
 
 def _head_gives_logits(model: nn.Module, split: Split) -> bool:
     """Whether the head, handed what is kept, gives what the whole model gives (tried on two examples)."""
-    entering, logits = _entering_head(model, split.store.take(torch.arange(min(2, len(split)))))
+    entering, logits = _head_inputs(model, split.store.take(torch.arange(min(2, len(split)))))
     head = head_of(model)[1]
     mode = head.training
     try:

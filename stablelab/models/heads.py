@@ -8,7 +8,7 @@ from functools import partial
 from numbers import Integral
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from ..data.tasks import Task
 
@@ -28,6 +28,16 @@ def class_names(task_or_classes: Task | int | Sequence[str]) -> tuple[str, ...]:
     if len(names) < 2:
         raise ValueError(f"{task_or_classes!r} is not a task, nor names or a number of at least 2 classes")
     return names
+
+
+def model_name(model: nn.Module) -> str:
+    """What a message calls the model: the name that it was loaded by, or its class."""
+    return str(getattr(model, "stablelab_source", type(model).__name__)).split(" · ")[0]
+
+
+def logits_of(output: Any) -> Tensor:
+    """(B, C) from what a classifier returns: torchvision's return them, Hugging Face's an object that holds them."""
+    return getattr(output, "logits", output)
 
 
 def new_modules(model: nn.Module) -> tuple[tuple[str, nn.Module], ...]:
@@ -108,7 +118,7 @@ def check_fits(model: nn.Module, task: Any) -> None:
     A task or a model of the learner's own is checked as far as it can be seen into.
     """
     config = getattr(model, "config", None)
-    name = getattr(model, "stablelab_source", type(model).__name__).split(" · ")[0]
+    name = model_name(model)
     last = [module for _, module in new_modules(model)[-1:]]
     logits = getattr(config, "num_labels", None) or (_width(last[0]) if last else None)
     if logits is not None and logits < len(task.classes):

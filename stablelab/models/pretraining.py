@@ -37,7 +37,7 @@ def mask_tokens(
         Devlin, Chang, Lee and Toutanova, "BERT", 2019, Section 3.1 (Task #1).
     """
     if ids.shape != may_hide.shape or may_hide.dtype != torch.bool:
-        raise ValueError(f"may_hide must be boolean of shape {tuple(ids.shape)}, like ids, not {_said(may_hide)}")
+        raise ValueError(f"may_hide must be boolean of shape {tuple(ids.shape)}, like ids, not {_described(may_hide)}")
     if not len(replacements):
         raise ValueError("replacements is empty; give at least one token id")
     if not 0 < share <= 1:
@@ -95,5 +95,5 @@ def _check_probe(features: Tensor, targets: Tensor, test_features: Tensor, test_
         raise ValueError(f"all targets are {int(targets[0])}; a probe needs at least two classes to tell apart")
 
 
-def _said(tensor: Tensor) -> str:
+def _described(tensor: Tensor) -> str:
     return f"{tensor.dtype} of shape {tuple(tensor.shape)}"

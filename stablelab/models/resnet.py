@@ -7,12 +7,12 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from ..data.cache import unknown
+from .._logging import logger
+from .._validation import choice
 from ..data.tasks import Task
 from .fractals.weights import NAME, load_body
 from .heads import class_names, head_of
-from .rng import drawn_from
-from .said import say
+from .rng import seeded_rng
 
 WEIGHTS = {"fractals": "fractal weights (bundled)", "imagenet": "ImageNet weights", "random": "random weights"}
 
@@ -41,11 +41,10 @@ def resnet(
     from torchvision import models
 
     known = models.list_models(module=models)
-    if name not in known:
-        raise ValueError(unknown("classifier", name, known))
+    choice("classifier", name, known)
     weights = _chosen(weights, name)
     classes = len(class_names(task_or_classes))
-    with drawn_from(seed), warnings.catch_warnings():
+    with seeded_rng(seed), warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # two old families announce a change of their default
         model = models.get_model(name, weights=None, num_classes=classes)
     if weights == "fractals":
@@ -54,7 +53,7 @@ def resnet(
         _load_imagenet(model, name)
     new_head = "" if weights == "random" else f", new {classes}-class head"
     model.stablelab_source = f"{name} · {WEIGHTS[weights]}{new_head}"
-    say(model.stablelab_source)
+    logger.info(model.stablelab_source)
     return model
 
 

@@ -10,7 +10,7 @@ from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
 
 
-class drawn_from(TorchDispatchMode):  # noqa: N801, used as a context manager
+class seeded_rng(TorchDispatchMode):  # noqa: N801, used as a context manager
     """Inside this context every random number of this thread comes from a generator with this seed.
 
     A fork of the global generator would do for one thread; but a model is often made while another one trains in

@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from .._validation import whole
 from ..data.tokenizers import tokenizer_for
+from .heads import model_name
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 
 @dataclass(frozen=True, eq=False)
-class Reading:
+class TokenizedSentence:
     """A sentence as a model reads it.
 
     Attributes:
@@ -33,7 +35,7 @@ class Reading:
     padding: int
 
 
-def copy_of(model: nn.Module) -> nn.Module:
+def frozen_copy(model: nn.Module) -> nn.Module:
     """A copy in evaluation mode whose weights want no gradients.
 
     What is done to it leaves the model alone: its mode, its gradients, its configuration, and the run that may be
@@ -42,17 +44,9 @@ def copy_of(model: nn.Module) -> nn.Module:
     return copy.deepcopy(model).eval().requires_grad_(False)
 
 
-def called(model: nn.Module) -> str:
-    """What a message calls the model."""
-    return str(getattr(model, "stablelab_source", type(model).__name__)).split(" · ")[0]
-
-
-def logits_of(output: Any) -> Tensor:
-    """(B, C) from what a classifier returns: torchvision's return them, Hugging Face's an object that holds them."""
-    return getattr(output, "logits", output)
-
-
-def read(model: nn.Module, sentence: str, tokenizer: PreTrainedTokenizerBase | str | None, max_tokens: int) -> Reading:
+def tokenize_sentence(
+    model: nn.Module, sentence: str, tokenizer: PreTrainedTokenizerBase | str | None, max_tokens: int
+) -> TokenizedSentence:
     """Tokenize one sentence for a model of Hugging Face's.
 
     Args:
@@ -67,19 +61,18 @@ def read(model: nn.Module, sentence: str, tokenizer: PreTrainedTokenizerBase | s
     if not isinstance(sentence, str) or not sentence.strip():
         raise ValueError(f"sentence is {sentence!r}; it must be a text of at least one word")
     embeddings = _embeddings(model)
-    if isinstance(max_tokens, bool) or not isinstance(max_tokens, int) or max_tokens < 4:
-        raise ValueError(f"max_tokens is {max_tokens!r}; it must be a whole number of at least 4")
+    whole("max_tokens", max_tokens, 4)
     named = tokenizer is None or isinstance(tokenizer, str)
     own: Any = tokenizer_for(tokenizer or getattr(model, "name_or_path", None) or None) if named else tokenizer
     room = getattr(getattr(model, "config", None), "max_position_embeddings", None) or 0
     longest = min(max_tokens, room) if room > 0 else max_tokens  # XLNet's is -1: there is no limit
     ids = own(sentence, truncation=True, max_length=longest)["input_ids"]
     if max(ids) >= embeddings.num_embeddings:
-        raise ValueError(f"the tokenizer belongs to another model than {called(model)}; give its own as tokenizer=")
+        raise ValueError(f"the tokenizer belongs to another model than {model_name(model)}; give its own as tokenizer=")
     row = torch.tensor([ids], device=embeddings.weight.device)  # (1, T)
     special = own.get_special_tokens_mask(ids, already_has_special_tokens=True)
     padding = own.pad_token_id
-    return Reading(
+    return TokenizedSentence(
         tokens=tuple(_as_text(own, ids)),
         inputs={"input_ids": row, "attention_mask": torch.ones_like(row)},
         special=torch.tensor([special], device=row.device).bool(),
@@ -94,7 +87,7 @@ def _embeddings(model: nn.Module) -> nn.Embedding:
         found = getattr(model, "get_input_embeddings", lambda: None)()
     if not isinstance(found, nn.Embedding):
         raise ValueError(
-            f"{called(model)} does not read sentences; give a Hugging Face model for texts, such as bert's"
+            f"{model_name(model)} does not read sentences; give a Hugging Face model for texts, such as bert's"
         )
     return found
 

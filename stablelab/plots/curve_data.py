@@ -1,9 +1,11 @@
-"""From a history to columns of numbers: what the live chart, the pictures and the ghosts all draw."""
+"""From a history to columns of numbers, and which of them the live chart and the pictures draw in which panel."""
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -11,23 +13,99 @@ import numpy as np
 from ..training.history import History
 from ..training.records import Intervention, Step
 
-COLUMNS = ("step", "loss", "smooth", "norm_before", "norm_after", "max_norm", "learning_rate", "clipped")
-EVALUATION_COLUMNS = ("step", "loss", "accuracy")
 
-
-class Feed:
-    """Reads a history as it grows. Not thread-safe: each reader has its own.
+@dataclass(frozen=True)
+class Column:
+    """A column of ``CurveData.rows`` or ``CurveData.evaluations``.
 
     Attributes:
-        born: how many steps are those of the run that this one is a branch of.
-        marks: dicts with ``step``, ``kind``, ``text``; interventions: the same as records, divergences left out.
+        name: of the column in Python, in messages to the page, and in the script of the chart.
+        label: what a reader is shown.
+        unit: of its numbers; empty where they have none.
+    """
+
+    name: str
+    label: str
+    unit: str = ""
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A panel of the chart.
+
+    Attributes:
+        name: of the panel.
+        title: what stands above it, with the unit.
+        columns: names of the columns of each step that are drawn in it, in the order of drawing.
+        earlier: name of the one that is drawn of earlier runs.
+        evaluations: names of the columns of each validation that are drawn in it.
+        log: whether its axis is logarithmic at first.
+        from_zero: whether its axis, where it is linear, begins at 0.
+        stepped: whether a value holds until the next step, as that of a setting does.
+    """
+
+    name: str
+    title: str
+    columns: tuple[str, ...]
+    earlier: str
+    evaluations: tuple[str, ...] = ()
+    log: bool = False
+    from_zero: bool = False
+    stepped: bool = False
+
+
+COLUMNS = (
+    Column("step", "step"),
+    Column("loss", "training loss", "nats"),
+    Column("smooth", "smoothed", "nats"),
+    Column("norm_before", "‖g‖ before clipping"),
+    Column("norm_after", "‖g‖ after"),
+    Column("max_norm", "clip threshold"),
+    Column("learning_rate", "learning rate"),
+    Column("clipped", "clipped"),
+)
+EVALUATION_COLUMNS = (
+    Column("step", "step"),
+    Column("loss", "validation loss", "nats"),
+    Column("accuracy", "accuracy"),
+)
+PANELS = (
+    Panel("loss", "loss (nats)", ("loss", "smooth"), "smooth", evaluations=("loss",)),
+    Panel("norm", "gradient norm ‖g‖", ("norm_before", "norm_after", "max_norm"), "norm_before", log=True),
+    Panel("rate", "learning rate", ("learning_rate",), "learning_rate", from_zero=True, stepped=True),
+)
+LIMIT = 4000  # points; about twice the pixels of a wide chart, and 128 kB on the wire
+INDEX = {column.name: i for i, column in enumerate(COLUMNS)}  # of a column in ``CurveData.rows``
+
+
+def chart_layout() -> dict[str, Any]:
+    """The columns and the panels as plain JSON values, for the script that draws them in the page."""
+    return {
+        "columns": [asdict(column) for column in COLUMNS],
+        "evaluation_columns": [asdict(column) for column in EVALUATION_COLUMNS],
+        "panels": [asdict(panel) for panel in PANELS],
+    }
+
+
+class CurveData:
+    """The columns of a history, read as it grows. Not thread-safe: each reader has its own.
+
+    Args:
+        history: of a run.
+        total_steps: planned length of the run; sets how far the running mean looks back.
+        branched_at: how many steps are those of the run that this one is a branch of; 0 for none.
+
+    Attributes:
+        history, total_steps, branched_at: as given.
+        marks: of changes by hand and divergences, dicts with ``step``, ``kind``, ``text``.
+        interventions: the changes by hand as records.
         clipped: how many steps were clipped so far.
         last: the newest step's numbers in full precision, non-finite ones as None.
     """
 
-    def __init__(self, history: History, total_steps: int | None = None, born: int = 0) -> None:
+    def __init__(self, history: History, total_steps: int | None = None, branched_at: int = 0) -> None:
         self.history = history
-        self.total_steps, self.born = total_steps, born
+        self.total_steps, self.branched_at = total_steps, branched_at
         self.marks: list[dict[str, Any]] = []
         self.interventions: list[Intervention] = []
         self.clipped = 0
@@ -76,7 +154,7 @@ class Feed:
 class RunningMean:
     """Exponentially weighted mean without the pull of its start (Kingma & Ba 2015, eq. 3 of section 3, on the loss).
 
-    Arguments:
+    Args:
         total_steps: length of the run; the mean looks back about a 50th of it, between 8 and 30 steps.
     """
 
@@ -91,6 +169,37 @@ class RunningMean:
             self._sum = self.beta * self._sum + (1 - self.beta) * value
             self._weight = self.beta * self._weight + (1 - self.beta)
         return self._sum / self._weight if self._weight else math.nan
+
+
+def decimate(rows: np.ndarray, limit: int = LIMIT, columns: Sequence[int] = (1, 3)) -> np.ndarray:
+    """Indices of the rows of a long curve to keep so that it looks the same: every bump of these columns survives.
+
+    The rows are cut into equal stretches; of each, the rows that hold the smallest and the largest value of each column
+    stay, as do the very first and the very last row.
+
+    Args:
+        rows: (N, C), oldest first; NaN where there is no value.
+        limit: the most indices that come back, at least 2 + 2 per column.
+        columns: which columns' bumps count.
+
+    Returns:
+        Ascending indices (K,), K ≤ limit; all N of them where N ≤ limit.
+
+    Raises:
+        ValueError: where the limit is too small to hold one stretch.
+    """
+    least = 2 + 2 * len(columns)
+    if limit < least:
+        raise ValueError(f"limit is {limit}; it must be at least {least} to keep the bumps of {len(columns)} columns")
+    count = len(rows)
+    if count <= limit:
+        return np.arange(count)
+    stretches = (limit - 2) // (2 * len(columns))
+    edges = np.linspace(0, count, stretches + 1).astype(np.int64)
+    chosen = [np.array([0, count - 1])]
+    for column in columns:
+        chosen += _bumps(rows[:, column], edges)
+    return np.unique(np.concatenate(chosen))
 
 
 class _Table:
@@ -118,3 +227,13 @@ def _numbers(step: Step) -> dict[str, Any]:
     """The newest step in full precision, for the readers of the page."""
     values = {"step": step.step, "learning_rate": step.learning_rates[0], "loss": step.loss, "max_norm": step.max_norm}
     return {name: value if value is None or math.isfinite(value) else None for name, value in values.items()}
+
+
+def _bumps(values: np.ndarray, edges: np.ndarray) -> list[np.ndarray]:
+    """Per stretch, the index of its smallest and of its largest finite value (its first row where there is none)."""
+    finite = np.isfinite(values)
+    low, high = np.where(finite, values, np.inf), np.where(finite, values, -np.inf)
+    pairs = list(itertools.pairwise(edges))
+    lowest = np.array([a + int(np.argmin(low[a:b])) for a, b in pairs])
+    highest = np.array([a + int(np.argmax(high[a:b])) for a, b in pairs])
+    return [lowest, highest]

@@ -1,4 +1,4 @@
-"""Earlier runs of this kernel, kept as faint curves to compare the next one with; of a branch, its parent."""
+"""Earlier runs of this kernel, remembered to be drawn faintly beside the next one; beside a branch, its parent."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ import numpy as np
 
 from .._formatting import format_number
 from ..training.history import settings_at
-from .curve_data import Feed
-from .decimate import keep
+from .curve_data import CurveData, decimate
 
 if TYPE_CHECKING:
     from ..training.run import Run
@@ -23,9 +22,19 @@ POINTS = 600
 
 
 @dataclass(frozen=True, eq=False)
-class Ghost:
-    """The curves of a run that has ended or is not looked at. ``rows`` and ``evaluations`` are as in ``Feed``, thinned
-    out. ``parent``: the run it is shown beside is a branch of it."""
+class EarlierRun:
+    """The curves of a run that has ended or is not looked at.
+
+    Attributes:
+        id: its number in this kernel, from 1.
+        label: number, name, optimizer and learning rate.
+        task: fingerprint of its data.
+        run: where they come from, as long as it exists.
+        version: of the run, which grows when it is reset.
+        steps: how many it had done.
+        rows, evaluations: as of ``CurveData``, thinned out.
+        parent: whether the run it is drawn beside is a branch of it.
+    """
 
     id: int
     label: str
@@ -43,7 +52,7 @@ class Ghost:
 
 
 _lock = threading.Lock()
-_ghosts: list[Ghost] = []
+_remembered: list[EarlierRun] = []
 _ids = itertools.count(1)
 
 
@@ -51,55 +60,54 @@ def remember(run: Run) -> None:
     """Keep the curves of a run as they are by now (nothing where it did fewer than two steps, or where all of them are
     its parent's); the oldest of nine goes."""
     with _lock:
-        known = next((ghost for ghost in _ghosts if ghost.of(run)), None)
-    if len(run.history) <= max(1, parted(run)) or (known is not None and known.steps == len(run.history)):
+        known = next((earlier for earlier in _remembered if earlier.of(run)), None)
+    if len(run.history) <= max(1, branched_at(run)) or (known is not None and known.steps == len(run.history)):
         return
-    feed = Feed(run.history, run.total_steps)
-    feed.update()
+    data = CurveData(run.history, run.total_steps)
+    data.update()
     with _lock:
-        known = next((ghost for ghost in _ghosts if ghost.of(run)), None)
+        known = next((earlier for earlier in _remembered if earlier.of(run)), None)
         if known is not None:
-            _ghosts.remove(known)
-        _ghosts.append(_ghost(run, feed, known.id if known else next(_ids)))
-        del _ghosts[:-MOST]
+            _remembered.remove(known)
+        _remembered.append(_earlier(run, data, known.id if known else next(_ids)))
+        del _remembered[:-MOST]
 
 
-def beside(run: Run) -> tuple[Ghost, ...]:
-    """The ghosts to show beside a run: all of the same task but its own present curve, its parent in front of them,
-    the others oldest first."""
-    parent = run.parent if shares(run) else None
+def beside(run: Run) -> tuple[EarlierRun, ...]:
+    """Those to draw beside a run: all of the same task but its own present curve, its parent in front of them, the
+    others oldest first."""
+    parent = parent_of(run)
     if parent is not None:
         remember(parent)
     with _lock:
-        found = [ghost for ghost in _ghosts if ghost.task == run.task.fingerprint and not ghost.of(run)]
-    ours = [ghost for ghost in found if parent is not None and ghost.of(parent)]
-    first = (replace(ghost, label=f"parent: {ghost.label.partition(': ')[2]}", parent=True) for ghost in ours)
-    return (*first, *(ghost for ghost in found if ghost not in ours))
+        found = [each for each in _remembered if each.task == run.task.fingerprint and not each.of(run)]
+    parents = [each for each in found if parent is not None and each.of(parent)]
+    first = (replace(each, label=f"parent: {each.label.partition(': ')[2]}", parent=True) for each in parents)
+    return (*first, *(each for each in found if each not in parents))
 
 
-def parted(run: Run) -> int:
-    """The step after which a run parted from its parent; 0 where it has none (one that was reopened has a past too)."""
+def branched_at(run: Run) -> int:
+    """The step after which a run left its parent; 0 where it has none, as one that was reopened has none."""
     return 0 if run.parent is None else run.born
 
 
-def shares(run: Run) -> bool:
-    """Whether the run is a branch, and its parent has not been reset since."""
-    if run.parent is None or len(run.parent.history) < run.born:
-        return False
-    return run.born == 0 or run.parent.history[run.born - 1] is run.history[run.born - 1]
+def parent_of(run: Run) -> Run | None:
+    """The run that this one is a branch of; None where there is none, or where it has been reset since."""
+    parent = run.parent
+    if parent is None or len(parent.history) < run.born:
+        return None
+    return parent if run.born == 0 or parent.history[run.born - 1] is run.history[run.born - 1] else None
 
 
 def forget() -> None:
-    """Forget every ghost of this kernel."""
+    """Forget all of this kernel."""
     with _lock:
-        _ghosts.clear()
+        _remembered.clear()
 
 
-def _ghost(run: Run, feed: Feed, id_: int) -> Ghost:
+def _earlier(run: Run, data: CurveData, id_: int) -> EarlierRun:
     # The optimizer and the learning rate it went its own way with are what a learner tells runs apart by.
-    settings = settings_at(run.settings, run.history.interventions(), parted(run) + 1)
+    settings = settings_at(run.settings, run.history.interventions(), branched_at(run) + 1)
     label = f"{id_}: {run.name} · {settings.label} · learning rate {format_number(settings.learning_rate)}"
-    rows = feed.rows[keep(feed.rows, POINTS)]
-    return Ghost(
-        id_, label, run.task.fingerprint, weakref.ref(run), run.version, len(feed), rows, feed.evaluations.copy()
-    )
+    rows, evaluations = data.rows[decimate(data.rows, POINTS)], data.evaluations.copy()
+    return EarlierRun(id_, label, run.task.fingerprint, weakref.ref(run), run.version, len(data), rows, evaluations)

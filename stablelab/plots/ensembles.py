@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib import ticker
-from matplotlib.figure import Figure
 
 from ..stability import EnsembleComparison
-from . import training_curves as figures
-from .display import show
-from .training_curves import BLUE, DPI, GREEN, GRID, INK, ORANGE, PURPLE, SKY, VERMILLION
+from .display import BLUE, GOLD, GREEN, GREY, PURPLE, SKY, VERMILLION, show, styled, to_png
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
     from pandas import DataFrame
 
-_LOOKS = tuple(zip((VERMILLION, GREEN, PURPLE, ORANGE, SKY, INK), "Ds^vPX", strict=True))  # told apart without colour
-_LEGEND: dict[str, Any] = {"fontsize": 8, "frameon": False, "labelcolor": INK}
+# Told apart without colour, too.
+_LOOKS = tuple(zip((VERMILLION, GREEN, PURPLE, GOLD, SKY, GREY), "Ds^vPX", strict=True))
 
 
 def show_ensembles(comparison: EnsembleComparison, sizes: DataFrame | None = None) -> None:
@@ -28,19 +25,20 @@ def show_ensembles(comparison: EnsembleComparison, sizes: DataFrame | None = Non
         comparison: from ``compare_ensembles``.
         sizes: from ``spread_by_size``, for a second picture beside the first; not drawn if not given.
     """
-    show(ensembles_words(comparison, sizes), png=figures.to_png(ensembles_figure(comparison, sizes)))
+    show(ensembles_words(comparison, sizes), png=to_png(ensembles_figure(comparison, sizes)))
 
 
+@styled
 def ensembles_figure(comparison: EnsembleComparison, sizes: DataFrame | None = None) -> Figure:
     """Members as dots, combinations as marks; on the right, where it is given, accuracy over the number of members."""
+    from matplotlib.figure import Figure
+
     panels = 1 if sizes is None else 2
-    figure = Figure(figsize=(4.6 * panels, 3.7), dpi=DPI, layout="constrained", facecolor="white")
+    figure = Figure(figsize=(4.6 * panels, 3.7), layout="constrained")
     axes = figure.subplots(1, panels, squeeze=False)[0]
     _members_and_combinations(axes[0], comparison)
     if sizes is not None:
         _by_size(axes[1], sizes)
-    for ax in axes:
-        _tidy(ax)
     return figure
 
 
@@ -61,42 +59,33 @@ def ensembles_words(comparison: EnsembleComparison, sizes: DataFrame | None = No
 
 def _members_and_combinations(axes: Axes, comparison: EnsembleComparison) -> None:
     accuracy, _, error = comparison.members.T
-    axes.plot(accuracy, error, "o", color=BLUE, ms=6, alpha=0.55, mec="none", label=f"member ({len(accuracy)})")
+    axes.plot(accuracy, error, "o", color=BLUE, ms=6, alpha=0.85, mec="none", label=f"member ({len(accuracy)})")
     for i, (name, (right, _, gap)) in enumerate(zip(comparison.names, comparison.combined, strict=True)):
         colour, mark = _LOOKS[i % len(_LOOKS)]
         if np.isnan(gap):  # an answer with no probabilities has no height
             axes.axvline(right, color=colour, lw=1.4, ls=(0, (4, 2)), label=f"{name} (no probabilities)")
         else:
-            axes.plot(right, gap, mark, color=colour, ms=8.5, mec="white", mew=0.8, label=name, ls="none")
+            axes.plot(right, gap, mark, color=colour, ms=8.5, mec="none", label=name, ls="none")
     axes.set_xlabel("accuracy")
     axes.set_ylabel("expected calibration error")
     axes.set_ylim(bottom=0)
     axes.margins(0.08)
     handles, labels = axes.get_legend_handles_labels()
-    axes.figure.legend(handles, labels, loc="outside lower center", ncols=3, **_LEGEND)
+    axes.figure.legend(handles, labels, loc="outside lower center", ncols=3)
 
 
 def _by_size(axes: Axes, sizes: DataFrame) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     known = sizes[sizes["std"].notna()]
     low, high = known["accuracy"] - known["std"], known["accuracy"] + known["std"]
-    axes.fill_between(known["size"], low, high, color=BLUE, alpha=0.18, lw=0, label="± one standard deviation")
+    axes.fill_between(known["size"], low, high, color=BLUE, alpha=0.3, lw=0, label="± one standard deviation")
     axes.plot(sizes["size"], sizes["accuracy"], "o-", color=BLUE, lw=1.8, ms=5, label="mean accuracy")
     axes.set_xlabel("members in the ensemble")
     axes.set_ylabel("accuracy of the averaged ensemble")
-    axes.xaxis.set_major_locator(ticker.MaxNLocator(integer=True))
-    axes.legend(loc="lower right", **_LEGEND)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.legend(loc="lower right")
 
 
 def _plus_minus(std: float) -> str:
     return "" if np.isnan(std) else f" ± {std:.3f}"
-
-
-def _tidy(axes: Axes) -> None:
-    axes.grid(color=GRID, lw=0.7)
-    axes.set_axisbelow(True)
-    axes.tick_params(length=0, labelsize=8, colors=INK)
-    axes.xaxis.label.set(size=9, color=INK)
-    axes.yaxis.label.set(size=9, color=INK)
-    for side in ("top", "right", "left"):
-        axes.spines[side].set_visible(False)
-    axes.spines["bottom"].set_color("#999999")

@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-from matplotlib.colors import LinearSegmentedColormap
-from matplotlib.figure import Figure
 
+from .._formatting import format_percent, one_line
 from ..training.error_analysis import Diagnosis
-from . import training_curves as figures
-from .display import ink_on, show, table
-from .gallery import pictures_figure
-from .training_curves import BLUE, DPI, INK
-from .wording import one_line
+from .display import ink_on, pictures_figure, show, styled, table, to_png, white_to_blue
 
-_SHADES = LinearSegmentedColormap.from_list("shares", ["#FFFFFF", BLUE])
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 _NUMBERED = 20  # classes whose cells have room for a number
 _NAMED = 40  # classes whose names have room along an axis
 _ACROSS = 4  # pictures in a row
 
 
 class Readable(Protocol):
-    """A split whose examples can be looked at, such as the zoo's."""
+    """A split whose examples can be looked at, such as those of ``data``."""
 
     def __len__(self) -> int: ...
 
@@ -37,7 +34,7 @@ def show_confusion(diagnosis: Diagnosis) -> None:
     Args:
         diagnosis: of a model on a split, from ``diagnose``.
     """
-    show(confusion_words(diagnosis), png=figures.to_png(confusion_figure(diagnosis)))
+    show(confusion_words(diagnosis), png=to_png(confusion_figure(diagnosis)))
 
 
 def show_mistakes(diagnosis: Diagnosis, split: Readable, n: int = 8) -> None:
@@ -59,32 +56,36 @@ def show_mistakes(diagnosis: Diagnosis, split: Readable, n: int = 8) -> None:
     elif isinstance(examples[0], str):
         show(words, markup=mistakes_table(diagnosis, positions, examples))
     else:
-        show(words, png=figures.to_png(mistakes_figure(diagnosis, positions, examples)))
+        show(words, png=to_png(mistakes_figure(diagnosis, positions, examples)))
 
 
+@styled
 def confusion_figure(diagnosis: Diagnosis) -> Figure:
     """The confusion matrix as a figure; shades are shares of the row, so that rare classes show as well."""
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import FuncFormatter
+
     counts = diagnosis.confusion.numpy()  # (C, C)
     shares = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
     C, names = len(counts), [one_line(name, 18) for name in diagnosis.classes]
     side = min(8.0, max(3.4, 1.6 + 0.42 * C))
-    figure = Figure(figsize=(side + 0.9, side), dpi=DPI, layout="constrained", facecolor="white")
+    figure = Figure(figsize=(side + 0.9, side), layout="constrained")
     axes = figure.subplots()
-    image = axes.imshow(shares, cmap=_SHADES, vmin=0, vmax=1)
+    image = axes.imshow(shares, cmap=white_to_blue(), vmin=0, vmax=1)
     for i, j in np.ndindex(C, C) if C <= _NUMBERED else ():
-        color = ink_on(_SHADES(shares[i, j]))
+        color = ink_on(white_to_blue()(shares[i, j]))
         axes.text(j, i, f"{counts[i, j]}", ha="center", va="center", fontsize=9 if C <= 10 else 7, color=color)
+    axes.grid(False)
     upright = C <= 10 and max(map(len, names)) * C <= 60
     if C <= _NAMED:
         axes.set_xticks(range(C), names, rotation=0 if upright else 90)
         axes.set_yticks(range(C), names)
-    axes.tick_params(length=0, labelsize=8, colors=INK)
-    axes.set_xlabel("predicted class", fontsize=9, color=INK)
-    axes.set_ylabel("true class", fontsize=9, color=INK)
+    axes.set_xlabel("predicted class")
+    axes.set_ylabel("true class")
     axes.spines[:].set_visible(False)
-    bar = figure.colorbar(image, ax=axes, fraction=0.05, pad=0.02, ticks=(0, 0.5, 1), format="{x:.0%}")
-    bar.set_label("share of the true class", fontsize=8, color=INK)
-    bar.ax.tick_params(length=0, labelsize=8, colors=INK)
+    percent = FuncFormatter(lambda share, _: format_percent(share))
+    bar = figure.colorbar(image, ax=axes, fraction=0.05, pad=0.02, ticks=(0, 0.5, 1), format=percent)
+    bar.set_label("share of the true class", fontsize=8)
     bar.outline.set_visible(False)
     return figure
 
@@ -105,17 +106,19 @@ def mistakes_figure(diagnosis: Diagnosis, positions: Sequence[int], pictures: Se
 
 def mistakes_table(diagnosis: Diagnosis, positions: Sequence[int], sentences: Sequence[str]) -> str:
     """Sentences with the true and the predicted class, and how probable the model found both, as HTML."""
-    rows = [(one_line(text), *_answer(diagnosis, i, longest=40)) for i, text in zip(positions, sentences, strict=True)]
+    rows = [
+        (one_line(text, 240), *_answer(diagnosis, i, longest=40)) for i, text in zip(positions, sentences, strict=True)
+    ]
     return table(("sentence", "true class", "predicted class"), rows)
 
 
 def mistakes_words(diagnosis: Diagnosis, positions: Sequence[int]) -> str:
-    """Which examples are shown, and what was said about each."""
+    """Which examples are shown, and what the model answered."""
     wrong = len(diagnosis) - int(diagnosis.confusion.trace())
     if not positions:
         return f"none of the {len(diagnosis)} examples is wrong"
     answers = ((i, *_answer(diagnosis, i, longest=40)) for i in positions)
-    told = "; ".join(f"{i}: true {true}, predicted {said}" for i, true, said in answers)
+    told = "; ".join(f"{i}: true {true}, predicted {predicted}" for i, true, predicted in answers)
     return f"the most wrong {len(positions)} of {wrong} wrong answers, by position in the split: {told}."
 
 
@@ -134,11 +137,8 @@ def _examples(diagnosis: Diagnosis, split: Readable, positions: Sequence[int]) -
 def _answer(diagnosis: Diagnosis, i: int, longest: int = 14) -> tuple[str, str]:
     """The true class and the one it was taken for, each with the probability that the model gave it."""
     pair = (int(diagnosis.targets[i]), int(diagnosis.predicted[i]))
-    true, said = (
-        f"{one_line(diagnosis.classes[c], longest)} ({_percent(float(diagnosis.probabilities[i, c]))})" for c in pair
+    shares = (format_percent(float(diagnosis.probabilities[i, c])) for c in pair)
+    true, predicted = (
+        f"{one_line(diagnosis.classes[c], longest)} ({share})" for c, share in zip(pair, shares, strict=True)
     )
-    return true, said
-
-
-def _percent(share: float) -> str:
-    return f"{share:.0%}" if 0.005 <= share <= 0.995 else f"{share:.1%}"
+    return true, predicted

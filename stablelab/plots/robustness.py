@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.figure import Figure
-from PIL import Image
 
+from .._formatting import one_line
 from ..stability.robustness import Robustness
-from . import training_curves as figures
-from .display import show, table
-from .training_curves import BLUE, DPI, GREEN, GRID, INK, PURPLE, VERMILLION
-from .wording import one_line
+from .display import BLUE, GREEN, GREY, PURPLE, VERMILLION, draw_pixels, show, styled, table, to_png
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _LOOKS = (
     (BLUE, "o", "-"),
@@ -48,14 +44,14 @@ def show_corrupted(original: Any, rows: Mapping[str, Sequence[Any]], severities:
     words = f"one example under {', '.join(rows)}, each at severity {heads}, beside it as it is"
     if isinstance(original, str):
         cells = [
-            (name, str(s), one_line(text))
+            (name, str(s), one_line(text, 240))
             for name, row in rows.items()
             for s, text in zip(severities, row, strict=True)
         ]
-        markup = table(("corruption", "severity", "sentence"), [("none", "", one_line(original)), *cells])
-        show(f"{words}: {one_line(original)}", markup=markup)
+        markup = table(("corruption", "severity", "sentence"), [("none", "", one_line(original, 240)), *cells])
+        show(f"{words}: {one_line(original, 240)}", markup=markup)
     else:
-        show(words, png=_exact_png(corrupted_figure(original, rows, severities)))
+        show(words, png=to_png(corrupted_figure(original, rows, severities)))
 
 
 def show_robustness(*found: Robustness) -> None:
@@ -69,78 +65,62 @@ def show_robustness(*found: Robustness) -> None:
     """
     _check(found)
     words = "error against severity. " + ". ".join(map(str, found)) + "."
-    show(words, png=figures.to_png(robustness_figure(found)))
+    show(words, png=to_png(robustness_figure(found)))
 
 
+@styled
 def corrupted_figure(original: Any, rows: Mapping[str, Sequence[Any]], severities: Sequence[int]) -> Figure:
     """A row of pictures per corruption, the severity growing to the right; first the picture as it is."""
+    from matplotlib.figure import Figure
+
     across, down = len(severities) + 1, len(rows)
-    figure = Figure(
-        figsize=(min(8.0, 0.95 * across), 0.95 * down + 0.4), dpi=DPI, layout="constrained", facecolor="white"
-    )
+    figure = Figure(figsize=(min(8.0, 0.95 * across), 0.95 * down + 0.4), layout="constrained")
     grid = figure.subplots(down, across, squeeze=False)
     for line, (name, row) in zip(grid, rows.items(), strict=True):
         for axes, picture in zip(line, (original, *row), strict=True):
-            small = max(np.shape(picture)[:2]) <= 64
-            axes.imshow(picture, interpolation="nearest" if small else "auto")
-            axes.set(xticks=(), yticks=())
-            axes.spines[:].set_color(GRID)
-        line[0].set_ylabel(name, fontsize=9, color=INK)
+            draw_pixels(axes, picture)
+            axes.spines[:].set(visible=True, color=GREY)
+        line[0].set_ylabel(name)
     for axes, head in zip(grid[0], ("as it is", *map(str, severities)), strict=True):
-        axes.set_title(head, fontsize=8.5, color=INK)
-    figure.supxlabel("severity", fontsize=9, color=INK)
+        axes.set_title(head, loc="center", fontsize=8.5, fontweight="normal")
+    figure.supxlabel("severity", fontsize=9)
     return figure
 
 
+@styled
 def robustness_figure(found: Sequence[Robustness]) -> Figure:
     """A panel per corruption: the error rate against the severity, 0 being the clean examples; a line per model."""
+    from matplotlib.figure import Figure
+
     names = found[0].corruptions
     across = min(_ACROSS, len(names))
     down = math.ceil(len(names) / across)
-    size = (max(3.6, 2.65 * across), 1.75 * down + 0.75)
-    figure = Figure(figsize=size, dpi=DPI, layout="constrained", facecolor="white")
+    figure = Figure(figsize=(max(3.6, 2.65 * across), 1.75 * down + 0.75), layout="constrained")
     grid = figure.subplots(down, across, sharex=True, sharey=True, squeeze=False)
     for axes in grid.flat[len(names) :]:
         axes.set_axis_off()
     for axes, name in zip(grid.flat, names, strict=False):
         for each, look in zip(found, _LOOKS, strict=False):
-            _line(axes, each, name, look)
-        axes.set_title(name, loc="left", fontsize=9, fontweight="bold", color=INK)
-        _tidy(axes, found[0].severities)
+            _line(axes, each, name, *look)
+        axes.set_title(name, fontsize=9)
+        axes.set(ylim=(0, 1), xticks=(0, *found[0].severities), yticks=(0, 0.5, 1))
+        axes.tick_params(labelbottom=True)
     lines = grid[0, 0].get_lines()[::2]
-    figure.legend(lines, [one_line(each.name, 40) for each in found], loc="outside upper left", ncols=len(found),
-                  fontsize=8.5, frameon=False, labelcolor=INK)  # fmt: skip
-    figure.supylabel("error rate", fontsize=9, color=INK)
-    figure.supxlabel("severity (0: clean); thin line: the clean error; band: 95 % over examples", fontsize=9, color=INK)
+    figure.legend(lines, [one_line(each.name, 40) for each in found], loc="outside upper left", ncols=len(found))
+    figure.supylabel("error rate", fontsize=9)
+    figure.supxlabel("severity (0: clean); thin line: the clean error; bars: 95 % over examples", fontsize=9)
     return figure
 
 
-def _exact_png(figure: Figure) -> bytes:
-    """The figure as a PNG file in all its colours: those of the noise would leave a palette few for the greys."""
-    drawn, out = io.BytesIO(), io.BytesIO()
-    figure.savefig(drawn, format="png")
-    Image.open(drawn).convert("RGB").save(out, format="png", optimize=True)
-    return out.getvalue()
-
-
-def _line(axes: Axes, found: Robustness, name: str, look: tuple[Any, ...]) -> None:
-    colour, marker, dash = look
+def _line(axes: Axes, found: Robustness, name: str, colour: str, marker: str, dash: Any) -> None:
+    """A mark with its interval at each severity; the line between them only leads the eye."""
     frame = found.frame()
     shown = frame[(frame["corruption"] == name) | (frame["corruption"] == "clean")]
-    x = shown["severity"]
-    axes.plot(x, shown["error"], color=colour, marker=marker, ls=dash, ms=4, lw=1.6)
+    error = shown["error"]
+    around = np.maximum(0.0, [error - shown["low"], shown["high"] - error])
+    look: dict[str, Any] = {"color": colour, "marker": marker, "ls": dash, "ms": 4.5, "lw": 1.0, "elinewidth": 1.6}
+    axes.errorbar(shown["severity"], error, around, **look)
     axes.axhline(found.clean_error, color=colour, lw=0.8, alpha=0.7, ls=dash, zorder=1.5)
-    axes.fill_between(x, shown["low"], shown["high"], color=colour, alpha=0.13, lw=0)
-
-
-def _tidy(axes: Axes, severities: Sequence[int]) -> None:
-    axes.set(ylim=(0, 1), xticks=(0, *severities), yticks=(0, 0.5, 1))
-    axes.grid(color=GRID, lw=0.7)
-    axes.set_axisbelow(True)
-    axes.tick_params(length=0, labelsize=8, colors=INK, labelbottom=True)
-    for side in ("top", "right", "left"):
-        axes.spines[side].set_visible(False)
-    axes.spines["bottom"].set_color("#999999")
 
 
 def _check(found: Sequence[Robustness]) -> None:

@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from ..plots.sweep_tables import checked_score, say, spaced, varied
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from .._files import reason_of, write_atomically
+from .._formatting import format_setting, setting_label
+from ..plots.sweep_tables import checked_score, settings_line, varied
+from ..stability import Results, Sweep, Trial
 from ..stability.estimates import FEW
-from ..stability.sweeps.results import Results
-from ..stability.sweeps.sweep import Sweep
 from ..training.settings import Settings
-from . import glossary as report_words
-from .numbers import by_setting, seeds_of
-from .page import facts, page, table, text, write
-from .sections import Part, at_a_glance, behaviour, every_run, outcome, sensitivity, variance
+from .sections import at_a_glance, by_setting, every_run, sections
 
 _TRAINED = {"all": "the whole model", "head": "a new head on the features of the frozen body"}
+_DIGESTS = {"data": "data", "weights": "starting weights"}
 
 
 def stability_report(
@@ -30,7 +31,7 @@ def stability_report(
 
     It holds no script and loads nothing, and names neither the machine nor its user.
 
-    Arguments:
+    Args:
         sweep: complete or not, or its results.
         file: where to; a file of that name is replaced, as a whole or not at all.
         score: what the heatmap shows and the settings are compared by: validation_loss, train_loss, accuracy,
@@ -49,90 +50,102 @@ def stability_report(
     if not len(results):
         raise ValueError("this sweep has no finished run yet: run it first, there is nothing to report")
     missing = sweep.total - len(results) if isinstance(sweep, Sweep) else 0
-    about = results.description
-    model = nameless(about.get("model", "a model")).split(" · ")[0]  # what its weights are stands further down
-    title = f"Stability of {model} on {nameless(about.get('task', 'a task'))}"
-    return write(file, page(title, _body(title, results, missing, score)))
+    target = Path(file).expanduser()
+    page = _page(results, missing, score)
+    try:
+        write_atomically(target, page)
+    except OSError as error:
+        raise ValueError(f"the report cannot be written to {target}: {reason_of(error)}") from None
+    return target
 
 
-def nameless(said: object) -> str:
+def without_folders(name: object) -> str:
     """The name of a model or a task without the folders in front of it: they say whose machine it was."""
-    name, *rest = str(said).split(" · ")
-    path = name.replace("\\", "/")
+    first, *rest = str(name).split(" · ")
+    path = first.replace("\\", "/")
     if path.count("/") > 1 or path.startswith(("/", ".", "~")):
-        name = path.rstrip("/").rsplit("/", 1)[-1]
-    return " · ".join((name, *rest))
+        first = path.rstrip("/").rsplit("/", 1)[-1]
+    return " · ".join((first, *rest))
 
 
-def _body(title: str, results: Results, missing: int, score: str) -> Iterator[str]:
-    settings = by_setting(results)
-    today = datetime.now(UTC).strftime("%d %B %Y").lstrip("0")
-    yield f"<header><h1>{text(title)}</h1><p>What changes when nothing but the seed does. Written {today}.</p></header>"
-    yield at_a_glance(results, settings, score)
-    if missing:
-        yield f'<p class="note">{missing} runs of this sweep are not done: it is reported as it stands.</p>'
-    sizes = [len(runs.points) for _, runs in settings]
-    if min(sizes) < FEW:
-        yield f'<p class="note">{text(report_words.ONE_SEED if max(sizes) == 1 else report_words.FEW_SEEDS)}</p>'
-    yield f"<main><h2>What was run</h2>{_what_was_run(results)}"
-    used: list[str] = []
-    for part in (outcome, behaviour, sensitivity, variance):
-        found: Part = part(results, settings, score)
-        used += found.used
-        yield found.markup
-    yield every_run(results)
-    yield f"<h2>How to read it</h2><ul>{''.join(f'<li>{text(line)}</li>' for line in report_words.HOW_TO_READ)}</ul>"
-    yield f"<h2>What each number is</h2>{_definitions(used)}"
-    yield f"<h2>Environment</h2>{_environment(results)}</main>"
-    yield "<footer>Written by stablelab's stability_report. This page holds no script and loads nothing.</footer>"
+def _page(results: Results, missing: int, score: str) -> str:
+    templates = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    about, settings = results.description, by_setting(results)
+    model = without_folders(about.get("model", "a model")).split(" · ")[0]  # what its weights are stands further down
+    sizes = [len(runs.trials) for _, runs in settings]
+    return templates.get_template("page.html.j2").render(
+        title=f"Stability of {model} on {without_folders(about.get('task', 'a task'))}",
+        today=datetime.now(UTC).strftime("%d %B %Y").lstrip("0"),
+        tiles=at_a_glance(results, settings, score),
+        missing=missing,
+        few_seeds=min(sizes) < FEW,
+        most_seeds=max(sizes),
+        what_was_run=_what_was_run(results),
+        sections=list(sections(results, settings, score)),
+        runs=every_run(results),
+        total=len(results),
+        environment=_environment(results),
+    )
 
 
-def _what_was_run(results: Results) -> str:
+def _what_was_run(results: Results) -> list[tuple[str, Any]]:
     about = results.description
-    examples = about.get("examples") or {}
+    examples, subsets = about.get("examples") or {}, about.get("subsets") or {}
     names = ", ".join(map(str, results.classes))
-    rows: list[tuple[str, Any]] = [
-        ("task", nameless(about.get("task", ""))),
+    grid = [
+        (f"grid: {setting_label(name)}", ", ".join(format_setting(name, value) for value in results.grid[name]))
+        for name in varied(results.grid)
+    ]
+    return [
+        ("task", without_folders(about.get("task", ""))),
         ("classes", f"{len(results.classes)}: {names}" if names else ""),
         ("examples", ", ".join(f"{count} {split}" for split, count in examples.items())),
-        ("model", nameless(about.get("model", ""))),
+        ("model", without_folders(about.get("model", ""))),
         ("what is trained", _TRAINED.get(str(about.get("train")), about.get("train"))),
         ("optimizer steps", about.get("steps")),
         ("batch size", about.get("batch_size")),
+        *grid,
+        ("same in all runs", _same_in_all(results)),
+        ("seeds", _seeds(results.trials)),
+        ("training subsets", ", ".join(f"{setting_label(name)} {value}" for name, value in subsets.items())),
     ]
-    rows += [(f"grid: {spaced(name)}", ", ".join(map(say, results.grid[name]))) for name in varied(results.grid)]
-    rows += [("same in all runs", _same_in_all(results)), ("seeds", seeds_of(results.points))]
-    subsets = about.get("subsets") or {}
-    rows += [("training subsets", ", ".join(f"{spaced(name)} {value}" for name, value in subsets.items()))]
-    return facts(rows)
 
 
 def _same_in_all(results: Results) -> str:
     """The settings that were not varied, where they are not the default."""
-    first = results.points[0].settings
-    told = [("optimizer", first.optimizer)]
-    told += [(name, new) for name, _, new in Settings(optimizer=first.optimizer).differences(first)]
-    return ", ".join(f"{spaced(name)} {say(value)}" for name, value in told if name not in varied(results.grid))
+    first = results.trials[0].settings
+    changed = {name: new for name, _, new in Settings(optimizer=first.optimizer).differences(first)}
+    every = {"optimizer": first.optimizer} | changed
+    return settings_line({name: value for name, value in every.items() if name not in varied(results.grid)})
 
 
-def _definitions(used: list[str]) -> str:
-    chosen = [each for name, each in report_words.DEFINITIONS.items() if name in used]
-    rows = [
-        [f"<td>{text(each.name)}</td>", f"<td>{text(each.says)}</td>", f"<td>{text(each.source)}</td>"]
-        for each in chosen
-    ]
-    return table(("number", "what it is", "source, and how its interval was made"), rows, kind="says")
+def _seeds(trials: Sequence[Trial]) -> str:
+    """The seeds that were used, in words."""
+    words = []
+    for name in ("init", "order", "subset"):
+        values = sorted({getattr(trial, name) for trial in trials} - {None})
+        if len(values) > 2 and values == list(range(values[0], values[-1] + 1)):
+            words.append(f"{name} {values[0]} to {values[-1]}")
+        elif values:
+            words.append(f"{name} {', '.join(map(str, values))}")
+    return "; ".join(words)
 
 
-def _environment(results: Results) -> str:
+def _environment(results: Results) -> list[tuple[str, str]]:
     about = results.description
-    here = ", ".join(f"{name} {metadata.version(name)}" for name in ("stablelab", "torch", "numpy", "scipy"))
-    ran = ", ".join(f"{name} {about[name]}" for name in ("stablelab", "torch") if about.get(name))
-    digests = {"code": "code", "data": "data", "weights": "starting weights"}
-    rows = [
-        ("runs made with", ran),
-        ("report made with", f"Python {platform.python_version()}, {here}"),
+    versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("stablelab", "torch", "numpy", "scipy"))
+    return [
+        (
+            "runs made with",
+            ", ".join(f"{name} {about[name]}" for name in ("stablelab", "numerics", "torch") if about.get(name)),
+        ),
+        ("report made with", f"Python {platform.python_version()}, {versions}"),
         ("system", f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPU cores"),
-        ("fingerprints", "; ".join(f"{said} {about[name]}" for name, said in digests.items() if about.get(name))),
+        ("fingerprints", "; ".join(f"{label} {about[name]}" for name, label in _DIGESTS.items() if about.get(name))),
     ]
-    return facts(rows)

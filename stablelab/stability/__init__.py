@@ -2,28 +2,41 @@
 
 from .calibration import Reliability, expected_calibration_error, reliability
 from .churn import churn, pairwise_churn
-from .committees import EnsembleComparison, compare_ensembles, spread_by_size
-from .comparing import Comparison, compare_spread
 from .contrast_sets import Contrast, contrast
-from .corruption_error import corruption_errors, mean_corruption_error
 from .domain_shift import across
-from .ensembles import average, fit_weights, vote
+from .ensembles import EnsembleComparison, average, compare_ensembles, fit_weights, spread_by_size, vote
 from .estimates import Estimate
-from .failing import failed_rate, is_failed
 from .hessian import hessian_vector_product, sharpness
 from .lr_sensitivity import learning_rate_sensitivity
 from .model_soups import Soup, average_weights, greedy_soup
-from .robustness import Robustness, robustness
-from .spread import mean, median, standard_deviation, value_range
+from .robustness import Robustness, corruption_errors, mean_corruption_error, robustness
+from .spread import (
+    Comparison,
+    compare_spread,
+    failed_rate,
+    is_failed,
+    mean,
+    median,
+    standard_deviation,
+    value_range,
+)
 from .stacking import Stack, out_of_fold, stack
-from .sweeps.batched_heads import Heads, new_heads, train_heads, why_not_batched
-from .sweeps.execution import Parts, Recipe, run_one
-from .sweeps.grid import Point
-from .sweeps.outcome import Outcome
-from .sweeps.results import Results
-from .sweeps.stability_map import StabilityMap, stability_map
-from .sweeps.subsets import Subsets
-from .sweeps.sweep import Sweep
+from .sweeps import (
+    Heads,
+    Outcome,
+    Results,
+    StabilityMap,
+    Subsets,
+    Sweep,
+    Trainable,
+    Trial,
+    TrialSetup,
+    new_heads,
+    run_trial,
+    stability_map,
+    train_heads,
+    why_not_batched,
+)
 from .training_curves import clipped_share, median_steps_to_loss, sharpness_against, steps_to_loss
 from .variance_components import VarianceSplit, variance_split
 
@@ -34,9 +47,6 @@ __all__ = [
     "Estimate",
     "Heads",
     "Outcome",
-    "Parts",
-    "Point",
-    "Recipe",
     "Reliability",
     "Results",
     "Robustness",
@@ -45,13 +55,19 @@ __all__ = [
     "Stack",
     "Subsets",
     "Sweep",
+    "Trainable",
+    "Trial",
+    "TrialSetup",
     "VarianceSplit",
+    "across",
     "average",
     "average_weights",
     "churn",
     "clipped_share",
     "compare_ensembles",
     "compare_spread",
+    "contrast",
+    "corruption_errors",
     "expected_calibration_error",
     "failed_rate",
     "fit_weights",
@@ -60,13 +76,15 @@ __all__ = [
     "is_failed",
     "learning_rate_sensitivity",
     "mean",
+    "mean_corruption_error",
     "median",
     "median_steps_to_loss",
     "new_heads",
     "out_of_fold",
     "pairwise_churn",
     "reliability",
-    "run_one",
+    "robustness",
+    "run_trial",
     "sharpness",
     "sharpness_against",
     "spread_by_size",

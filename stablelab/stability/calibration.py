@@ -9,9 +9,8 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from .._validation import whole
-from ._inputs import array
+from ._inputs import array, true_classes
 from .estimates import Estimate, bootstrapped
-from .members import true_classes
 
 BINS = 15
 

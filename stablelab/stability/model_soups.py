@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from .._validation import number
-from .members import shares
+from ._inputs import normalized_weights
 
 StateDict = Mapping[str, Tensor]
 
@@ -65,7 +65,7 @@ def average_weights(
         raise ValueError(f"there are {len(states)} state dicts; an average needs two or more")
     for i, state in enumerate(states):
         _check(i, state, states[0])
-    return _mean(states, shares(weights, len(states)))
+    return _mean(states, normalized_weights(weights, len(states)))
 
 
 def greedy_soup(state_dicts: Sequence[StateDict], score: Callable[[dict[str, Tensor]], float]) -> Soup:

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .._validation import number, whole
-from ._inputs import array
-from .members import log_probabilities, true_classes
+from ._inputs import array, log_probabilities, true_classes
 
 if TYPE_CHECKING:
     from sklearn.model_selection import StratifiedKFold

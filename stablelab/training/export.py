@@ -2,55 +2,142 @@
 
 from __future__ import annotations
 
+import inspect
+import json
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from ..formulas import cross_entropy
+from ..formulas import cross_entropy, optimizers
 from ..formulas.schedules import plateau
 from .history import History, settings_at
-from .plan import Plan
-from .script import written
+from .run import Run
 from .settings import AUGMENTATIONS, Settings
 
-if TYPE_CHECKING:
-    from .run import Run
-
 FILES = ("train.py", "start.safetensors", "data.safetensors")
+RESULTS = ("losses.json", "trained.safetensors", "__pycache__")
+WRITTEN_DOWN = (  # the settings that a script may have to know, in the order in which it writes them down
+    "learning_rate",
+    "weight_decay",
+    "momentum",
+    "beta1",
+    "beta2",
+    "eps",
+    "bias_correction",
+    "clip",
+    "max_norm",
+    "schedule",
+    "warmup_steps",
+    "gamma",
+    "layer_decay",
+    "unfrozen",
+    "unfreeze_every",
+)
+CONSTRUCTORS = {
+    "sgd": "torch.optim.SGD(groups, fused=True)",
+    "momentum": "torch.optim.SGD(groups, momentum=0.9, fused=True)",
+    "nesterov": "torch.optim.SGD(groups, momentum=0.9, nesterov=True, fused=True)",
+    "adam": "torch.optim.Adam(groups, fused=True)",
+    "adamw": "torch.optim.AdamW(groups, fused=True)",
+    "sgd by hand": "ByHand(groups, descend)",
+    "momentum by hand": "ByHand(groups, roll)",
+    "nesterov by hand": "ByHand(groups, lambda *parts: roll(*parts, nesterov=True))",
+    "adam by hand": "ByHand(groups, lambda *parts: adapt(adam_, *parts))",
+    "adamw by hand": "ByHand(groups, lambda *parts: adapt(adamw_, *parts))",
+}
+_FORMULAS: dict[str, tuple[Callable[..., object], ...]] = {  # what a script by hand quotes
+    "sgd": (optimizers.plus_decay, optimizers.gradient_descent_),
+    "momentum": (optimizers.plus_decay, optimizers.momentum_),
+    "nesterov": (optimizers.plus_decay, optimizers.momentum_),
+    "adam": (optimizers.plus_decay, optimizers.adam_direction_, optimizers.adam_),
+    "adamw": (optimizers.plus_decay, optimizers.adam_direction_, optimizers.adamw_),
+}
 
 
-def export(run: Run, folder: str | os.PathLike[str], build: str, files: Mapping[str, str] | None = None) -> Path:
-    """Write a plain script that trains the same model on the same batches with the same changes by hand.
+@dataclass(frozen=True)
+class Plan:
+    """What a script must do.
 
-    On one machine and with as many threads it comes to the same losses, bit for bit on a CPU; it writes them to
-    ``losses.json`` and the weights to ``trained.safetensors``.
+    Args:
+        title: one line on the run.
+        build: lines that make ``model``.
+        inputs: names of the model's inputs; ``["inputs"]`` for one tensor.
+        logits: the attribute of the model's output that holds the logits; empty where it is the output itself.
+        settings: those from each of these steps on, counted from 1.
+        steps, total_steps: steps to do, and those that the schedules count on.
+        seed: of the randomness inside a step.
+        layers: from the head down, the names of their parts; None for a model that is one layer.
+        plateau: (step, factor): from which step on the plateau schedule multiplies by what.
+        kept: the step whose weights are the result; None for the last.
+    """
+
+    title: str
+    build: str
+    inputs: list[str]
+    logits: str
+    settings: dict[int, Settings]
+    steps: int
+    total_steps: int
+    seed: int
+    layers: list[list[str]] | None
+    plateau: list[tuple[int, float]]
+    kept: int | None
+
+    def ever(self, name: str) -> set[Any]:
+        """Every value that a setting ever had."""
+        return {getattr(each, name) for each in self.settings.values()}
+
+    @property
+    def by_layer(self) -> bool:
+        """Whether it matters which layer a parameter is in. (To clipping it does: the norm adds up in that order.)"""
+        acting = self.ever("layer_decay") != {1.0} or self.held or self.ever("max_norm") != {None}
+        return acting and self.layers is not None and len(self.layers) > 1
+
+    @property
+    def held(self) -> bool:
+        """Whether layers ever stand still."""
+        return self.ever("unfrozen") != {None}
+
+
+def export(
+    run: Run, folder: str | os.PathLike[str], build: str | None = None, files: Mapping[str, str] | None = None
+) -> str:
+    """Write a run as a short plain PyTorch script, ``train.py``, that trains the same model without the workbook.
+
+    Beside it come the weights that training began with, the examples and the order of the batches. On one machine, and
+    with as many threads, the script comes to the same losses, bit for bit on a CPU, changes by hand included; it writes
+    them to ``losses.json`` and the weights to ``trained.safetensors``.
 
     Args:
         run: what it has done so far is exported.
         folder: new or empty, or with an earlier export, which is replaced.
-        build: lines of Python that make ``model``, with any weights; they run in the folder.
+        build: lines of Python that make ``model``, with any weights; they run in the folder. Needed only for a model
+            that is neither torchvision's (made by ``lab.resnet``) nor Hugging Face's.
         files: other files that these lines need, by name.
 
     Returns:
         The script's path.
 
     Raises:
-        ValueError: in one line, where there is nothing to export, the folder holds something else, the lines make
-            another model, or the run did what a few plain lines cannot say (LAMB, augmentation, a divergence).
+        ValueError: in one line, where there is nothing to export, the folder holds something else, ``build`` is missing
+            or makes another model, or the run did what a few plain lines cannot say (LAMB, augmentation, a divergence).
     """
     target = Path(folder).expanduser()
     first_weights = run.first_weights("export it")
+    if build is None:
+        build, files = _built(run)
     history = History(run.history.since(0))  # a run that trains on meanwhile is exported as it stands now
     changes = history.interventions()
     at = {step: settings_at(run.settings, changes, step) for step in sorted({1, *(each.step for each in changes)})}
     _check(run, history, at.values())
     first, order, sizes = _data(run, len(history))
-    other = {each.name for each in target.iterdir()} - {*FILES, *(files or ()), *_RESULTS} if target.is_dir() else set()
+    other = {each.name for each in target.iterdir()} - {*FILES, *(files or ()), *RESULTS} if target.is_dir() else set()
     visible = sorted(name for name in other if not name.startswith("."))
     if visible:
         raise ValueError(f"{target} holds something else ({visible[0]}); give a folder that is new")
@@ -61,19 +148,100 @@ def export(run: Run, folder: str | os.PathLike[str], build: str, files: Mapping[
     _check_build(build, start, target)
     save_file(start, target / "start.safetensors")
     save_file({**first, "rows": order, "sizes": sizes}, target / "data.safetensors")
-    text = written(_plan(run, history, at, build, [name for name in first if name != "targets"]))
-    (target / "train.py").write_text(text, encoding="utf-8")
-    return target / "train.py"
+    plan = _plan(run, history, at, build, [name for name in first if name != "targets"])
+    (target / "train.py").write_text(script(plan), encoding="utf-8")
+    return str(target / "train.py")
 
 
-_RESULTS = ("losses.json", "trained.safetensors", "__pycache__")
+def script(plan: Plan) -> str:
+    """The lines of ``train.py``: those parts of the template that the run used."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    shown = {name for name in WRITTEN_DOWN if plan.ever(name) != {getattr(Settings(), name)}}
+    shown |= {"gamma"} if "exponential" in plan.ever("schedule") else set()
+    by_hand = {each.optimizer for each in plan.settings.values() if not each.uses_torch}
+    libraries = [each for each in ("torchvision", "transformers") if each in plan.build]
+    quoted = dict.fromkeys(formula for kind in sorted(by_hand) for formula in _FORMULAS[kind])
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=False,  # it is Python, not HTML
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["literal"] = _literal
+    return environment.get_template("train.py.j2").render(
+        plan=plan,
+        shown=shown,
+        by_hand=by_hand,
+        needs=sorted(["torch", "safetensors", *libraries]),
+        kinds=plan.ever("optimizer"),
+        schedules=sorted(plan.ever("schedule")),
+        warms_up=plan.ever("warmup_steps") != {0},
+        formulas=[inspect.getsource(formula).rstrip() for formula in quoted],
+        changes=_changes(plan, shown),
+        optimizers=sorted({_optimizer_name(each) for each in plan.settings.values()}),
+        constructors=CONSTRUCTORS,
+        scheduled=plan.ever("schedule") != {"constant"} or plan.ever("warmup_steps") != {0},
+        training_mode=_training_mode(plan, shown),
+        clips=_clips(plan),
+        value=lambda name: f'now["{name}"]' if name in shown else repr(getattr(Settings(), name)),
+    )
+
+
+def _optimizer_name(settings: Settings) -> str:
+    return settings.optimizer if settings.uses_torch else f"{settings.optimizer} by hand"
+
+
+def _changes(plan: Plan, shown: set[str]) -> dict[int, str]:
+    """The settings from step 1 on, and every change by hand, as calls of ``dict``."""
+    lines: dict[int, str] = {}
+    before: dict[str, Any] = {}
+    for step, settings in plan.settings.items():
+        values = {"optimizer": _optimizer_name(settings)}
+        values |= {name: getattr(settings, name) for name in WRITTEN_DOWN if name in shown or name == "learning_rate"}
+        new = [f"{name}={_literal(value)}" for name, value in values.items() if before.get(name, ...) != value]
+        if new:
+            one_line = f"dict({', '.join(new)})"
+            one_each = "".join(f"        {each},\n" for each in new)
+            lines[step] = one_line if len(one_line) < 100 else f"dict(\n{one_each}    )"
+        before = values
+    return lines
+
+
+def _literal(value: Any) -> str:
+    return json.dumps(value) if isinstance(value, str | list) else repr(value)
+
+
+def _training_mode(plan: Plan, shown: set[str]) -> str:
+    """Before a step: which layers train."""
+    if not plan.held:
+        return "model.train()"
+    thawed = ' + (step - 1) // now["unfreeze_every"]' if "unfreeze_every" in shown else ""
+    if thawed and 0 in plan.ever("unfreeze_every"):
+        thawed = ' + ((step - 1) // now["unfreeze_every"] if now["unfreeze_every"] else 0)'
+    trained = f'now["unfrozen"]{thawed}'
+    if None in plan.ever("unfrozen"):
+        trained = f'len(LAYERS) if now["unfrozen"] is None else {trained}'
+    return f"hold({trained})"
+
+
+def _clips(plan: Plan) -> list[tuple[str, str]]:
+    """(condition, kind) for each kind of clipping that was used; the condition is empty where it was always used."""
+    found = []
+    for kind in sorted({each.clip for each in plan.settings.values() if each.max_norm is not None}):
+        asked = ['now["max_norm"] is not None'] if None in plan.ever("max_norm") else []
+        asked += [f'now["clip"] == {_literal(kind)}'] if len(plan.ever("clip")) > 1 else []
+        found.append((" and ".join(asked), kind))
+    return found
 
 
 def _plan(run: Run, history: History, at: dict[int, Settings], build: str, inputs: list[str]) -> Plan:
     kept = history[len(history) - 1].kept
     return Plan(
         title=f"{run.name}: {len(history)} steps, seed {run.seed}",
-        build=build,
+        build=build.strip(),
         inputs=inputs,
         logits="logits" if inputs != ["inputs"] or getattr(run.trains, "aux_logits", False) else "",
         settings=at,
@@ -172,3 +340,27 @@ def _check_build(build: str, start: dict[str, Tensor], folder: Path) -> None:
     odd = sorted(there.keys() ^ here.keys()) or sorted(name for name in here if there[name] != here[name])
     if odd:
         raise ValueError(f"the lines in build= make another model than the one that was trained: {odd[0]!r} differs")
+
+
+def _built(run: Run) -> tuple[str, dict[str, str]]:
+    """Lines that build what the run trains, and the files that they read."""
+    model: Any = run.model
+    trained = run.trains
+    kind = type(trained).__name__
+    if trained is not model and isinstance(trained, nn.Linear):
+        return f"model = torch.nn.Linear({trained.in_features}, {trained.out_features})", {}
+    if trained is model and type(model).__module__.startswith("transformers."):
+        import transformers
+
+        if hasattr(transformers, kind):
+            lines = f'from transformers import AutoConfig, {kind}\n\nmodel = {kind}(AutoConfig.from_pretrained("."))'
+            return lines, {"config.json": model.config.to_json_string(use_diff=False)}
+    if trained is model and type(model).__module__.startswith("torchvision."):
+        from torchvision import models
+
+        name = getattr(model, "stablelab_source", "").split(" ")[0]
+        classes = [module.out_features for module in model.modules() if isinstance(module, nn.Linear)]
+        if name in models.list_models(module=models) and classes:
+            lines = "from torchvision.models import get_model\n\n"
+            return f'{lines}model = get_model("{name}", weights=None, num_classes={classes[-1]})', {}
+    raise ValueError(f"nobody knows how to build this {kind} anew: give build=, the lines of Python that make `model`")

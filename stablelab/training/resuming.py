@@ -158,19 +158,20 @@ def _made(
     checkpoint_memory: int | None,
 ) -> Run:
     """A run that is ready, with the saved one's arguments."""
-    if snapshot.fingerprint != task.fingerprint:
+    log = snapshot.log
+    if log.fingerprint != task.fingerprint:
         raise ValueError(f"the run in {folder} was trained on other data than {task.name!r} as split here")
     return Run(
         model,
         task,
-        settings=snapshot.first_settings,
-        seed=snapshot.seed,
-        steps=snapshot.total_steps,
-        batch_size=snapshot.batch_size,
-        evaluate_every=snapshot.evaluate_every,
+        settings=log.settings,
+        seed=log.seed,
+        steps=log.total_steps,
+        batch_size=log.batch_size,
+        evaluate_every=log.evaluate_every,
         loss=loss,
         trains=trains,
-        name=snapshot.name,
+        name=log.name,
         layers=layers,
         augment=augment,
         checkpoint_memory=checkpoint_memory,

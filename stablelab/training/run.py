@@ -306,26 +306,12 @@ class Run(Driver):
         """All that a file can hold of the run as it stands; ``state`` is put down as its state, if given."""
         # In this order: a run that trains on meanwhile gets a checkpoint that is no younger than its history, and
         # settings that are no older. A safe one, which needs no other to do again what came after it.
-        checkpoint, history = self.checkpoints.safe(), History(self.history.since(0))
+        checkpoint, history, log = self.checkpoints.safe(), History(self.history.since(0)), self.log()
         with one_step_at_a_time:  # no update, and no probe that moves weights, may fall between two tensors
             weights = copied(self.model.state_dict())
-        return Snapshot(
-            name=self.name,
-            state=state or self.state,
-            seed=self.seed,
-            batch_size=self.batch_size,
-            total_steps=self.total_steps,
-            evaluate_every=self.evaluate_every,
-            task=self.task.name,
-            fingerprint=self.task.fingerprint,
-            classes=tuple(self.task.classes),
-            first_settings=self.settings,
-            settings=self.control.settings,
-            replayed=self._replayed,
-            history=history,
-            weights=weights,
-            checkpoint=checkpoint,
-        )
+        classes = tuple(self.task.classes)
+        settings = self.control.settings
+        return Snapshot(log, state or self.state, settings, self._replayed, classes, history, weights, checkpoint)
 
     def take_up(
         self,

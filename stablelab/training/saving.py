@@ -40,29 +40,22 @@ class Snapshot:
     """A run at one moment: plain values, tensors and the history.
 
     Args:
-        name, seed, batch_size, total_steps, evaluate_every: as of ``Run``.
+        log: what it is and what was done by hand to it.
         state: how it stands, such as ``running``.
-        task, fingerprint, classes: of its data.
-        first_settings, settings: those it began with, and the latest.
+        settings: the latest.
         replayed: the log of the run that it does again, None for a run of its own.
+        classes: of its data.
         history: all steps so far.
         weights: of the whole model, by name.
         checkpoint: the state of training to go on from; None for a run that has not begun.
         written: when it was written to disk, in seconds since 1970.
     """
 
-    name: str
+    log: Log
     state: str
-    seed: int
-    batch_size: int
-    total_steps: int
-    evaluate_every: int
-    task: str
-    fingerprint: str
-    classes: tuple[str, ...]
-    first_settings: Settings
     settings: Settings
     replayed: Log | None
+    classes: tuple[str, ...]
     history: History
     weights: dict[str, Tensor]
     checkpoint: Checkpoint | None
@@ -117,15 +110,12 @@ def read(folder: Path) -> Snapshot:
             raise ValueError(f"the saved run in {folder} is damaged: {name} is missing or not what was written")
     name = ABOUT
     try:
-        task, replayed = about["task"], about["replayed"]
-        values = {
-            **{key: about[key] for key in ("name", "state", "seed", "batch_size", "total_steps", "evaluate_every")},
-            "task": task["name"],
-            "fingerprint": task["fingerprint"],
-            "classes": tuple(task["classes"]),
-            "first_settings": Settings.from_dict(about["first_settings"]),
+        values: dict[str, Any] = {
+            "log": Log.from_dict(about["log"]),
+            "state": str(about["state"]),
             "settings": Settings.from_dict(about["settings"]),
-            "replayed": None if replayed is None else Log.from_dict(replayed),
+            "replayed": None if about["replayed"] is None else Log.from_dict(about["replayed"]),
+            "classes": tuple(about["classes"]),
             "written": float(about["written"]),
         }
         name = HISTORY
@@ -275,20 +265,15 @@ class CheckpointFolder:
 def _about(snapshot: Snapshot) -> dict[str, Any]:
     """What ``run.json`` says, beside its format and the checksums."""
     return {
-        "name": snapshot.name,
         "state": snapshot.state,
         "written": time.time(),
         "step": len(snapshot.history),
         "checkpoint": None if snapshot.checkpoint is None else snapshot.checkpoint.step,
-        "seed": snapshot.seed,
-        "batch_size": snapshot.batch_size,
-        "total_steps": snapshot.total_steps,
-        "evaluate_every": snapshot.evaluate_every,
-        "first_settings": snapshot.first_settings.to_dict(),
         "settings": snapshot.settings.to_dict(),
         "interventions": [str(each) for each in snapshot.history.interventions()],
+        "classes": list(snapshot.classes),
+        "log": snapshot.log.to_dict(),
         "replayed": None if snapshot.replayed is None else snapshot.replayed.to_dict(),
-        "task": {"name": snapshot.task, "fingerprint": snapshot.fingerprint, "classes": list(snapshot.classes)},
     }
 
 
@@ -353,7 +338,7 @@ def _check_over(folder: Path, given: str | os.PathLike[str]) -> None:
         if about["state"] not in FINAL:
             raise ValueError(
                 f"folder is {str(given)!r}, which holds a run that has not ended (step {about['step']} of "
-                f"{about['total_steps']}): reopen it, or give another folder, or delete this one"
+                f"{about['log']['total_steps']}): reopen it, or give another folder, or delete this one"
             )
 
 

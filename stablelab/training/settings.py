@@ -33,7 +33,7 @@ class Settings:
         beta1, beta2: decay of Adam's and LAMB's moving averages, each in [0, 1).
         eps: Adam's ε > 0, outside the root.
         bias_correction: Adam's division by 1 − βᵗ; torch has no switch for it, so off means the workbook's own code.
-        implementation: ``torch`` (fused) or ``workbook`` (ours, foreach); torch has no LAMB, so that is always ours.
+        implementation: ``torch`` (fused) or ``workbook`` (ours); torch has no LAMB, so that is always ours.
         clip: what ``max_norm`` bounds: ``norm`` (of all gradients), ``tensor`` (of each), ``value`` (of each entry).
         max_norm: the bound > 0, or None for no clipping.
         schedule: one of ``constant``, ``exponential``, ``cosine``, ``plateau``.

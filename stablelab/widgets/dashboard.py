@@ -1,91 +1,92 @@
-"""The dashboard: a run's chart, its controls and what it says, put together and kept fresh by one thread."""
+"""The dashboard: a run's chart, its controls and how it stands, put together and kept fresh by one thread."""
 
 from __future__ import annotations
 
 import asyncio
 import math
 import time
-from typing import Any
+import weakref
+from collections.abc import Callable
+from typing import Any, Self
 
-from ..plots import wording as words
-from ..plots.curve_data import Feed
-from ..plots.earlier_runs import parted
-from ..plots.placing import Place
+import ipywidgets as w
+
+from ..plots import earlier_runs
+from ..plots.curve_data import CurveData
+from ..plots.display import to_png
+from ..plots.earlier_runs import EarlierRun, branched_at
+from ..plots.training_curves import training_figure, training_words
 from ..training.records import FINAL
 from ..training.run import Run
-from . import notebook_cells as cells
-from .branching import Branching
-from .ending import Ending, draw
-from .entries import answer_anywhere
-from .family import Relatives
+from . import wording
+from .controls import Controls
+from .family import Family, with_branches
 from .live_chart import Chart
-from .picture import Picture
-from .run_buttons import Buttons, Presses
-from .settings_controls import Controls
-from .status import Report
-from .ticker import Ticker
-from .view import everything_in, in_a_row, stacked
+from .run_buttons import ActionQueue, BranchButtons, RunButtons
+from .view import CellView, Refresher, in_a_row, stacked
 
-_SETTLED = (*FINAL, "diverged")  # a diverged run stands still, but may be resumed
 PATIENCE = 4.0  # seconds until a page whose chart has not reported is offered pictures
+PICTURE_SECONDS = 1.0  # between two pictures; one costs the kernel a few tenths of a second
+_SETTLED = (*FINAL, "diverged")  # a diverged run stands still, but may be resumed
 _LOOK = 0.2  # seconds after which a wait looks whether another run is shown
+_BARS = {"finished": "success", "diverged": "danger", "failed": "danger", "stopped": "warning"}
+
+_open: weakref.WeakSet[Dashboard] = weakref.WeakSet()
 
 
-class Dashboard:
+class Dashboard(CellView):
     """Shows one run and lets the learner steer it.
 
-    Training never waits for it: the run's thread appends to the history, the controls publish settings, and one ticker
+    Training never waits for it: the run's thread appends to the history, the controls publish settings, and one
     thread, five times a second, writes everything that is shown.
 
-    Arguments:
+    Args:
         run: ready, running or over.
         chart: ``"live"``, or ``"picture"`` for a picture drawn anew at most once a second, where live charts cannot be.
 
     Attributes:
         run: the one that is shown: the one given, or since then a branch of it or another run of that family.
-        controls, buttons, branching, chart, report, box: the widgets; see there.
+        controls, buttons, branch_buttons, chart, picture, status, box: the widgets; see there.
     """
 
     def __init__(self, run: Run, *, chart: str = "live") -> None:
         if chart not in ("live", "picture"):
             raise ValueError(f'chart is {chart!r}; it must be "live" or "picture"')
-        self.run = self._shown = run  # to be shown from the next tick on; shown by now
+        self.run = self._shown_run = run  # to be shown from the next refresh on; shown by now
         self._note = ""
-        self._touched = self._closed = False
-        self._born = time.monotonic()
-        self._ticker = Ticker(self._tick)
-        presses = Presses(self._say)
-        self.controls = Controls(run, lambda: self.run.control, self._say)
-        self.buttons = Buttons(lambda: self.run, presses)
-        self.chart = Chart(self._ticker.wake)
-        self.branching = Branching(lambda: self.run, self._turn, lambda: self.chart.picked, presses)
-        self.picture = Picture(self._ticker.wake, on=chart == "picture")
-        self.report = Report()
-        above = (in_a_row(self.buttons.box, self.report.progress), self.report.status, self.controls.box)
-        self.box = stacked(*above, self.branching.box, self.picture.box(self.chart), self.report.log)
-        self._place = Place(self.box)
-        self._ending = Ending(self._place, self.chart)
+        self._kept: tuple[str, int] | None = None  # state and steps of the run, as the picture that stays shows it
+        self._began = time.monotonic()
+        self._refresher = Refresher(self._refresh_safely)
+        with self.making():
+            actions = ActionQueue(self._pressed)
+            self.controls = Controls(run, lambda: self.run.control, self._say)
+            self.buttons = RunButtons(lambda: self.run, actions)
+            self.chart = Chart(self._asked)
+            self.branch_buttons = BranchButtons(lambda: self.run, self._turn, lambda: self.chart.picked, actions)
+            self.picture = PictureChart(self.chart, self._asked, on=chart == "picture")
+            self.status = StatusDisplay()
+            above = (in_a_row(self.buttons.box, self.status.progress), self.status.line, self.controls.box)
+            self.box = stacked(*above, self.branch_buttons.box, self.picture.box, self.status.log)
         self._adopt(run)
-        answer_anywhere(self.box, self.chart, *self.picture.widgets)
         self._follow(run)
-        cells.claim(self)
+        _open.add(self)
 
-    def show(self) -> Dashboard:
+    def show(self) -> Self:
         """Put it into the cell being executed."""
-        self._born = time.monotonic()
-        self._place.show()
-        self._ticker.wake()
+        self._began = time.monotonic()
+        super().show()
+        self._refresher.wake()
         return self
 
     def branch(self, step: int, **changes: Any) -> Run:
-        """As the button does: go on from ``step`` beside the run that is shown; see ``Branching.branch``."""
-        return self.branching.branch(step, **changes)
+        """As the button does: go on from ``step`` beside the run that is shown; see ``BranchButtons.branch``."""
+        return self.branch_buttons.branch(step, **changes)
 
     def untouched(self) -> Run:
-        """What if I had not touched it? As the button does; see ``Branching.untouched``."""
-        return self.branching.untouched()
+        """What if I had not touched it? As the button does; see ``BranchButtons.untouched``."""
+        return self.branch_buttons.untouched()
 
-    def wait(self, timeout: float | None = None) -> Dashboard:
+    def wait(self, timeout: float | None = None) -> Self:
         """Wait for the run that is shown (see ``Run.wait``, which waits for ``_flush`` too) and until all is shown."""
         end = math.inf if timeout is None else time.monotonic() + timeout
         while True:
@@ -102,97 +103,231 @@ class Dashboard:
                 if self.run is run:
                     return self
 
-    async def finished(self, timeout: float | None = None) -> Dashboard:
+    async def finished(self, timeout: float | None = None) -> Self:
         """``wait`` for notebooks: sliders and buttons go on working while the cell waits."""
         return await asyncio.to_thread(self.wait, timeout)
 
     def close(self) -> None:
         """End its thread and take its widgets off the page. The run goes on."""
-        self._closed = True
-        self._ticker.close()
+        self.closed = True
+        self._refresher.close()
         self._leave(self.run)
-        cells.hide(self)
-        for widget in everything_in(self.box):
-            widget.close()
+        _open.discard(self)
+        super().close()
 
     # -- which run is shown ----------------------------------------------------------------------------------------
 
     def _turn(self, run: Run) -> None:
-        """Show this run from the next tick on."""
-        if run is not self.run and not self._closed:
+        """Show this run from the next refresh on."""
+        if run is not self.run and not self.closed:
             before, self.run = self.run, run
             self._follow(run)
             self._leave(before)
-            self._ticker.wake()
+            self._refresher.wake()
 
     def _follow(self, run: Run) -> None:
-        run.starters.append(self._ticker.wake)
+        run.starters.append(self._refresher.wake)
         run.watchers.append(self._flush)
 
     def _leave(self, run: Run) -> None:
         if self._flush in run.watchers:
             run.watchers.remove(self._flush)
-            run.starters.remove(self._ticker.wake)
+            run.starters.remove(self._refresher.wake)
 
-    # -- called on whatever thread a message of the page arrives: they note something, the ticker shows it -----------
+    # -- called on whatever thread a message of the page arrives: they note something, the refresher shows it --------
+
+    def _asked(self) -> None:
+        """The page asks for something to be drawn."""
+        self.seen()
+        self._refresher.wake()
 
     def _say(self, note: str) -> None:
-        self._touched = True
-        if note != self._note or not self._ticker.alive:  # a slider being dragged leaves the ticker its pace
-            self._note = note
-            self._ticker.wake()
+        """A setting was changed, or could not be; a slider being dragged leaves the refresher its pace."""
+        self.seen()
+        changed, self._note = note != self._note, note
+        self._refresher.wake(at_once=changed)
+
+    def _pressed(self, note: str) -> None:
+        """What was pressed is done: it is shown, even where that was not expected to change any more."""
+        self.seen()
+        self._note = note
+        self._refresher.wake()
 
     def _flush(self) -> None:
-        self._ticker.flush()
+        self._refresher.flush()
 
-    # -- called by the ticker only ---------------------------------------------------------------------------------
+    # -- called by the refresher only ------------------------------------------------------------------------------
 
-    def _tick(self) -> bool:
+    def _refresh_safely(self) -> bool:
         try:
             return self._refresh()
         except Exception as error:  # a thread has nobody to raise to; the learner is told, training goes on
-            if not self._closed:
+            if not self.closed:
                 note = f"the display stopped: {type(error).__name__}: {error}"
-                self.report.status.value = words.status(self._shown, note)
+                self.status.line.value = wording.status(self._shown_run, note)
             return False
 
     def _refresh(self) -> bool:
         run = self.run  # another thread may turn to another one at any moment
         state = run.state  # before the history: what is over by now has nothing to come
-        if run is not self._shown or run.version != self._version:
+        if run is not self._shown_run or run.version != self._version:
             self._adopt(run)
-            self._ending.go_on(self._on_a_page())
-        if self._relatives.look():
+            self._go_on()
+        if self._family.look():
             self.chart.repeat()
-            self._ending.renew()
-        beside = self._relatives.ghosts
-        self._feed.update()
-        self.chart.push(self._feed, beside)
+            self._kept = self._kept and ("", 0)
+        beside = self._family.beside
+        self._data.update()
+        self.chart.push(self._data, beside)
         self.buttons.show(state)
-        self.branching.show(self._feed, run.total_steps)
-        self.report.show(run, self._feed, state, self._note)
-        self.picture.offer(self._on_a_page() and not self.chart.heard and time.monotonic() - self._born > PATIENCE)
-        self.picture.refresh(lambda: draw(run, self._feed, beside), len(self._feed), state in _SETTLED)
+        self.branch_buttons.show(self._data, run.total_steps)
+        self.status.show(run, self._data, state, self._note)
+        waited = time.monotonic() - self._began > PATIENCE
+        self.picture.offer(self.on_a_page and not self.chart.heard and waited)
+        self.picture.show(lambda: draw(run, self._data, beside), len(self._data), state in _SETTLED)
         if state in _SETTLED:
-            self._ending.settle(run, state, self._feed, beside, self._on_a_page())
+            self._keep(run, state, beside)
         else:
-            self._ending.go_on(self._on_a_page())
-        return state not in FINAL or self._relatives.busy
+            self._go_on()
+        return state not in FINAL or self._family.busy
 
     def _adopt(self, run: Run) -> None:
         """Take up a run's present history: at the start, after a reset, and when another one is shown."""
-        if run is not self._shown:
+        if run is not self._shown_run:
             self.controls.show(run.control.settings)
-        self._shown, self._version = run, run.version
-        self._feed = Feed(run.history, run.total_steps, parted(run))
-        self._relatives = Relatives(run)
-        for each in (self.chart, self.picture, self.report):
+        self._shown_run, self._version = run, run.version
+        self._data = CurveData(run.history, run.total_steps, branched_at(run))
+        self._family = Family(run)
+        for each in (self.chart, self.picture, self.status):
             each.renew()
 
-    def _on_a_page(self) -> bool:
-        return self.chart.heard or self._touched or bool(self.box._view_count)
+    def _keep(self, run: Run, state: str, beside: tuple[EarlierRun, ...]) -> None:
+        """The run is over: its curves stay, beside later runs, in the chart's state, and as a picture in the cell."""
+        if self._kept == (state, len(self._data)):
+            return
+        self._kept = (state, len(self._data))
+        earlier_runs.remember(run)
+        self.chart.freeze(self._data, beside)
+        if self.shown:
+            self.settle(draw(run, self._data, beside), training_words(self._data))
+
+    def _go_on(self) -> None:
+        """The run is not over (any more)."""
+        if self._kept is not None:
+            self._kept = None
+            self.settle(None)
+
+
+class StatusDisplay:
+    """How far a run is, how it stands, what was changed by hand. Only the refresher may call its methods.
+
+    Attributes:
+        progress: a bar and a line with the pace; line: the state; log: the changes by hand.
+    """
+
+    def __init__(self) -> None:
+        self.bar = w.FloatProgress(value=0.0, min=0.0, max=1.0)
+        self.pace, self.line, self.log = w.HTML(), w.HTML(), w.HTML()
+        self.progress = w.HBox([self.bar, self.pace])
+        self.line.add_class("lab-status")
+        self.log.add_class("lab-log")
+        self.renew()
+
+    def renew(self) -> None:
+        """The next data are another one."""
+        self._pace = wording.Pace()
+        self._logged = -1  # lines of the log that are shown; none are, not even the one that says so
+
+    def show(self, run: Run, data: CurveData, state: str, note: str) -> None:
+        """Show how a run stands that is in this state; and one line on the last thing that could not be done."""
+        done, total = len(data), run.total_steps
+        self.bar.value, self.bar.bar_style = done / total, _BARS.get(state, "")
+        self.pace.value = wording.progress(done, total, self._pace.at(done, state == "running"))
+        self.line.value = wording.status(run, note)
+        if len(data.interventions) != self._logged:
+            self._logged = len(data.interventions)
+            self.log.value = wording.log(data.interventions)
+
+
+class PictureChart:
+    """Where the page cannot run the live chart's script: a picture in its place, drawn by matplotlib.
+
+    Args:
+        chart: the live chart.
+        asked: called when the learner has asked for pictures.
+        on: whether to start with pictures.
+
+    Attributes:
+        on: whether pictures are shown instead of the chart.
+        image, button: the picture, and what asks for it; box: the chart or the picture, and the button.
+    """
+
+    def __init__(self, chart: Chart, asked: Callable[[], object], on: bool = False) -> None:
+        self.on = on
+        self._asked = asked
+        self._drawn: tuple[int, bool] | None = None
+        self._next = 0.0
+        self.image = w.Image(format="png", layout={"max_width": "100%", "width": "800px"})
+        self.button = w.Button(description="show pictures instead", icon="image", layout={"width": "auto"})
+        self.button.tooltip = "the live chart does not answer; draw a picture once a second"
+        self.button.layout.display = "none"
+        self.button.on_click(self._clicked)
+        self._frame = w.VBox([self.image if on else chart])
+        self.box = w.VBox([self._frame, self.button])
+
+    def offer(self, wanted: bool) -> None:
+        """Show the button while the chart does not answer. Refresher only, as ``show``."""
+        self.button.layout.display = None if wanted and not self.on else "none"
+
+    def renew(self) -> None:
+        """The next picture is of another run."""
+        self._drawn = None
+
+    def show(self, draw: Callable[[], bytes], steps: int, over: bool) -> None:
+        """Draw anew if pictures are on, there is something new, and the last one is a second old or this is the end."""
+        now = time.monotonic()
+        if not self.on or self._drawn == (steps, over) or (now < self._next and not over):
+            return
+        if self._frame.children != (self.image,):
+            self._frame.children = (self.image,)
+        self.image.value = draw()
+        self._drawn, self._next = (steps, over), time.monotonic() + PICTURE_SECONDS
+
+    def _clicked(self, _button: w.Button) -> None:
+        self.on = True
+        self._asked()
+
+
+def draw(run: Run, data: CurveData, beside: tuple[EarlierRun, ...]) -> bytes:
+    """The curves by now, as the bytes of a PNG file."""
+    history, total = data.history, run.total_steps
+    title = f"{run.name} · {history[min(data.branched_at, len(history) - 1)].optimizer}" if len(history) else run.name
+    figure = training_figure(history, total_steps=total, title=title, earlier_runs=beside, branched_at=data.branched_at)
+    return to_png(figure)
 
 
 def dashboard(run: Run, *, chart: str = "live") -> Dashboard:
-    """Show a run in the cell being executed; returns the ``Dashboard``. Arguments: see there."""
+    """Show a run in the cell being executed.
+
+    Args:
+        run: ready, running or over.
+        chart: ``"live"``, or ``"picture"`` for a picture drawn anew at most once a second, where live charts cannot be.
+
+    Returns:
+        The ``Dashboard``.
+    """
     return Dashboard(run, chart=chart).show()
+
+
+def end_family(run: Run) -> None:
+    """Stop a run and all branches of it, and close the dashboards that show them; their curves stay to compare with."""
+    runs = with_branches(run)
+    for each in runs:
+        each.control.stop()  # all of them before the first is waited for
+        for board in [board for board in _open if board.run is each]:
+            board.close()
+    for each in runs:
+        each.stop()
+        earlier_runs.remember(each)
+    if run.parent is not None and run in run.parent.branches:
+        run.parent.branches.remove(run)  # with its model and its checkpoints

@@ -1,40 +1,57 @@
-"""The other runs of a family, as ghosts beside the one that is shown: kept fresh while they train unseen."""
+"""A run and its branches: who belongs to the family, and the curves of the others beside the one that is shown."""
 
 from __future__ import annotations
 
 import math
 import time
 
-from ..plots import earlier_runs as ghosts
-from ..plots.earlier_runs import Ghost
+from ..plots import earlier_runs
+from ..plots.earlier_runs import EarlierRun
 from ..training.run import Run
-from .notebook_cells import family
 
 SECONDS = 2.0  # between two looks; what is new there is sent whole
 
 
-class Relatives:
-    """What is drawn beside a run.
+def family_of(run: Run) -> list[Run]:
+    """The run that this one comes from in the end, and all branches of it: parents before their branches."""
+    while run.parent is not None:
+        run = run.parent
+    return with_branches(run)
+
+
+def with_branches(run: Run) -> list[Run]:
+    """The run and all branches of it, parents before their branches."""
+    found = [run]
+    for each in found:  # grows as it goes
+        found += each.branches
+    return found
+
+
+class Family:
+    """The other runs of a family, kept fresh while they train unseen.
+
+    Args:
+        run: the one that is shown.
 
     Attributes:
-        ghosts: of earlier runs of its task, its parent first.
+        beside: what is drawn beside it: earlier runs of its task, its parent first.
     """
 
     def __init__(self, run: Run) -> None:
         self._run = run
-        self.ghosts: tuple[Ghost, ...] = ()
-        self._done = -1  # steps of all relatives, as last looked at
+        self.beside: tuple[EarlierRun, ...] = ()
+        self._done = -1  # steps of all others, as last looked at
         self._next = -math.inf
         self.look()
 
     def look(self) -> bool:
-        """Take up what relatives have done since, at most every two seconds; whether there are other ghosts now."""
+        """Take up what the others have done since, at most every two seconds; whether there are other curves now."""
         done, now = self._steps(), time.monotonic()
         if done == self._done or now < self._next:
             return False
         for each in self._others():
-            ghosts.remember(each)
-        self.ghosts = ghosts.beside(self._run)
+            earlier_runs.remember(each)
+        self.beside = earlier_runs.beside(self._run)
         self._done, self._next = done, now + SECONDS
         return True
 
@@ -47,4 +64,4 @@ class Relatives:
         return sum(len(each.history) for each in self._others())
 
     def _others(self) -> list[Run]:
-        return [each for each in family(self._run) if each is not self._run]
+        return [each for each in family_of(self._run) if each is not self._run]

@@ -1,28 +1,45 @@
-"""Numbers that a learner may drag or type."""
+"""Inputs for one value each: a learner drags, types or chooses it, and it is published; it can be shown another one."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 import ipywidgets as w
 
 from .._formatting import format_number
-from .entries import Note, look
 
-STEP = 0.05  # of a logarithmic slider, in powers of ten: a step is a factor of 1.12
-_DIGITS = 6  # after the point, of what a plain slider says: 0.3, not 0.30000000000000004
+LABEL_WIDTH = "104px"
+LOG_STEP = 0.05  # of a logarithmic slider, in powers of ten: a step is a factor of 1.12
+_DIGITS = 6  # after the point, of what a linear slider publishes: 0.3, not 0.30000000000000004
+Publish = Callable[[Any], None]
+Note = Callable[[str], None]
 
 
-class Number:
+class Input(Protocol):
+    """One value on the page."""
+
+    label: str
+    value: Any
+
+    @property
+    def widgets(self) -> tuple[w.Widget, ...]:
+        """What it is made of, in the order of the Tab key."""
+
+    def show(self, value: Any) -> None:
+        """Show this value from now on; nothing is published."""
+
+
+class NumberInput:
     """A slider, a field to type into, and where the number may be absent a switch "off".
 
-    Arguments:
+    Args:
         slider: without a readout; its description names the number.
         value: the number it starts at; ``absent`` for switched off.
         publish: called with the new number (or ``absent``) when the learner changes it; raises ValueError in one line
             where that cannot be, and the old number stays.
-        note: called with one line for the learner, or with an empty one when all is well.
+        note: called with one line for the learner where what was typed cannot be.
         css: class of the slider; that of the field ends in ``-entry``, that of the switch in ``-off``.
         absent: what "off" publishes; no switch if it is not given.
         resting: where the slider stands as long as the number is absent.
@@ -34,7 +51,7 @@ class Number:
         self,
         slider: w.FloatSlider | w.FloatLogSlider,
         value: float | None,
-        publish: Callable[[float | None], None],
+        publish: Publish,
         note: Note,
         css: str,
         absent: tuple[float | None] | None = None,
@@ -42,19 +59,20 @@ class Number:
     ) -> None:
         self.label, self._publish, self._note, self._absent = slider.description, publish, note, absent
         self.slider, self._number, self._syncing = slider, resting, False
-        self.entry = w.Text(continuous_update=False, tooltip=f"{self.label}: type, then Enter")
-        self.off = w.ToggleButton(description="off", tooltip=f"{self.label}: switch off and on")
+        self.field = w.Text(continuous_update=False, tooltip=f"{self.label}: type, then Enter")
+        self.off = None
+        if absent is not None:
+            self.off = w.ToggleButton(description="off", tooltip=f"{self.label}: switch off and on")
         self.show(value)
-        for widget, suffix in ((self.slider, "slider"), (self.entry, "entry"), (self.off, "off")):
-            widget.add_class(f"{css}-{suffix}")
-        self.slider.observe(self._dragged, "value")
-        self.entry.observe(self._typed, "value")
-        self.off.observe(self._switched, "value")
+        self.slider.add_class(f"{css}-slider").observe(self._dragged, "value")
+        self.field.add_class(f"{css}-entry").observe(self._typed, "value")
+        if self.off is not None:
+            self.off.add_class(f"{css}-off").observe(self._switched, "value")
 
     @property
     def widgets(self) -> tuple[w.Widget, ...]:
         """Slider and field, and the switch if there is one."""
-        return (self.slider, self.entry) if self._absent is None else (self.slider, self.entry, self.off)
+        return (self.slider, self.field) if self.off is None else (self.slider, self.field, self.off)
 
     def show(self, value: float | None) -> None:
         """Show this number, or ``absent``, from now on; nothing is published."""
@@ -63,7 +81,7 @@ class Number:
         if not off and value is not None:
             self._number = value
         self._grey(off)
-        self._show(self.slider, self.entry, self.off)
+        self._bring_up_to_date(*self.widgets)
 
     def _nearest(self) -> float:
         """Where the slider can stand that is nearest to the number."""
@@ -73,18 +91,18 @@ class Number:
         """Whether the slider has been moved, rather than rounded by the page to a stop of its own and sent back."""
         raise NotImplementedError
 
-    def _dragged(self, change: dict[str, float]) -> None:
-        value = self._rounded(change["new"])
-        if not self._syncing and self._is_new(change["new"]) and self._offer(value):
-            # The slider itself is left alone: the learner may have moved it on, an answer would pull it back.
-            self._number = value
-            self._show(self.entry)
-
     def _rounded(self, value: float) -> float:
         return value
 
     def _fits(self, value: float) -> bool:
         return math.isfinite(value)
+
+    def _dragged(self, change: dict[str, float]) -> None:
+        value = self._rounded(change["new"])
+        if not self._syncing and self._is_new(change["new"]) and self._offer(value):
+            # The slider itself is left alone: the learner may have moved it on, an answer would pull it back.
+            self._number = value
+            self._bring_up_to_date(self.field)
 
     def _typed(self, change: dict[str, str]) -> None:
         if self._syncing:
@@ -95,7 +113,7 @@ class Number:
             value = math.nan
         if self._fits(value):
             self._number = value if self._offer(value) else self._number
-            self._show(self.slider, self.entry)
+            self._bring_up_to_date(self.slider, self.field)
         else:
             self._refuse(f"{self.label}: “{change['new']}” is not {self.kind}")
 
@@ -112,31 +130,32 @@ class Number:
             self._refuse(str(error))
             return False
         self.value = value
-        self._note("")
         return True
 
     def _refuse(self, why: str) -> None:
         self._note(f"{why}; it stays at {format_number(self._number)}")
-        self._show(self.entry)
+        self._bring_up_to_date(self.field)
 
-    def _show(self, *widgets: w.Widget) -> None:
+    def _bring_up_to_date(self, *widgets: w.Widget) -> None:
         """Let these follow the number. A typed one beyond the slider's ends is kept, the slider rests at its end."""
         self._syncing = True
         try:
             for widget in widgets:
-                if widget is self.off:
-                    self.off.value = self._absent is not None and self.value == self._absent[0]
+                if widget is self.slider:
+                    self.slider.value = self._nearest()
+                elif widget is self.field:
+                    self.field.value = format_number(self._number)
                 else:
-                    widget.value = self._nearest() if widget is self.slider else format_number(self._number)
+                    widget.value = self._absent is not None and self.value == self._absent[0]
         finally:
             self._syncing = False
 
     def _grey(self, off: bool) -> None:
-        self.slider.disabled = self.entry.disabled = off
+        self.slider.disabled = self.field.disabled = off
 
 
-class LogNumber(Number):
-    """A number above 0 on a slider over powers of ten, from 10^``low`` to 10^``high``. The rest as of ``Number``."""
+class LogNumberInput(NumberInput):
+    """A number above 0 on a slider over powers of ten, from 10^``low`` to 10^``high``. The rest as of NumberInput."""
 
     kind = "a number above 0, such as 3e-4"
 
@@ -144,7 +163,7 @@ class LogNumber(Number):
         self,
         label: str,
         value: float | None,
-        publish: Callable[[float | None], None],
+        publish: Publish,
         note: Note,
         *,
         css: str,
@@ -154,11 +173,12 @@ class LogNumber(Number):
         high: float = 0,
         resting: float = 1.0,
     ) -> None:
-        slider = w.FloatLogSlider(value=resting, min=low, max=high, step=STEP, readout=False, **look(label, tooltip))
+        labels = _labels(label, tooltip)
+        slider = w.FloatLogSlider(value=resting, min=low, max=high, step=LOG_STEP, readout=False, **labels)
         super().__init__(slider, value, publish, note, css, absent, resting)
 
     def _nearest(self) -> float:
-        exponent = round(math.log10(self._number) / STEP) * STEP
+        exponent = round(math.log10(self._number) / LOG_STEP) * LOG_STEP
         return 10 ** min(max(exponent, self.slider.min), self.slider.max)
 
     def _is_new(self, value: float) -> bool:
@@ -168,14 +188,14 @@ class LogNumber(Number):
         return math.isfinite(value) and value > 0
 
 
-class PlainNumber(Number):
-    """A number on a slider of equal steps, from ``low`` to ``high``. The rest as of ``Number``."""
+class LinearNumberInput(NumberInput):
+    """A number on a slider of equal steps, from ``low`` to ``high``. The rest as of NumberInput."""
 
     def __init__(
         self,
         label: str,
         value: float,
-        publish: Callable[[float | None], None],
+        publish: Publish,
         note: Note,
         *,
         css: str,
@@ -184,7 +204,7 @@ class PlainNumber(Number):
         high: float,
         step: float,
     ) -> None:
-        slider = w.FloatSlider(value=low, min=low, max=high, step=step, readout=False, **look(label, tooltip))
+        slider = w.FloatSlider(value=low, min=low, max=high, step=step, readout=False, **_labels(label, tooltip))
         super().__init__(slider, value, publish, note, css)
 
     def _nearest(self) -> float:
@@ -196,3 +216,131 @@ class PlainNumber(Number):
 
     def _rounded(self, value: float) -> float:
         return round(value, _DIGITS)
+
+
+class WholeNumberInput:
+    """A field for a whole number, 0 or more.
+
+    Args:
+        label: what the learner reads in front of it.
+        value: the number it starts at.
+        publish: called with the new number when the learner changes it; raises ValueError in one line where that cannot
+            be, and the old number stays.
+        note: called with one line for the learner where what was typed cannot be.
+        css: class of the field, with ``-entry`` at its end.
+        tooltip: what the number does.
+    """
+
+    def __init__(self, label: str, value: int, publish: Publish, note: Note, *, css: str, tooltip: str) -> None:
+        self.label, self.value, self._publish, self._note = label, value, publish, note
+        self.field = w.Text(value=str(value), continuous_update=False, **_labels(label, tooltip))
+        self.field.add_class(f"{css}-entry").observe(self._typed, "value")
+
+    @property
+    def widgets(self) -> tuple[w.Widget, ...]:
+        """The field."""
+        return (self.field,)
+
+    def show(self, value: int) -> None:
+        """Show this number from now on; nothing is published."""
+        self.value = value
+        self.field.value = str(value)
+
+    def _typed(self, change: dict[str, str]) -> None:
+        text = change["new"].strip()
+        if text != str(self.value):
+            self._take(text)
+        self.field.value = str(self.value)
+
+    def _take(self, text: str) -> None:
+        if not (text.isascii() and text.isdigit()):
+            self._note(f"{self.label}: “{text}” is not a whole number, 0 or more; it stays at {self.value}")
+            return
+        try:
+            value = int(text)
+            self._publish(value)
+        except ValueError as error:
+            self._note(f"{self.label}: {error}; it stays at {self.value}")
+        else:
+            self.value = value
+
+
+class ChoiceInput:
+    """A list to choose from.
+
+    Args:
+        label: what the learner reads in front of it.
+        value: what it starts at.
+        publish: called with the new value when the learner chooses.
+        note: not needed: what can be chosen can be.
+        options: (what is read, value) of each.
+        css: class of the list, with ``-choice`` at its end.
+        tooltip: what is chosen.
+    """
+
+    def __init__(
+        self,
+        label: str,
+        value: Any,
+        publish: Publish,
+        note: Note,
+        *,
+        options: Sequence[tuple[str, Any]],
+        css: str,
+        tooltip: str,
+    ) -> None:
+        self.label, self.value, self._publish = label, value, publish
+        self.dropdown = w.Dropdown(options=tuple(options), value=value, **_labels(label, tooltip))
+        self.dropdown.add_class(f"{css}-choice").observe(self._chosen, "value")
+
+    @property
+    def widgets(self) -> tuple[w.Widget, ...]:
+        """The list."""
+        return (self.dropdown,)
+
+    def show(self, value: Any) -> None:
+        """Show this value from now on; nothing is published."""
+        self.value = value
+        self.dropdown.value = value
+
+    def _chosen(self, change: dict[str, Any]) -> None:
+        if change["new"] != self.value:
+            self.value = change["new"]
+            self._publish(self.value)
+
+
+class TrainedLayersInput(ChoiceInput):
+    """Which layers train, from the head down: all of them, the head only, or down to one of them.
+
+    Args:
+        names: of the layers, from the head down; at least two.
+        value: how many train, None for all.
+        publish: called with that number when the learner chooses.
+        note: not needed.
+    """
+
+    def __init__(self, names: Sequence[str], value: int | None, publish: Publish, note: Note) -> None:
+        self._all = len(names)
+        options = [("all layers", self._all), (f"{names[0]} only", 1)]
+        options += [(f"down to {name}", count) for count, name in enumerate(names[1:-1], start=2)]
+        super().__init__(
+            "trains",
+            self._count(value),
+            lambda count: publish(None if count == self._all else count),
+            note,
+            options=options,
+            css="unfrozen",
+            tooltip="Which layers train, from the head down; the others stand still, their batch-norm statistics too.",
+        )
+
+    def show(self, value: int | None) -> None:
+        """Show this number of layers, None for all, from now on; nothing is published."""
+        super().show(self._count(value))
+
+    def _count(self, value: int | None) -> int:
+        return self._all if value is None else min(value, self._all)
+
+
+def _labels(label: str, tooltip: str) -> dict[str, Any]:
+    """What every labelled widget is given."""
+    return {"description": label, "tooltip": tooltip, "style": {"description_width": LABEL_WIDTH}}

@@ -1,140 +1,349 @@
-"""A picture that moves: sliders change the mathematics, a small canvas shows it at once."""
+"""Pictures that move: sliders change the mathematics, or something trains, and ordinary matplotlib draws it anew."""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import html
-import sys
-import threading
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any
+import io
+import textwrap
+from collections.abc import Callable, Generator, Iterator, Sequence
+from math import log10
+from typing import TYPE_CHECKING, Any, Self
 
-import anywidget
 import ipywidgets as w
-import traitlets
+import torch
 
-from ..plots.placing import Place
-from . import notebook_cells as cells
-from .entries import answer_anywhere
-from .live_chart import pack
-from .panels import Panel, as_panels, in_words, message
+from .._formatting import format_value
+from ..plots.display import figure_style, to_png
+from ..training.background import BackgroundThread
+from .default_dtype import DefaultDtype
+from .view import CellView, Refresher, stacked
 
-_HERE = Path(__file__).parent / "static"
-_WIDE = w.Layout(width="min(100%, 640px)")
-_STYLE = {"description_width": "210px"}
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
-Draw = Callable[..., Panel | Sequence[Panel]]
+_DPI = 100  # on the page; what is stored in the notebook is finer
+# In inches. Fixed margins are quicker than a layout engine, and a label at a fixed place does not look for the ticks.
+_LEFT, _RIGHT, _BETWEEN, _TOP, _BOTTOM = 0.66, 0.14, 0.76, 0.34, 0.5
+_Y_LABEL, _X_LABEL = 0.42, 0.26  # from the axes
+_LINE = 0.17  # height of a line of words
+_LOOK: Any = {"layout": {"width": "min(100%, 640px)"}, "style": {"description_width": "210px"}}
+
+Draw = Callable[..., str]
+Train = Callable[[Callable[[str], Any]], Generator[Any, None, None]]
 
 
-class Canvas(anywidget.AnyWidget):
-    """Panels side by side. Their numbers are part of the widget's state, so a reloaded page has them too.
+class Drawing:
+    """One figure that a function draws anew again and again; without pyplot, so in any thread.
 
-    Attributes:
-        heard: whether a page ever reported that it can show this.
+    torch's default dtype and grad mode are, each time, what they were when the figure was made.
+
+    Args:
+        draw: called with the axes, or with a tuple of them where there are several panels, and with what the figure is
+            called with; returns one line of words on what is shown.
+        panels: how many axes stand side by side.
+        figsize: (width, height) in inches.
     """
 
-    # anywidget takes one script; the two share its scope, and the last one exports the widget.
-    _esm = "\n".join((_HERE / name).read_text(encoding="utf-8") for name in ("moving_axes.js", "moving.js"))
-    _css = (_HERE / "moving.css").read_text(encoding="utf-8")
-    data = traitlets.Bytes(b"").tag(sync=True)
+    def __init__(self, draw: Draw, panels: int = 1, figsize: tuple[float, float] | None = None) -> None:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
 
-    def __init__(self, heard: Callable[[], object] = lambda: None) -> None:
-        super().__init__()
-        self.heard = False
-        self._report = heard
-        self.on_msg(self._on_message)
-
-    def show(self, panels: Sequence[Panel]) -> None:
-        """Send the panels."""
-        self.data = pack(*message(panels))
-
-    def _on_message(self, _widget: Any, content: Any, _buffers: Any) -> None:
-        if isinstance(content, dict) and content.get("type") == "here":
-            self.heard = True
-            self._report()
-
-
-class Moving:
-    """What ``move`` returns: sliders and the picture they draw.
-
-    Attributes:
-        controls: the widgets by name; panels: what is shown; box: all of it.
-    """
-
-    run = None  # a dashboard has one; what is claimed for a cell must say so
-
-    def __init__(self, draw: Draw, controls: dict[str, w.Widget]) -> None:
+        self.width, self.height = figsize or (max(6.4, 3.5 * panels), 3.6)
+        self._panel = (self.width - _LEFT - _RIGHT - _BETWEEN * (panels - 1)) / panels, self.height - _TOP - _BOTTOM
         self._draw = draw
+        self._dtype, self._grad = torch.get_default_dtype(), torch.is_grad_enabled()
+        with figure_style():
+            self._figure = Figure(dpi=_DPI)
+            self._axes = tuple(self._figure.subplots(1, panels, squeeze=False)[0])
+        for axes in self._axes:
+            for axis in (axes.xaxis, axes.yaxis):  # clear() keeps the ticks: new ones take a third of a picture's time
+                setattr(axis, "reset_ticks", lambda: None)  # noqa: B010
+        self._canvas = FigureCanvasAgg(self._figure)  # kept, as it remembers how texts are laid out
+
+    def __call__(self, *arguments: Any, **values: Any) -> tuple[bytes, str]:
+        """The picture as the bytes of a PNG file, and its words."""
+        file = io.BytesIO()
+        with self._drawn(arguments, values) as words:
+            self._fit()
+            self._canvas.print_png(file, pil_kwargs={"compress_level": 1})
+        return file.getvalue(), words
+
+    def stored(self, note: str, *arguments: Any, **values: Any) -> tuple[bytes, str]:
+        """For a page where nothing moves: the same in print quality, with a note above it and its words below it."""
+        with self._drawn(arguments, values) as words:
+            lines = textwrap.wrap(words, round(15 * self.width))
+            height = self._fit(1.5 * _LINE if note else 0.0, (len(lines) + 0.5) * _LINE)
+            place: dict[str, Any] = {"x": 0.1 / self.width, "fontsize": 8.5}
+            added = (
+                self._figure.text(y=1 - 0.06 / height, s=note, va="top", **place),
+                self._figure.text(y=0.06 / height, s="\n".join(lines), va="bottom", linespacing=1.4, **place),
+            )
+            png = to_png(self._figure)
+            for text in added:
+                text.remove()
+        return png, words
+
+    @contextlib.contextmanager
+    def _drawn(self, arguments: tuple[Any, ...], values: dict[str, Any]) -> Iterator[str]:
+        """Draw, and hold on to style, dtype and grad mode while it becomes a file."""
+        from matplotlib import rcParams
+
+        with figure_style(), torch.set_grad_enabled(self._grad), DefaultDtype(self._dtype):
+            rcParams["axes.titley"] = 1.0  # for a title that does not look for ticks above it, a tenth of the time
+            for axes in self._figure.axes:
+                self._clear(axes) if axes in self._axes else axes.remove()
+            words = self._draw(self._axes if self._axes[1:] else self._axes[0], *arguments, **values)
+            if not isinstance(words, str):
+                raise TypeError(f"draw returned {words!r}; it must return one line of words on what is shown")
+            yield " ".join(words.split())
+
+    def _clear(self, axes: Axes) -> None:
+        axes.clear()
+        axes.xaxis.set_label_coords(0.5, -_X_LABEL / self._panel[1])
+        axes.yaxis.set_label_coords(-_Y_LABEL / self._panel[0], 0.5)
+        if len(self._axes) > 1:
+            axes.locator_params(nbins=5)  # where there is less room; and each tick costs a millisecond
+
+    def _fit(self, above: float = 0.0, below: float = 0.0) -> float:
+        """Put the panels into the figure, with so many inches more above and below them; returns its height."""
+        height = self.height + above + below
+        self._figure.set_size_inches(self.width, height)
+        self._figure.subplots_adjust(
+            left=_LEFT / self.width,
+            right=1 - _RIGHT / self.width,
+            bottom=(_BOTTOM + below) / height,
+            top=1 - (_TOP + above) / height,
+            wspace=_BETWEEN / self._panel[0],
+        )
+        return height
+
+
+class Picture(CellView):
+    """A picture in a cell, its controls above it and its words under it.
+
+    Attributes:
+        controls: the widgets by name; image: the picture; caption: its words; message: what went wrong, if anything.
+    """
+
+    def __init__(self, drawing: Drawing, controls: dict[str, w.Widget], *buttons: w.Widget, seconds: float) -> None:
         self.controls = controls
-        self.panels = self._drawn()
-        self.canvas = Canvas(self._settle)
-        self.canvas.show(self.panels)
-        self.message = w.HTML()
-        self.message.add_class("stablelab-error")
-        self.box = w.VBox([*controls.values(), self.canvas, self.message])
-        self.box.add_class("stablelab-moving")
-        for widget in controls.values():
-            widget.observe(self._moved, "value")
-        answer_anywhere(self.box, self.canvas, *controls.values())
-        self._lock = threading.Lock()
-        self._png = b""
-        self._place = Place(self.box)
-        cells.claim(self)
+        self._drawing = drawing
+        self._words = ""
+        self._refresher = Refresher(self._refresh, seconds)
+        with self.making():
+            width = f"{100 * drawing.width:.0f}px"
+            self.image = w.Image(format="png", layout={"width": width, "max_width": "100%", "height": "auto"})
+            self.caption, self.message = w.HTML(), w.HTML()
+            self.caption.add_class("stablelab-caption")
+            self.message.add_class("stablelab-error")
+            self.box = stacked(*controls.values(), *buttons, self.image, self.caption, self.message)
+            self.box.add_class("stablelab-moving")
 
-    def show(self) -> None:
-        """Put it into the cell being executed, with a still picture for the day when no kernel is there."""
-        self._place.show()
-        if not self._place.shown:
-            return
-        from .stills import to_png  # matplotlib is slow to import, and nothing else here needs it
-
-        self._png = to_png(self.panels, note=described(self.controls))
-        self._place.settle(self._png, in_words(self.panels), on_a_page=True)
-        _before_next_cell(self._settle)
+    @property
+    def words(self) -> str:
+        """What is shown, in one line; waits until what there is by now is drawn."""
+        self._refresher.flush()
+        return self._words
 
     def close(self) -> None:
-        """Take it off the page."""
-        for widget in (*self.controls.values(), self.canvas, self.message, self.box):
-            widget.close()
-        cells.hide(self)
+        """Take it off the page, after the picture that is being drawn."""
+        self._refresher.close()
+        super().close()
 
-    def _drawn(self) -> tuple[Panel, ...]:
-        return as_panels(self._draw(**{name: widget.value for name, widget in self.controls.items()}))
+    def _refresh(self) -> bool:
+        """Draw what there is by now; returns whether there is more to come."""
+        raise NotImplementedError
 
-    def _moved(self, _change: Any) -> None:
-        try:
-            self.panels = self._drawn()
-        except Exception as error:  # whatever it is, the learner has to read it
-            self.message.value = html.escape(f"not drawn: {error}")
-            return
-        self.canvas.show(self.panels)
-        if self.message.value:
-            self.message.value = ""
+    def _show(self, png: bytes, words: str) -> None:
+        self._words = words
+        self.image.value, self.image.tooltip = png, words  # its title is what a screen reader reads
+        self.caption.value, self.message.value = html.escape(words), ""
 
-    def _settle(self) -> None:
-        """Nobody there by the next cell: the still picture takes the widget's place, until a page does report."""
-        with self._lock:
-            if self._png:  # a page may report while the picture is still being made
-                self._place.settle(self._png, in_words(self.panels), on_a_page=self.canvas.heard)
+    def _say(self, what: str, error: BaseException) -> None:
+        if not self.closed:
+            self.message.value = html.escape(" ".join(f"{what}: {error}".split()))
 
     def _ipython_display_(self) -> None:
         self.show()
 
 
-def move(draw: Draw, **controls: w.Widget) -> Moving:
-    """A picture with sliders; as the last line of a cell it is shown.
+class Moving(Picture):
+    """What ``move`` returns: when a control has moved a thread draws, the newest position if there are several."""
 
-    Arguments:
-        draw: called with the value of each control by name; returns a ``Panel`` or several to stand side by side. It is
-            called on each move, so it should take a few tens of milliseconds at most. Where it raises, the error is
-            one line under the picture, and the old picture stays.
+    def __init__(
+        self, draw: Draw, controls: dict[str, w.Widget], panels: int, figsize: tuple[float, float] | None
+    ) -> None:
+        self.controls = controls
+        drawing, self._drawn = Drawing(draw, panels, figsize), self._values()
+        png, words = drawing(**self._drawn)
+        super().__init__(drawing, controls, seconds=0.0)
+        self._show(png, words)
+        for widget in controls.values():
+            widget.observe(self._moved, "value")
+
+    def words_at(self, **values: Any) -> str:
+        """What the picture would say at these values of its controls, the others being as they are; nothing moves."""
+        return self._drawing(**{**self._values(), **values})[1]
+
+    def show(self) -> Self:
+        """Put it into the cell being executed, with a PNG for the day when no kernel is there."""
+        super().show()
+        if self.shown:
+            self.settle(*self._drawing.stored(described(self.controls), **self._drawn), page_expected=True)
+        return self
+
+    def close(self) -> None:
+        """Take it off the page, after the picture that is being drawn."""
+        for widget in self.controls.values():
+            widget.unobserve(self._moved, "value")
+        super().close()
+
+    def _values(self) -> dict[str, Any]:
+        return {name: widget.value for name, widget in self.controls.items()}
+
+    def _moved(self, _change: Any) -> None:
+        self._refresher.wake()
+
+    def _refresh(self) -> bool:
+        values = self._values()
+        if values != self._drawn or self.message.value:
+            try:
+                self._show(*self._drawing(**values))
+                self._drawn = values
+            except Exception as error:  # whatever it is, the learner has to read it
+                self._say("not drawn", error)
+        return False
+
+
+class Live(Picture):
+    """What ``live`` returns: one thread trains and appends records, another draws what there is five times a second.
+
+    Attributes:
+        records: what was yielded so far; only ever appended to.
+    """
+
+    def __init__(self, train: Train, draw: Draw, controls: dict[str, w.Widget], panels: int) -> None:
+        self.records: list[Any] = []
+        self._train, self._stopped, self._drawn = train, False, 0
+        self._thread = BackgroundThread(self._collect, "stablelab live")
+        self._started = False
+        self.stop_button = w.Button(description="stop", icon="stop", tooltip="end it after the step under way")
+        super().__init__(Drawing(draw, panels), controls, self.stop_button, seconds=0.2)
+        self.stop_button.on_click(lambda _: self.stop())
+
+    @property
+    def error(self) -> BaseException | None:
+        """What the training thread raised, if anything."""
+        return self._thread.error
+
+    def start(self) -> Self:
+        """Begin, once; shown as the last line of a cell it begins by itself."""
+        if not self._started:
+            self._started = True
+            self._thread.start()
+            self._refresher.wake()
+        return self
+
+    def show(self) -> Self:
+        """Put it into the cell being executed, and begin."""
+        super().show()
+        return self.start()
+
+    def seen(self) -> None:
+        """A page shows it: from now on it is drawn on the way."""
+        super().seen()
+        self._refresher.wake()
+
+    def stop(self) -> None:
+        """End it after the step under way; what there is stays."""
+        self._stopped = True
+
+    def wait(self, timeout: float | None = None) -> Self:
+        """Wait until it is over and drawn; raises what the training thread raised."""
+        self.start()._thread.join(timeout)
+        if self._thread.alive:
+            raise TimeoutError(f"still training after {timeout:g} s, with {len(self.records)} records")
+        self._refresher.flush()
+        if self.error is not None:
+            raise self.error
+        return self
+
+    async def finished(self, timeout: float | None = None) -> Self:
+        """``wait`` for notebooks: the sliders go on working while the cell waits."""
+        return await asyncio.to_thread(self.wait, timeout)
+
+    def close(self) -> None:
+        """End both threads and take it off the page."""
+        self.stop()
+        self._thread.join()
+        super().close()
+
+    def _collect(self) -> None:
+        """The training thread; it writes no widget."""
+        with contextlib.closing(self._train(lambda name: self.controls[name].value)) as training:
+            for record in training:
+                self.records.append(record)
+                if self._stopped:
+                    break
+
+    def _refresh(self) -> bool:
+        over = not self._thread.alive  # before the records: what is over by now has none to come
+        records = self.records[:]
+        if len(records) > self._drawn and (over or self.on_a_page):  # with no page there is nobody to draw for
+            try:
+                self._show(*self._drawing(records))
+            except Exception as error:  # training goes on; the learner has to read why nothing is drawn
+                self._say("not drawn", error)
+            self._drawn = len(records)
+        if over and not self.stop_button.disabled:
+            self.stop_button.disabled = True
+            if self.error is not None:
+                self._say(f"it stopped: {type(self.error).__name__}", self.error)
+            if self.shown and self._words:
+                self.settle(*self._drawing.stored(described(self.controls), records))
+        return not over
+
+
+def move(draw: Draw, panels: int = 1, figsize: tuple[float, float] | None = None, **controls: w.Widget) -> Moving:
+    """A picture with sliders, drawn by ordinary matplotlib; as the last line of a cell it is shown.
+
+    Args:
+        draw: called as ``draw(axes, learning_rate=…)`` on each move, with cleared axes and the value of each control by
+            name; returns one line of words on what is shown, which stands under the picture and is read out by screen
+            readers. It should take a few milliseconds. Where it raises, the error is one line under the picture, and
+            the old picture stays.
+        panels: how many axes stand side by side; from two on ``draw`` is given a tuple of axes.
+        figsize: (width, height) in inches; 6.4 or, if that is more, 3.5 a panel, and 3.6 if not given.
         controls: by name of the argument, made by ``slider`` and ``choice``, or any ipywidget with a value.
 
     Raises:
         ValueError: a control has no value. What ``draw`` raises on the first call.
     """
     check_controls(controls)
-    return Moving(draw, controls)
+    return Moving(draw, controls, panels, figsize)
+
+
+def live(train: Train, draw: Draw, panels: int = 1, **controls: w.Widget) -> Live:
+    """A picture that is drawn while ``train`` runs in a thread of its own; as the last line of a cell it is shown.
+
+    Args:
+        train: a generator function. It is called with a function that gives the value a control has now, such as
+            ``now("learning_rate")``, and yields a record of any kind whenever there is something new to draw.
+        draw: called as ``draw(axes, records)`` with the records so far, one or more; returns one line of words.
+        panels: how many axes stand side by side; from two on ``draw`` is given a tuple of axes.
+        controls: by name, made by ``slider`` and ``choice``. With no page to move them they stay where they are, so the
+            records are the same on every run.
+
+    Returns:
+        A ``Live``. ``await picture.finished()`` in the next cell, then read ``picture.records``.
+
+    Raises:
+        ValueError: a control has no value.
+    """
+    check_controls(controls)
+    return Live(train, draw, controls, panels)
 
 
 def check_controls(controls: dict[str, w.Widget]) -> None:
@@ -146,16 +355,17 @@ def check_controls(controls: dict[str, w.Widget]) -> None:
 
 def described(controls: dict[str, w.Widget]) -> str:
     """The controls in one line: what each is called and the value it has."""
-    return " · ".join(f"{each.description} = {_say(each)}" for each in controls.values())
+    return " · ".join(f"{each.description} = {format_value(each.value)}" for each in controls.values())
 
 
 def slider(label: str, value: float, low: float, high: float, *, log: bool = False, steps: int = 100) -> w.Widget:
     """A slider for ``move``, for the keyboard too: arrow keys move it by one of ``steps`` equal steps.
 
-    Arguments:
+    Args:
         label: what it changes, with the symbol and the unit.
         value, low, high: where it starts, and its range.
         log: equal steps are equal factors.
+        steps: from one end to the other; between whole numbers it moves by one.
 
     Raises:
         ValueError: the range is empty, does not hold the value, or is not positive on a logarithmic slider.
@@ -165,36 +375,19 @@ def slider(label: str, value: float, low: float, high: float, *, log: bool = Fal
         raise ValueError(
             f"slider {label!r} needs low < high and a value between them{above}; got {value}, {low}, {high}"
         )
-    look = {"description": label, "layout": _WIDE, "style": _STYLE}
     if log:
-        from math import log10
-
         ends = {"min": log10(low), "max": log10(high)}
         step = (ends["max"] - ends["min"]) / steps
         # A page moves the handle to the nearest step at once: the first value has to be one.
         before = round((log10(value) - ends["min"]) / step)
         step = (log10(value) - ends["min"]) / before if before else step
-        return w.FloatLogSlider(value, **ends, step=step, readout_format=".3g", **look)
+        return w.FloatLogSlider(value, **ends, step=step, readout_format=".3g", description=label, **_LOOK)
     if all(isinstance(each, int) for each in (value, low, high)):
-        return w.IntSlider(value, min=low, max=high, **look)
-    return w.FloatSlider(value, min=low, max=high, step=(high - low) / steps, readout_format=".3g", **look)
+        return w.IntSlider(value, min=low, max=high, description=label, **_LOOK)
+    step = (high - low) / steps
+    return w.FloatSlider(value, min=low, max=high, step=step, readout_format=".3g", description=label, **_LOOK)
 
 
 def choice(label: str, options: Sequence[str], value: str | None = None) -> w.Dropdown:
     """A list to choose one of, for ``move``; the first one if no value is given."""
-    return w.Dropdown(options=tuple(options), value=value or options[0], description=label, layout=_WIDE, style=_STYLE)
-
-
-def _say(widget: w.Widget) -> str:
-    return f"{widget.value:.3g}" if isinstance(widget.value, float) else str(widget.value)
-
-
-def _before_next_cell(call: Callable[[], None]) -> None:
-    """Call once, when the next cell is about to run: by then a page has had time to report."""
-    shell = sys.modules["IPython.core.interactiveshell"].InteractiveShell.instance()
-
-    def once(_info: Any) -> None:
-        shell.events.unregister("pre_run_cell", once)
-        call()
-
-    shell.events.register("pre_run_cell", once)
+    return w.Dropdown(options=tuple(options), value=value or options[0], description=label, **_LOOK)

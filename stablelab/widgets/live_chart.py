@@ -13,22 +13,21 @@ import anywidget
 import numpy as np
 import traitlets
 
-from ..plots.curve_data import Feed
-from ..plots.decimate import keep
-from ..plots.earlier_runs import Ghost
+from ..plots.curve_data import CurveData, chart_layout, decimate
+from ..plots.earlier_runs import EarlierRun
 
 _SCRIPT = Path(__file__).parent / "static"
 # anywidget takes one script; these pieces share its scope, and the last one exports the widget.
-_PIECES = ("format", "store", "scale", "theme", "paint", "marks", "panels", "pointer", "view")
+_PIECES = ("data", "scales", "drawing", "chart")
 
 
 class Chart(anywidget.AnyWidget):
-    """Loss, gradient norm and learning rate of one run.
+    """Loss, gradient norm and learning rate of one run, on a canvas of the page.
 
     Only one thread may call ``push`` and ``freeze``. The script in the page asks for everything when it starts (also
     after a reload) and when it misses a message; until it has asked once, nothing is sent at all.
 
-    Arguments:
+    Args:
         asked: called, in whatever thread the message arrives, when there is something to do for ``push``.
 
     Attributes:
@@ -47,39 +46,39 @@ class Chart(anywidget.AnyWidget):
         self.picked: int | None = None
         self._asked = asked
         self._wanted = False
-        self._sent: tuple[int, int] | None = None  # (points, evaluations) the page has been sent of this feed
+        self._sent: tuple[int, int] | None = None  # (points, evaluations) the page has been sent of these data
         self._marked: int | None = None  # the step that the page has been told is picked
         self.on_msg(self._on_message)
 
-    def push(self, feed: Feed, ghosts: Sequence[Ghost] = ()) -> None:
-        """Send what the page has not got; everything where it asked for that, or where the feed is a new one."""
+    def push(self, data: CurveData, earlier_runs: Sequence[EarlierRun] = ()) -> None:
+        """Send what the page has not got; everything where it asked for that, or where they are of another run."""
         picked = self.picked
         if self._wanted or (self.heard and self._sent is None):
             self._wanted = False
-            self._send_pair(everything(feed, ghosts, picked))
+            self._send_pair(everything(data, earlier_runs, picked))
         else:
-            if self._sent is not None and self._sent[0] < len(feed):
-                self._send_pair(news(feed, *self._sent))
+            if self._sent is not None and self._sent[0] < len(data):
+                self._send_pair(news(data, *self._sent))
             if self.heard and picked != self._marked:
                 self.send({"type": "pick", "step": picked}, buffers=[])
         if self.heard:
-            self._sent, self._marked = (len(feed), len(feed.evaluations)), picked
+            self._sent, self._marked = (len(data), len(data.evaluations)), picked
 
     def renew(self) -> None:
-        """The next push is of another feed: of another run, or of one that was reset."""
+        """The next push is of another run, or of one that was reset."""
         self.picked = None
         self.repeat()
 
     def repeat(self) -> None:
-        """The next push is of everything: there are other ghosts."""
+        """The next push is of everything: there are other earlier runs."""
         self._sent = None
         if self.snapshot:
             self.snapshot = b""
 
-    def freeze(self, feed: Feed, ghosts: Sequence[Ghost] = ()) -> None:
+    def freeze(self, data: CurveData, earlier_runs: Sequence[EarlierRun] = ()) -> None:
         """Keep the final curves in the widget's state; without a page nobody could show them, so nothing is kept."""
         if self.heard:
-            self.snapshot = pack(*everything(feed, ghosts))
+            self.snapshot = pack(*everything(data, earlier_runs))
 
     def _send_pair(self, message: tuple[dict[str, Any], list[bytes]]) -> None:
         self.send(message[0], buffers=message[1])
@@ -95,34 +94,38 @@ class Chart(anywidget.AnyWidget):
             self._asked()
 
 
-def news(feed: Feed, points: int, evaluations: int) -> tuple[dict[str, Any], list[bytes]]:
+def news(data: CurveData, points: int, evaluations: int) -> tuple[dict[str, Any], list[bytes]]:
     """The message with what came after the first ``points`` points, and its buffers.
 
     ``first`` is the index of its first point and ``next`` that of the first point of the next message, so that a page
     that misses one notices. Marks are few and go along in full.
     """
-    rows = feed.rows[points:]
-    chosen = keep(rows)
-    content = {"type": "points", "first": points, "next": len(feed), **_summary(feed)}
-    return content, [_bytes(rows[chosen]), _bytes(feed.evaluations[evaluations:])]
+    rows = data.rows[points:]
+    chosen = decimate(rows)
+    content = {"type": "points", "first": points, "next": len(data), **_summary(data)}
+    return content, [_bytes(rows[chosen]), _bytes(data.evaluations[evaluations:])]
 
 
 def everything(
-    feed: Feed, ghosts: Sequence[Ghost] = (), picked: int | None = None
+    data: CurveData, earlier_runs: Sequence[EarlierRun] = (), picked: int | None = None
 ) -> tuple[dict[str, Any], list[bytes]]:
-    """The message with all points (thinned out where there are many), and the ghosts, two buffers each."""
+    """The message with all points (thinned out where there are many), and the earlier runs, two buffers each.
+
+    ``layout`` says which columns the rows have, and which of them are drawn in which panel.
+    """
     content = {
         "type": "all",
         "first": 0,
-        "next": len(feed),
-        "born": feed.born,
+        "next": len(data),
+        "born": data.branched_at,
         "picked": picked,
-        "ghosts": [{"id": ghost.id, "label": ghost.label, "parent": ghost.parent} for ghost in ghosts],
-        **_summary(feed),
+        "layout": chart_layout(),
+        "earlier_runs": [{"id": each.id, "label": each.label, "parent": each.parent} for each in earlier_runs],
+        **_summary(data),
     }
-    buffers = [_bytes(feed.rows[keep(feed.rows)]), _bytes(feed.evaluations)]
-    for ghost in ghosts:
-        buffers += [_bytes(ghost.rows), _bytes(ghost.evaluations)]
+    buffers = [_bytes(data.rows[decimate(data.rows)]), _bytes(data.evaluations)]
+    for each in earlier_runs:
+        buffers += [_bytes(each.rows), _bytes(each.evaluations)]
     return content, buffers
 
 
@@ -133,16 +136,16 @@ def pack(content: dict[str, Any], buffers: Sequence[bytes]) -> bytes:
     return struct.pack("<I", len(header)) + header + b"".join(buffers)
 
 
-def unpack(data: bytes) -> tuple[dict[str, Any], list[bytes]]:
+def unpack(packed: bytes) -> tuple[dict[str, Any], list[bytes]]:
     """The message that ``pack`` packed."""
-    (length,) = struct.unpack("<I", data[:4])
-    content = json.loads(data[4 : 4 + length])
+    (length,) = struct.unpack("<I", packed[:4])
+    content = json.loads(packed[4 : 4 + length])
     ends = np.cumsum([4 + length, *content.pop("sizes")]).tolist()
-    return content, [data[a:b] for a, b in itertools.pairwise(ends)]
+    return content, [packed[a:b] for a, b in itertools.pairwise(ends)]
 
 
-def _summary(feed: Feed) -> dict[str, Any]:
-    return {"total": feed.total_steps, "clipped": feed.clipped, "last": feed.last, "marks": feed.marks}
+def _summary(data: CurveData) -> dict[str, Any]:
+    return {"total": data.total_steps, "clipped": data.clipped, "last": data.last, "marks": data.marks}
 
 
 def _bytes(rows: np.ndarray) -> bytes:

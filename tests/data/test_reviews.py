@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from stablelab import data
-from stablelab.data.reviews import read_corpus
+from stablelab.data import negation_pairs
+from stablelab.data.reviews import NEGATION_PAIRS, read_corpus
 
 
 @pytest.mark.parametrize(("corpus", "count"), [
@@ -101,3 +102,23 @@ def test_a_damaged_file_in_the_cache(corpora: Path, tmp_path: Path, monkeypatch:
     monkeypatch.setenv("STABLELAB_CACHE", str(tmp_path))
     with pytest.raises(ValueError, match=r"tweets_GroundTruth\.txt is damaged .*; delete it and run again"):
         data.reviews("tweets")
+
+
+def test_every_pair_differs_by_a_negation_and_the_labels_are_balanced(movies: data.Task) -> None:
+    pairs = negation_pairs(movies)
+    assert len(pairs) == 48 == 2 * len(NEGATION_PAIRS)
+    assert bool((pairs.targets[::2] + pairs.targets[1::2] == 1).all())
+    assert pairs.targets[::2].sum() == pairs.targets[1::2].sum() == 12
+    assert pairs.example(0) == ("This is a film you will remember.", "positive")
+    assert pairs.example(1) == ("This is a film you will not remember.", "negative")
+    texts = [pairs.raw(i) for i in range(48)]
+    assert len(set(texts)) == 48
+    marks = {"not", "no", "never", "nobody", "hardly", "far", "cannot", "without"}
+    for negated in texts[1::2]:
+        assert marks & set(negated.lower().rstrip(".").split()), negated
+    assert not any(marks & set(text.lower().rstrip(".").split()) for text in texts[::2])
+
+
+def test_pairs_need_a_task_of_sentences_with_their_labels(digits: data.Task) -> None:
+    with pytest.raises(ValueError, match=r"^the classes are \('0', .*; the pairs are labelled negative and positive"):
+        negation_pairs(digits)

@@ -4,12 +4,17 @@ from pathlib import Path
 
 import pandas
 import pytest
+import torch
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
 
 from stablelab import data
+from stablelab.data.texts import Sentences
 
 ROWS = [{"sentence": f'what a "fine", sunny day {i}', "mood": "good"} for i in range(12)]
 ROWS += [{"sentence": f"NA rain again {i}", "mood": "bad"} for i in range(8)]
 FRAME = pandas.DataFrame(ROWS)
+WORDS = {"<pad>": 0, "<unk>": 1, "a": 2, "good": 3, "film": 4, "indeed": 5}
 
 
 def write(frame: pandas.DataFrame, file: Path) -> Path:
@@ -91,5 +96,34 @@ def test_files_that_are_missing_empty_damaged_or_of_another_kind(tmp_path: Path)
 
 @pytest.mark.parametrize("max_tokens", [3, 0, 2.5, True])
 def test_sentences_of_no_length(max_tokens: object, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"max_tokens is .*; it must be a whole number of at least 4"):
+    with pytest.raises(ValueError, match=r"max_tokens is .*; it must be a whole number, 4 or more"):
         task_of(FRAME, tmp_path, max_tokens=max_tokens)
+
+
+def sentences(side: str) -> Sentences:
+    tokenizer = Tokenizer(models.WordLevel(WORDS, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, padding_side=side, pad_token="<pad>", unk_token="<unk>"
+    )  # fmt: skip
+    return Sentences(("a good film indeed", "good", "a film indeed"), fast, max_tokens=4)
+
+
+def test_a_batch_is_padded_to_its_longest_sentence_on_the_side_that_the_tokenizer_says() -> None:
+    right = sentences("right").take(torch.tensor([1, 2]))
+    assert right["input_ids"].tolist() == [[3, 0, 0], [2, 4, 5]]
+    assert right["attention_mask"].tolist() == [[1, 0, 0], [1, 1, 1]]
+    left = sentences("left").take(torch.tensor([1, 2]))
+    assert left["input_ids"].tolist() == [[0, 0, 3], [2, 4, 5]]
+    assert left["attention_mask"].tolist() == [[0, 0, 1], [1, 1, 1]]
+    assert left["input_ids"].dtype == left["attention_mask"].dtype == torch.int64
+
+
+def test_the_side_of_the_padding_is_part_of_what_a_model_sees() -> None:
+    assert sentences("left").digest() != sentences("right").digest()
+    assert sentences("left").digest() == sentences("left").digest()
+
+
+def test_other_sentences_are_tokenized_and_cut_alike() -> None:
+    store = sentences("left").like(["good good good good good", "film"])
+    assert store.take(torch.tensor([0, 1]))["input_ids"].tolist() == [[3, 3, 3, 3], [0, 0, 0, 4]]

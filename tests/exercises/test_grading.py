@@ -16,7 +16,7 @@ from stablelab.exercises.grading import NOT_ATTEMPTED, NOT_YET, RIGHT, Verdict
 
 STEP = Exercise(
     name="test.step",
-    asks="the weights after one step",
+    returns="the weights after one step",
     solution=lambda theta, g, learning_rate: theta - learning_rate * g,
     cases=(
         Case("two weights", (torch.tensor([1.0, -2.0]), torch.tensor([0.5, 0.25]), 0.1)),
@@ -30,7 +30,7 @@ STEP = Exercise(
 )
 PAIR = Exercise(
     name="test.pair",
-    asks="a mean and whether it is positive",
+    returns="a mean and whether it is positive",
     solution=lambda x: (x.mean(), bool(x.mean() > 0)),
     cases=(Case("up", (torch.tensor([1.0, 2.0]),)), Case("down", (torch.tensor([-1.0, -2.0]),))),
     slips=(),
@@ -63,16 +63,22 @@ def with_a_gradient(theta: Tensor, g: Tensor, learning_rate: float) -> Tensor:
 def test_however_it_is_written_right_is_right(answer: Callable) -> None:
     verdict = judge(STEP, answer)
     assert verdict.status == RIGHT
-    assert "two weights; a matrix" in verdict.says
+    assert "two weights; a matrix" in verdict.message
 
 
-def test_a_stub_is_not_an_attempt_and_gets_the_first_hint() -> None:
-    assert judge(STEP, lambda *_: ...) == Verdict(NOT_ATTEMPTED, "return the weights after one step. Hint: downhill")
+@pytest.mark.parametrize("stub", [..., lambda *_: ..., lambda *_: (..., ...), lambda *_: [...]])
+def test_a_stub_is_not_an_attempt_and_gets_no_hint(stub: object) -> None:
+    assert judge(STEP, stub) == Verdict(NOT_ATTEMPTED, "return the weights after one step")
+
+
+@pytest.mark.parametrize("answer", [lambda *_: (), lambda theta, *_: (theta, ...), lambda *_: "..."])
+def test_what_is_begun_is_an_attempt(answer: Callable) -> None:
+    assert judge(STEP, answer).status == NOT_YET
 
 
 def test_a_known_slip_is_named_with_the_input_and_both_results() -> None:
-    says = judge(STEP, lambda t, g, a: t.add(g, alpha=a)).says
-    assert says == (
+    message = judge(STEP, lambda t, g, a: t.add(g, alpha=a)).message
+    assert message == (
         "expected [0.95, -2.025], got [1.05, -1.975] (tried: two weights). Likely slip: subtract the gradient"
     )
 
@@ -80,7 +86,7 @@ def test_a_known_slip_is_named_with_the_input_and_both_results() -> None:
 def test_a_slip_that_gives_nan_is_recognized_too() -> None:
     verdict = judge(STEP, lambda theta, g, learning_rate: theta / 0 * 0)
     assert verdict.slip == 1
-    assert "there is nan in it" in verdict.says
+    assert "there is nan in it" in verdict.message
 
 
 def test_an_unknown_mistake_is_shown_without_a_guess() -> None:
@@ -105,17 +111,17 @@ def test_an_unknown_mistake_is_shown_without_a_guess() -> None:
 def test_what_cannot_be_right_is_said_in_a_line(answer: object, says: str) -> None:
     verdict = judge(STEP, answer)
     assert verdict.status == NOT_YET
-    assert says in verdict.says
-    assert "\n" not in verdict.says
+    assert says in verdict.message
+    assert "\n" not in verdict.message
 
 
 def test_several_results_are_compared_one_by_one() -> None:
     assert judge(PAIR, lambda x: [x.mean(), x.mean() > 0]).status == RIGHT
     assert judge(PAIR, lambda x: (x.mean(), np.bool_(x.mean() > 0))).status == RIGHT
-    assert "expected 2 results, as a tuple" in judge(PAIR, lambda x: x.mean()).says
-    assert "expected 2 results, got 3" in judge(PAIR, lambda x: (x.mean(), True, 1)).says
-    assert "result 2 of 2: expected False, got True" in judge(PAIR, lambda x: (x.mean(), True)).says
-    assert "result 2 of 2: expected True, got 1" in judge(PAIR, lambda x: (x.mean(), 1)).says
+    assert "expected 2 results, as a tuple" in judge(PAIR, lambda x: x.mean()).message
+    assert "expected 2 results, got 3" in judge(PAIR, lambda x: (x.mean(), True, 1)).message
+    assert "result 2 of 2: expected False, got True" in judge(PAIR, lambda x: (x.mean(), True)).message
+    assert "result 2 of 2: expected True, got 1" in judge(PAIR, lambda x: (x.mean(), 1)).message
 
 
 def test_the_place_of_the_largest_error_is_named_where_there_are_many_numbers() -> None:
@@ -126,7 +132,7 @@ def test_the_place_of_the_largest_error_is_named_where_there_are_many_numbers() 
         x[1, 3] = 2
         return x
 
-    assert "at [1, 3] expected 0, got 2" in judge(many, almost).says
+    assert "at [1, 3] expected 0, got 2" in judge(many, almost).message
 
 
 def forever(*_: object) -> None:
@@ -142,11 +148,57 @@ def forever_swallowing(*_: object) -> None:
             pass
 
 
+class HostileError(Exception):
+    """Every way of looking at it raises."""
+
+    def _refuse(self, *_: object) -> str:
+        raise RuntimeError("not even this")
+
+    __str__ = __repr__ = __len__ = __iter__ = __getitem__ = __float__ = __eq__ = __bool__ = __getattr__ = _refuse
+    __hash__ = None
+
+
+class EndlessError(Exception):
+    def __str__(self) -> str:
+        forever()
+        return ""
+
+
+def raises(error: BaseException | type[BaseException]) -> Callable:
+    def answer(*_: object) -> None:
+        raise error
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (raises(HostileError), "it raised HostileError: no message"),
+        (raises(EndlessError), "it raised EndlessError: no message"),
+        (raises(ValueError("one\ntwo")), "it raised ValueError: one (tried"),
+        (raises(ValueError("x" * 1000)), "x…"),
+        (lambda *_: HostileError(), "got a HostileError"),
+        (lambda *_: 10**400, "got a int"),
+        (lambda *_: torch.zeros(2, device="meta"), "got a Tensor"),
+    ],
+)
+def test_what_raises_when_it_is_looked_at_is_survived(answer: object, says: str) -> None:
+    verdict = judge(STEP, answer, time_limit=0.3)
+    assert verdict.status == NOT_YET
+    assert says in verdict.message
+    assert len(verdict.message) < 300
+
+
+def test_an_answer_that_raises_when_it_is_looked_at_is_survived() -> None:
+    assert "without brackets" in judge(STEP, HostileError()).message
+
+
 @pytest.mark.parametrize("answer", [forever, forever_swallowing, lambda *_: time.sleep(60)])
 def test_an_answer_that_never_ends_is_ended(answer: Callable) -> None:
     began = time.monotonic()
     verdict = judge(STEP, answer, time_limit=0.1)
-    assert "it did not come back within 0.1 seconds" in verdict.says
+    assert "it did not come back within 0.1 seconds" in verdict.message
     assert time.monotonic() - began < 20
 
 
@@ -155,7 +207,7 @@ def test_away_from_the_main_thread_it_is_ended_too() -> None:
     thread = threading.Thread(target=lambda: verdicts.append(judge(STEP, forever, time_limit=0.1)), daemon=True)
     thread.start()
     thread.join(20)
-    assert "it did not come back" in verdicts[0].says
+    assert "it did not come back" in verdicts[0].message
 
 
 def test_the_stop_button_still_stops() -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from stablelab.exercises import ALL, check, hints, progress, progress_file
+from stablelab.exercises import ALL, check, hints, progress
+from stablelab.exercises.progress import read_progress, record_attempt
 
 NAME = next(iter(ALL))
 
@@ -48,19 +49,24 @@ def test_no_line_is_so_long_that_a_page_would_break_it(capsys: pytest.CaptureFix
 
 def test_a_stub_leaves_no_trace(data_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     check(NAME, lambda *_: ...)
-    assert capsys.readouterr().out.startswith("not attempted yet · ")
+    assert capsys.readouterr().out == f"not attempted yet · return {ALL[NAME].returns}\n"
     assert not data_folder.exists()
 
 
 @pytest.mark.parametrize(
-    "damage", ["", "{", "[]", '{"version": 1}', '{"version": 1, "exercises": {"a": 1}}', "\x00\xff"]
+    "damage",
+    [
+        *("", "{", "[]", '{"version": 1}', '{"version": 1, "exercises": {"a": 1}}', "\x00\xff", "[" * 100_000),
+        *('{"version": [], "exercises": {}}', '{"version": 1, "exercises": {"a": {"tries": Infinity, "right": null}}}'),
+    ],
+    ids=range(9),
 )
 def test_a_damaged_file_is_put_aside(data_folder: Path, damage: str, capsys: pytest.CaptureFixture[str]) -> None:
     data_folder.mkdir()
     (data_folder / "progress.json").write_text(damage)
     check(NAME, ALL[NAME].solution)
     assert (data_folder / "progress.damaged-1.json").read_text() == damage
-    assert progress_file.read()[NAME]["tries"] == 1
+    assert read_progress()[NAME].tries == 1
 
 
 def test_a_file_of_a_newer_version_is_left_alone(data_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -75,15 +81,15 @@ def test_a_file_of_a_newer_version_is_left_alone(data_folder: Path, capsys: pyte
 
 
 def test_a_crash_while_writing_leaves_the_old_file(data_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    progress_file.record(NAME, right=True)
+    record_attempt(NAME, right=True)
 
     def crash(*_: object) -> None:
         raise OSError("no space left on device")
 
     monkeypatch.setattr(os, "replace", crash)
     with pytest.raises(OSError, match="no space"):
-        progress_file.record(NAME, right=False)
-    assert progress_file.read()[NAME]["tries"] == 1
+        record_attempt(NAME, right=False)
+    assert read_progress()[NAME].tries == 1
     assert [path.name for path in data_folder.iterdir()] == ["progress.json"]
 
 
@@ -97,11 +103,36 @@ def test_a_folder_that_cannot_be_written_costs_a_line_and_nothing_else(
     assert "was not written down" in reason
 
 
+def test_a_home_that_is_none_costs_a_line_and_nothing_else(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("STABLELAB_DATA", "~nobody-of-this-name/progress")
+    check(NAME, ALL[NAME].solution)
+    assert "was not written down" in capsys.readouterr().out
+
+
 def test_an_unknown_exercise_gets_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     check(NAME + "x", wrong)
     assert capsys.readouterr().out.startswith(f"there is no exercise '{NAME}x'; did you mean {NAME}")
     with pytest.raises(ValueError, match="there is no exercise 'nothing like it'"):
         hints("nothing like it")
+
+
+@pytest.mark.parametrize("name", [["descent.step"], {}, None, ..., 3, check])
+def test_a_name_that_is_none_gets_a_line(name: object, capsys: pytest.CaptureFixture[str]) -> None:
+    check(name, wrong)
+    reason = f'the name of an exercise comes first, in quotes: "{NAME}"; this is a {type(name).__name__}'
+    assert capsys.readouterr().out == reason + "\n"
+    with pytest.raises(ValueError, match=re.escape(reason)):
+        hints(name)
+
+
+def test_half_a_character_in_an_error_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    def answer(*_: object) -> None:
+        raise ValueError("\ud83d")
+
+    check(NAME, answer)
+    assert "it raised ValueError: \\ud83d" in capsys.readouterr().out
 
 
 def test_hints_and_solution_are_folded_away_one_by_one() -> None:

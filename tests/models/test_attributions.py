@@ -26,7 +26,7 @@ from transformers import (
 from stablelab import models
 from stablelab.data import tokenizer_for
 from stablelab.data.images import Pictures
-from stablelab.models.pooled import MeanPooledT5
+from stablelab.models.t5 import MeanPooledT5
 
 SENTENCE = "A film that is not good, unfortunately."
 SMALL = {"vocab_size": 30522, "num_labels": 2, "pad_token_id": 0}
@@ -199,13 +199,13 @@ def test_a_network_that_works_in_place_and_a_picture_that_is_not_square(picture)
     ("arguments", "message"),
     [
         ({"example": " "}, "sentence is ' '; it must be a text of at least one word"),
-        ({"steps": 1}, "steps is 1; it must be a whole number of at least 2"),
+        ({"steps": 1}, "steps is 1; it must be a whole number, 2 or more"),
         ({"method": "magic"}, "method is 'magic'; there are integrated gradients and occlusion"),
         ({"method": "occlusion"}, "occlusion is for pictures; a sentence takes integrated gradients"),
         ({"target": 2}, "target is 2; it must be a class from 0 to 1, or one of LABEL_0, LABEL_1"),
         ({"target": "good"}, "target is 'good'"),
         ({"target": True}, "target is True"),
-        ({"max_tokens": 3}, "max_tokens is 3; it must be a whole number of at least 4"),
+        ({"max_tokens": 3}, "max_tokens is 3; it must be a whole number, 4 or more"),
         ({"example": np.zeros((8, 8, 3), np.uint8)}, "reads sentences; give it a text, not ndarray"),
     ],
 )

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from stablelab.plots import attributions as insides
-from stablelab.plots import training_curves as figures
+from stablelab.plots import display
 from stablelab.plots.attributions import show_attention, show_attributions
 
 
@@ -59,11 +59,13 @@ def test_every_token_has_its_score_and_nothing_is_markup() -> None:
         ("good", "+1.00"),
     ]
     grounds = [ground.upper() for ground, *_ in pieces]
-    assert grounds[0] == "#FFFFFF" and grounds[2] == figures.VERMILLION, "0 is white, the largest has all the colour"
+    assert grounds[0] == "#FFFFFF" and grounds[2] == display.VERMILLION, "0 is white, the largest has all the colour"
     blue = [int(grounds[3][i : i + 2], 16) for i in (1, 3, 5)]
     assert blue[2] > blue[1] > blue[0], "what is for the class is blue"
     assert "for good &amp; &lt;kind&gt;" in markup and "<kind>" not in markup and "<b>" not in markup
-    assert f"background:#FFFFFF;color:{figures.INK}" in markup, "legible in a dark notebook too"
+    grounds_and_inks = re.findall(r"background:(#\w+);color:(\w+)", markup)
+    assert len(grounds_and_inks) == markup.count("background") == markup.count("color:") == len(pieces) + 2
+    assert all(display.contrast(*pair) >= 4.5 for pair in grounds_and_inks), "legible in a dark notebook too"
 
 
 def test_scores_of_nothing_are_white() -> None:
@@ -72,14 +74,14 @@ def test_scores_of_nothing_are_white() -> None:
 
 
 def test_a_picture_stands_beside_its_scores() -> None:
-    figure = insides.picture_figure(PICTURE)
+    figure = insides.attributions_figure(PICTURE)
     left, right, bar = figure.axes
     assert np.array_equal(left.images[0].get_array(), PICTURE.picture)
     assert np.allclose(right.images[0].get_array(), PICTURE.scores)
     assert right.images[0].get_clim() == (-1.5, 1.5), "white is 0"
     assert right.get_title(loc="left") == "integrated gradients" and bar.get_ylabel() == "against 7  ·  for 7"
-    pixels = np.asarray(Image.open(io.BytesIO(figures.to_png(figure))).convert("RGB"))
-    assert pixels[0, 0].tolist() == [255, 255, 255]
+    pixels = np.asarray(Image.open(io.BytesIO(display.to_png(figure))).convert("RGBA"))
+    assert pixels[0, 0, 3] == 0, "the ground is the page's"
 
 
 @pytest.mark.parametrize("T", [5, 30])

@@ -10,7 +10,7 @@ from PIL import Image
 
 from stablelab.plots import ensembles as ensemble_figures
 from stablelab.plots import show_ensembles
-from stablelab.plots import training_curves as figures
+from stablelab.plots.display import to_png
 from stablelab.stability import EnsembleComparison, average, compare_ensembles, spread_by_size, vote
 
 DRAWN = np.random.default_rng(0)
@@ -45,7 +45,7 @@ def test_accuracy_by_size_has_a_band_where_a_spread_is_known(comparison: Ensembl
     assert axes.get_xlabel() == "members in the ensemble"
 
 
-def test_words_say_the_numbers_and_the_picture_is_white_and_small(comparison: EnsembleComparison, shown) -> None:
+def test_words_say_the_numbers_and_the_picture_is_transparent_and_small(comparison: EnsembleComparison, shown) -> None:
     show_ensembles(comparison, SIZES)
     (data,) = shown
     words = data["text/plain"]
@@ -56,8 +56,8 @@ def test_words_say_the_numbers_and_the_picture_is_white_and_small(comparison: En
     assert f"vote: accuracy {comparison.combined[1, 0]:.3f}." in words
     row = SIZES.iloc[1]
     assert f"2: {row['accuracy']:.3f} ± {row['std']:.3f}" in words and words.endswith(f"4: {SIZES['accuracy'][3]:.3f}.")
-    png = figures.to_png(ensemble_figures.ensembles_figure(comparison, SIZES))
-    assert np.asarray(Image.open(io.BytesIO(png)).convert("RGB"))[0, 0].tolist() == [255, 255, 255]
+    png = to_png(ensemble_figures.ensembles_figure(comparison, SIZES))
+    assert np.asarray(Image.open(io.BytesIO(png)).convert("RGBA"))[0, 0, 3] == 0
     assert len(png) < 60_000
 
 

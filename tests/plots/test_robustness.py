@@ -10,6 +10,7 @@ from PIL import Image
 
 from stablelab.plots import robustness as robustness_figures
 from stablelab.plots import show_corrupted, show_robustness
+from stablelab.plots.display import to_png
 from stablelab.stability import Robustness
 
 PICTURE = np.full((8, 10, 3), 90, dtype=np.uint8)
@@ -31,6 +32,10 @@ def test_a_panel_for_each_corruption_begins_at_the_clean_error() -> None:
         assert np.asarray(line.get_xdata()).tolist() == [0, 1, 3, 5]
         assert np.asarray(line.get_ydata()).tolist() == pytest.approx([found.clean_error, *found.errors[k]])
         assert np.asarray(second.get_ydata()).tolist() == pytest.approx([other.clean_error, *other.errors[k]])
+        [bars, _] = [np.asarray(each.get_segments())[:, :, 1] for each in axes.collections]
+        low, high = (found.frame()[name].to_numpy() for name in ("low", "high"))
+        shown = (found.frame()["corruption"].isin(("clean", axes.get_title(loc="left")))).to_numpy()
+        assert bars[:, 0].tolist() == pytest.approx(low[shown]) and bars[:, 1].tolist() == pytest.approx(high[shown])
         assert clean.get_ydata()[0] == found.clean_error
         looks = [(each.get_color(), each.get_marker(), each.get_linestyle()) for each in (line, second)]
         assert all(one != two for one, two in zip(*looks, strict=True))  # told apart without colours, too
@@ -38,7 +43,7 @@ def test_a_panel_for_each_corruption_begins_at_the_clean_error() -> None:
     assert figure.get_supylabel() == "error rate" and figure.get_supxlabel().startswith("severity (0: clean)")
 
 
-def test_a_white_picture_goes_into_the_cell_and_its_words_under_it(shown, capsys) -> None:
+def test_a_picture_goes_into_the_cell_and_its_words_under_it(shown, capsys) -> None:
     show_robustness(invented(), invented("with noise"))
     (data,) = shown
     assert data["text/plain"].startswith("error against severity. plain: clean error ")
@@ -68,9 +73,10 @@ def test_the_gallery_keeps_its_greys_beside_coloured_noise(shown) -> None:
     show_corrupted(PICTURE, {"noise": [noise], "dark": [ramp]}, (1,))
     (data,) = shown
     assert data["text/plain"].startswith("one example under noise, dark, each at severity 1")
-    png = robustness_figures._exact_png(robustness_figures.corrupted_figure(PICTURE, {"dark": [ramp]}, (1,)))
-    colours = {tuple(c) for c in np.asarray(Image.open(io.BytesIO(png)).convert("RGB")).reshape(-1, 3).tolist()}
-    assert {(int(g),) * 3 for g in np.unique(ramp)} <= colours and (255, 255, 255) in colours
+    png = to_png(robustness_figures.corrupted_figure(PICTURE, {"dark": [ramp]}, (1,)))
+    pixels = np.asarray(Image.open(io.BytesIO(png)).convert("RGBA"))
+    colours = {tuple(c) for c in pixels.reshape(-1, 4).tolist()}
+    assert {(int(g),) * 3 + (255,) for g in np.unique(ramp)} <= colours and pixels[0, 0, 3] == 0
 
 
 def test_a_sentence_becomes_a_table_in_which_nothing_is_markup(shown, capsys) -> None:

@@ -14,13 +14,19 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
 
-from stablelab.plots import html_heatmap as heat_tables
-from stablelab.plots.heatmaps import described, ticks, to_png
-from stablelab.plots.shades import beyond, colours, shades_of
-from stablelab.plots.strips import show_strip
-from stablelab.plots.sweep_cells import Cells, cells
-from stablelab.plots.sweep_tables import axes_of, groups, rows_of, say
-from stablelab.plots.sweeps import heatmap, seed_curves, strip
+from stablelab._formatting import format_number
+from stablelab.plots.display import to_png
+from stablelab.plots.heatmaps import (
+    axis_ticks,
+    color_map,
+    color_norm,
+    heatmap,
+    heatmap_html,
+    heatmap_words,
+    out_of_range,
+)
+from stablelab.plots.sweep_tables import ScoreTable, axes_of, groups, rows_of, score_table
+from stablelab.plots.sweeps import seed_curves, show_strip, strip
 from stablelab.stability import Results, Sweep
 
 Make = Callable[..., Sweep]
@@ -31,13 +37,13 @@ def results(make_sweep: Make) -> Results:
     return make_sweep().run(bar=False)
 
 
-def table(results: Results, score: str = "validation_loss") -> Cells:
-    return cells(rows_of(results), results.grid, "learning_rate", "max_norm", score)
+def table(results: Results, score: str = "validation_loss") -> ScoreTable:
+    return score_table(rows_of(results), results.grid, "learning_rate", "max_norm", score)
 
 
 def first(results: Results, n: int) -> Results:
     """As while a sweep is under way."""
-    return replace(results, points=results.points[:n], outcomes=results.outcomes[:n])
+    return replace(results, trials=results.trials[:n], outcomes=results.outcomes[:n])
 
 
 def words(figure: Figure) -> str:
@@ -68,52 +74,59 @@ def test_settings_that_are_not_drawn_are_averaged_over_and_do_not_count_as_sprea
 def test_the_heatmap_says_how_many_diverged_and_which_cells_are_empty(results: Results) -> None:
     said = words(heatmap(results))
     assert "×3" in said and "0." in said and "all diverged" in said and "no run yet" not in said
-    assert "validation loss (nats)" in said and "standard deviation over seeds" in said and "max norm" in said
+    assert "validation loss (nats)" in said and "standard deviation over seeds" in said and "clip threshold" in said
     assert "no run yet" in words(heatmap(first(results, 4)))
-    assert described(table(results)).startswith(
-        "validation loss (nats) over learning rate and max norm: 18 runs in 6 of 6"
+    assert heatmap_words(table(results)).startswith(
+        "validation loss (nats) over learning rate and clip threshold: 18 runs in 6 of 6"
     )
+
+
+def test_there_is_no_grid_over_the_cells(results: Results) -> None:
+    figure = heatmap(results)
+    figure.canvas.draw()
+    ticks = [tick for axes in figure.axes for axis in (axes.xaxis, axes.yaxis) for tick in axis.get_major_ticks()]
+    assert ticks and not [tick for tick in ticks if tick.gridline.get_visible()]
 
 
 def test_a_picture_keeps_the_shades_of_its_cells(results: Results) -> None:
     found = table(results, "accuracy")
-    shades = shades_of(0, falls=False)(colours(found.mean)(found.mean[:, :2]))
-    picture = Image.open(io.BytesIO(to_png(heatmap(results, score="accuracy")))).convert("RGB")
-    there = np.array([rgb for _, rgb in picture.getcolors(1 << 20)])
+    shades = color_map(0, falls=False)(color_norm(found.mean)(found.mean[:, :2]))
+    picture = Image.open(io.BytesIO(to_png(heatmap(results, score="accuracy")))).convert("RGBA")
+    there = np.array([rgba[:3] for _, rgba in picture.getcolors(1 << 20) if rgba[3] == 255])
     for shade in 255 * shades.reshape(-1, 4)[:, :3]:
         assert np.abs(there - shade).max(axis=1).min() < 2
 
 
 def test_the_table_of_coloured_cells_has_the_same_numbers(results: Results) -> None:
     found = table(first(results, 16))
-    said = heat_tables.tables(found)
+    said = heatmap_html(found)
     assert said.count("<td") == 2 * 6 and said.count('class="diverged"') == 2
     assert f">{found.mean[0, 0]:.3g}<" in said
-    assert "learning rate 1e-3, max norm 1: " in said and "3 runs, 0 diverged" in said
-    assert heat_tables.tables(table(first(results, 1))).count('class="none"') == 2 * 5
+    assert "learning rate 1e-3, clip threshold 1: " in said and "3 runs, 0 diverged" in said
+    assert heatmap_html(table(first(results, 1))).count('class="none"') == 2 * 5
 
 
 def test_names_are_escaped_in_the_table(results: Results) -> None:
-    assert "<script" not in heat_tables.tables(replace(table(results), label="<script>", over=("<script>",)))
+    assert "<script" not in heatmap_html(replace(table(results), label="<script>", over=("<script>",)))
 
 
-def test_far_apart_numbers_get_logarithmic_colours() -> None:
-    assert isinstance(colours(np.array([0.01, 1.0, np.nan])), LogNorm)
-    assert not isinstance(colours(np.array([0.1, 1.0])), LogNorm)
+def test_far_apart_numbers_get_logarithmic_color_norm() -> None:
+    assert isinstance(color_norm(np.array([0.01, 1.0, np.nan])), LogNorm)
+    assert not isinstance(color_norm(np.array([0.1, 1.0])), LogNorm)
     far = np.array([0.1, 0.2, 0.3, 5000.0])  # one that went astray leaves the others apart
-    assert colours(far).vmax < 50 and beyond(far, colours(far)) == (True, True)
-    assert beyond(far[:3], colours(far[:3])) == (False, False)
+    assert color_norm(far).vmax < 50 and out_of_range(far, color_norm(far)) == (True, True)
+    assert out_of_range(far[:3], color_norm(far[:3])) == (False, False)
     for values in ([np.nan], [0.3, 0.3], [0.0, 0.0]):  # nothing, and nothing that differs
-        norm = colours(np.array(values))
+        norm = color_norm(np.array(values))
         assert norm.vmin < norm.vmax
 
 
 def test_an_axis_of_many_values_is_labelled_at_powers_of_ten() -> None:
-    at, labels = ticks([*np.geomspace(1e-4, 1e-1, 16).tolist(), None])
+    at, labels = axis_ticks([*np.geomspace(1e-4, 1e-1, 16).tolist(), None])
     assert labels == ["1e-4", "1e-3", "0.01", "0.1", "off"]
     np.testing.assert_allclose(at, [0, 5, 10, 15, 16])
-    assert ticks((1e-3, None)) == ([0, 1], ["1e-3", "off"])
-    assert ticks(list("abcdefghijkl"))[1] == list("acegik")
+    assert axis_ticks((1e-3, None)) == ([0, 1], ["1e-3", "off"])
+    assert axis_ticks(list("abcdefghijkl"))[1] == list("acegik")
 
 
 def test_every_line_is_a_run_and_every_cross_one_that_diverged(results: Results) -> None:
@@ -140,20 +153,12 @@ def test_a_strip_has_a_dot_for_each_run_and_a_line_for_the_majority(results: Res
 
 
 def test_groups_and_axes_follow_the_grid(results: Results) -> None:
-    assert [group.label for group in groups(results.points, results.grid)][:2] == [
-        "learning rate 1e-3, max norm 1",
-        "learning rate 1e-3, max norm off",
+    assert [group.label for group in groups(results.trials, results.grid)][:2] == [
+        "learning rate 1e-3, clip threshold 1",
+        "learning rate 1e-3, clip threshold off",
     ]
     assert axes_of(results.grid, None, None) == ("learning_rate", "max_norm")
     assert axes_of({"optimizer": ("adam", "sgd"), "gamma": (0.9,)}, None, None) == ("optimizer", "")
-    assert [say(value) for value in (None, True, False, 3e-4, "adam", 100)] == [
-        "off",
-        "on",
-        "off",
-        "3e-4",
-        "adam",
-        "100",
-    ]
 
 
 def test_what_cannot_be_drawn_is_refused_in_one_line(make_sweep: Make, results: Results) -> None:
@@ -178,6 +183,6 @@ def test_what_cannot_be_drawn_is_refused_in_one_line(make_sweep: Make, results: 
 def test_a_strip_is_told_in_words(results: Results, capsys: pytest.CaptureFixture[str]) -> None:
     show_strip(results, by="learning_rate")
     words = " ".join(capsys.readouterr().out.split())
-    counts = [sum(p.settings.learning_rate == rate for p in results.points) for rate in results.grid["learning_rate"]]
-    assert words.startswith(f"learning rate {say(results.grid['learning_rate'][0])}: {counts[0]} runs: ")
+    counts = [sum(p.settings.learning_rate == rate for p in results.trials) for rate in results.grid["learning_rate"]]
+    assert words.startswith(f"learning rate {format_number(results.grid['learning_rate'][0])}: {counts[0]} runs: ")
     assert words.count("failed") == len(counts)

@@ -6,17 +6,19 @@ import getpass
 import re
 import socket
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from stablelab.reports import sections as report_parts
-from stablelab.reports import stability_report
-from stablelab.reports.glossary import DEFINITIONS, ONE_SEED
-from stablelab.reports.numbers import by_setting, sensitivities, splits
-from stablelab.reports.stability_report import nameless
+from stablelab._formatting import format_number
+from stablelab.plots import display
+from stablelab.reports import sections, stability_report
+from stablelab.reports.measures import BEHAVIOUR, CURVATURE, RESULT, SENSITIVITY, VARIANCE
+from stablelab.reports.sections import by_setting, sensitivities, splits
+from stablelab.reports.stability_report import without_folders
 from stablelab.stability import Results, Sweep, failed_rate, mean
 
 Make = Callable[..., Sweep]
@@ -30,9 +32,10 @@ def results(make_sweep: Make) -> Results:
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pictures take time, and are looked at elsewhere."""
-    monkeypatch.setattr(report_parts.heatmaps, "to_png", lambda figure: b"\x89PNG")
+    monkeypatch.setattr(sections, "to_png", lambda figure: b"\x89PNG")
+    monkeypatch.setattr(sections.heatmaps, "heatmap_figure", lambda *_, **__: None)
     for name in ("seed_curves", "strip"):
-        monkeypatch.setattr(report_parts.sweep_figures, name, lambda *_, **__: None)
+        monkeypatch.setattr(sections.sweeps, name, lambda *_, **__: None)
 
 
 class Outline(HTMLParser):
@@ -63,8 +66,7 @@ def test_the_page_loads_nothing_and_runs_nothing(
     make_sweep: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     results = make_sweep({"learning_rate": (1e-3, 1e-2)}, seeds=2).run(bar=False)
-    for drawing in (report_parts.heatmaps, report_parts.sweep_figures):
-        monkeypatch.setattr(drawing, "DPI", 30)  # small pictures are quick
+    monkeypatch.setattr(display, "DPI", 30)  # small pictures are quick
     page = stability_report(results, tmp_path / "report.html").read_text(encoding="utf-8")
     outline = Outline(page)
     assert not outline.names() & {"script", "link", "iframe", "object", "embed", "base", "form", "a", "video"}
@@ -75,6 +77,11 @@ def test_the_page_loads_nothing_and_runs_nothing(
     assert sum(tag == "img" for tag, _ in outline.tags) == 3
     assert all(attributes["alt"] for tag, attributes in outline.tags if tag == "img")
     assert "url(" not in page and "@import" not in page and "http:" not in page and "https:" not in page
+    policy = {"http-equiv": "Content-Security-Policy"}.items()
+    [said] = [
+        attributes["content"] for tag, attributes in outline.tags if tag == "meta" and policy <= attributes.items()
+    ]
+    assert said == "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
     assert "prefers-color-scheme: dark" in page and "@media print" in page
 
 
@@ -84,11 +91,12 @@ def test_numbers_are_those_of_the_measures_with_their_intervals_and_definitions(
     page = stability_report(results, tmp_path / "report.html").read_text(encoding="utf-8")
     there = mean([run.accuracy for run in results.where(learning_rate=1e-2, max_norm=1.0).outcomes])
     assert there.low is not None and there.high is not None
-    assert f"{100 * there.value:.1f}<small>[{100 * there.low:.1f}, {100 * there.high:.1f}]</small>" in page
+    value, low, high = (format_number(100 * each) for each in (there.value, there.low, there.high))
+    assert f"{value}<small>[{low}, {high}]</small>" in page
     rate = failed_rate([run.failed for run in results.outcomes])
-    assert f"<b>{100 * rate.value:.1f} %</b>" in page
-    for name, definition in DEFINITIONS.items():
-        assert (f"<td>{definition.name}</td>" in page) == (name != "variance"), name
+    assert f"<b>{format_number(100 * rate.value)} %</b>" in page
+    for quantity in (*RESULT, *BEHAVIOUR, *CURVATURE, SENSITIVITY, VARIANCE):
+        assert (f"<td>{quantity.name}</td>" in page) == (quantity is not VARIANCE), quantity.name
     assert "Mosbach" in page and "Wortsman" in page and "learning rate 1e-3" not in page.split("How to read it")[1]
 
 
@@ -116,23 +124,29 @@ def test_it_says_what_was_run_with_which_seeds_and_where(results: Results, tmp_p
 def test_whatever_a_user_calls_things_is_text(make_sweep: Make, tmp_path: Path, undrawn: None) -> None:
     evil = '"><script>alert(1)</script><img src=x onerror=y>'
     sweep = make_sweep(task=evil, model=evil, classes=(evil, "b", "c"))
-    sweep.run(bar=False)
-    outline = Outline(stability_report(sweep, tmp_path / "r.html").read_text(encoding="utf-8"))
+    results = sweep.run(bar=False)
+    page = stability_report(sweep, tmp_path / "r.html").read_text(encoding="utf-8")
+    outline = Outline(page)
     assert "script" not in outline.names()
     assert all(attributes["src"].startswith("data:") for tag, attributes in outline.tags if tag == "img")
+    assert "alert(1)" in page, "it is said, as text"
+    names = ("task", "model", "train", "steps", "batch_size", "stablelab", "torch", "code", "data", "weights")
+    described = dict.fromkeys(names, evil) | {"examples": {evil: 3}, "subsets": {evil: evil}}
+    page = stability_report(replace(results, description=described), tmp_path / "r.html").read_text(encoding="utf-8")
+    assert "script" not in Outline(page).names() and page.count("alert(1)") > len(names)
 
 
 def test_with_one_seed_there_is_no_interval_and_it_says_so(make_sweep: Make, tmp_path: Path, undrawn: None) -> None:
     results = make_sweep(seeds=1).run(bar=False)
     page = stability_report(results, tmp_path / "r.html").read_text(encoding="utf-8")
-    assert ONE_SEED in page
+    assert "Each setting was run once." in page and "run the sweep with more seeds" in page
     assert "<small>" not in page.split("How the runs ended")[1].split("How to read it")[0]
 
 
 def test_a_sweep_under_way_is_reported_as_it_stands(make_sweep: Make, tmp_path: Path, undrawn: None) -> None:
     sweep = make_sweep()
-    key, point = sweep.keys[0], sweep.points[0]
-    [outcome] = sweep.recipe.run_together([point])  # type: ignore[attr-defined]
+    key, point = sweep.keys[0], sweep.trials[0]
+    [outcome] = sweep.trainable.run_batch([point])  # type: ignore[attr-defined]
     sweep.ledger.finish(key, outcome)
     page = stability_report(sweep, tmp_path / "r.html").read_text(encoding="utf-8")
     assert "17 runs of this sweep are not done" in page and "(all 1)" in page
@@ -149,8 +163,8 @@ def test_crossed_seeds_are_split_by_cause(make_sweep: Make, tmp_path: Path, undr
 
 def test_sensitivity_counts_seeds_that_were_run_at_every_rate(results: Results) -> None:
     found = dict(sensitivities(results))
-    assert list(found) == ["max norm 1", "max norm off"]
-    assert found["max norm off"].n == 3 and found["max norm off"].value > 0
+    assert list(found) == ["clip threshold 1", "clip threshold off"]
+    assert found["clip threshold off"].n == 3 and found["clip threshold off"].value > 0
     assert by_setting(results)[0][1].target == pytest.approx(0.55)
 
 
@@ -186,4 +200,4 @@ def test_what_cannot_be_reported_is_refused_in_one_line(make_sweep: Make, result
     ],
 )
 def test_folders_are_left_out_of_names(said: str, shown: str) -> None:
-    assert nameless(said) == shown
+    assert without_folders(said) == shown

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from stablelab.formulas import cross_entropy
 from stablelab.stability import hessian_vector_product, sharpness
-from stablelab.stability.lanczos import largest_eigenvalue
+from stablelab.stability.hessian import largest_eigenvalue
 
 EXACT = {"iterations": 200, "tolerance": 1e-9}
 

@@ -1,4 +1,4 @@
-"""Mean, standard deviation, range and median over runs: against numpy and scipy, and where there is no spread."""
+"""Mean, deviation, range, median, failures and the ratio of two spreads, against numpy, scipy and formulas."""
 
 from __future__ import annotations
 
@@ -7,8 +7,18 @@ import math
 import numpy as np
 import pytest
 import torch
+from scipy.stats import f_oneway, norm
 
-from stablelab.stability import Estimate, mean, median, standard_deviation, value_range
+from stablelab.stability import (
+    Estimate,
+    compare_spread,
+    failed_rate,
+    is_failed,
+    mean,
+    median,
+    standard_deviation,
+    value_range,
+)
 
 RUNS = np.random.default_rng(0).normal(0.8, 0.03, size=20)
 
@@ -99,3 +109,116 @@ def test_a_level_in_percent_is_refused(measure) -> None:
 def test_an_estimate_is_what_comes_back() -> None:
     assert isinstance(mean(RUNS), Estimate)
     assert mean(RUNS) == mean(RUNS)
+
+
+WIDE = np.random.default_rng(0).normal(0.8, 0.03, size=20)
+NARROW = np.random.default_rng(1).normal(0.8, 0.01, size=25)
+
+
+def _brown_forsythe(a: np.ndarray, b: np.ndarray) -> float:
+    """An analysis of variance of the distances from the medians."""
+    return f_oneway(*(np.abs(x - np.median(x)) for x in (a, b))).pvalue
+
+
+def test_the_ratio_and_the_test() -> None:
+    found = compare_spread(WIDE, NARROW)
+    assert found.ratio.value == pytest.approx(WIDE.std(ddof=1) / NARROW.std(ddof=1))
+    assert 1 < found.ratio.low < 3 < found.ratio.high
+    assert found.p_value == pytest.approx(_brown_forsythe(WIDE, NARROW))
+    assert found.p_value < 0.01
+    assert "Brown-Forsythe test: p = " in str(found)
+
+
+def test_turned_round_it_is_the_inverse() -> None:
+    one, other = compare_spread(WIDE, NARROW).ratio, compare_spread(NARROW, WIDE).ratio
+    assert other.value == pytest.approx(1 / one.value)
+    assert other.high == pytest.approx(1 / one.low, rel=0.1)
+
+
+def test_the_interval_holds_the_true_ratio_about_as_often_as_said() -> None:
+    rng = np.random.default_rng(2)
+    found = [compare_spread(rng.normal(size=20), rng.normal(0, 2, size=20)).ratio for _ in range(16)]
+    assert np.mean([e.low <= 0.5 <= e.high for e in found]) >= 0.8
+
+
+def test_runs_that_diverged_are_left_out_of_a_comparison_and_counted() -> None:
+    found = compare_spread([*WIDE, math.inf], [*NARROW, math.nan])
+    assert found.ratio.left_out == 2
+    assert found.ratio.low == compare_spread(WIDE, NARROW).ratio.low
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "value", "says"),
+    [
+        ([0.8], [0.8, 0.7, 0.9], math.nan, "1 run in a group"),
+        ([0.8, 0.9], [0.8, 0.7], 1.0, "2 runs in a group"),
+        ([0.8, 0.8, 0.8], [0.8, 0.7, 0.9], 0.0, "equal runs in a group"),
+        ([0.8, 0.7, 0.9], [0.8, 0.8, 0.8], math.nan, "equal runs in a group"),
+    ],
+)
+def test_without_a_spread_in_both_there_is_neither_interval_nor_test(a: list, b: list, value: float, says: str) -> None:
+    found = compare_spread(a, b)
+    assert found.ratio.value == pytest.approx(value, nan_ok=True)
+    assert found.ratio.low is None
+    assert math.isnan(found.p_value)
+    assert says in str(found)
+    assert "no test" in str(found)
+
+
+def test_resamples_without_spread_open_the_interval() -> None:
+    assert compare_spread([0.8, 0.7, 0.9, 0.6], [0.8, 0.8, 0.8, 0.7]).ratio.high == math.inf
+    assert compare_spread([0.8, 0.8, 0.8, 0.7], [0.8, 0.7, 0.9, 0.6]).ratio.low == 0
+
+
+def test_a_group_without_scores_is_refused_by_its_name() -> None:
+    with pytest.raises(ValueError, match="b is empty"):
+        compare_spread(WIDE, [])
+
+
+@pytest.mark.parametrize(("failures", "n", "level"), [(0, 20, 0.95), (3, 20, 0.95), (20, 20, 0.9), (1, 2, 0.99)])
+def test_wilsons_interval_by_its_formula(failures: int, n: int, level: float) -> None:
+    found = failed_rate([True] * failures + [False] * (n - failures), level=level)
+    z, p = norm.ppf((1 + level) / 2), failures / n
+    middle, half = p + z * z / (2 * n), z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    wanted = [(middle - half) / (1 + z * z / n), (middle + half) / (1 + z * z / n)]
+    assert [found.low, found.high] == pytest.approx(wanted, abs=1e-12)
+    assert (found.value, found.n, found.method) == (p, n, "Wilson")
+
+
+def test_wilson_holds_the_truth_about_as_often_as_said() -> None:
+    failures = np.random.default_rng(0).binomial(20, 0.15, size=300)
+    bounds = {k: failed_rate([True] * k + [False] * (20 - k)) for k in set(failures.tolist())}
+    assert 0.91 <= np.mean([bounds[k].low <= 0.15 <= bounds[k].high for k in failures.tolist()]) <= 0.99
+
+
+def test_of_one_run_the_rate_of_failing_has_no_interval() -> None:
+    assert str(failed_rate([True])) == "1 (one run: no interval)"
+
+
+@pytest.mark.parametrize(
+    ("failed", "says"), [([], "empty"), ([0.5, 0.6], "True or False"), ([True, math.nan], "True or False")]
+)
+def test_accuracies_are_no_failures(failed: list, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        failed_rate(failed)
+
+
+def test_a_run_fails_at_or_below_the_majority_class_or_without_an_accuracy() -> None:
+    targets = [0, 0, 0, 1, 2]  # the majority class is right three times in five
+    assert is_failed([0.4, 0.6, 0.8, math.nan], targets).tolist() == [True, True, False, True]
+    assert bool(is_failed(0.6, torch.tensor(targets)))
+    assert not is_failed(torch.tensor(0.8), np.array(targets))
+
+
+def test_guessing_the_majority_class_fails_in_single_precision_too() -> None:
+    targets = torch.tensor([1] * 8 + [0] * 7)
+    assert is_failed((torch.ones(15) == targets).float().mean(), targets)
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "targets", "says"),
+    [(80.0, [0, 1], "share from 0 to 1"), (-0.1, [0, 1], "share"), (0.5, [0.5, 1.5], "targets"), (0.5, [], "targets")],
+)
+def test_percentages_and_targets_that_are_no_classes_are_refused(accuracy: float, targets: list, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        is_failed(accuracy, targets)

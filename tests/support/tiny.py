@@ -10,12 +10,12 @@ from torch import nn
 
 import stablelab as lab
 from stablelab.data import Task
-from stablelab.models.rng import drawn_from
+from stablelab.models.rng import seeded_rng
 
 
 def tiny_model() -> Callable[..., nn.Module]:
     def make(task: Task, seed: int) -> nn.Module:  # a function inside a function travels to a worker as a whole
-        with drawn_from(seed):
+        with seeded_rng(seed):
             return nn.Sequential(nn.Flatten(), nn.Linear(192, 8), nn.ReLU(), nn.Linear(8, len(task.classes)))
 
     return make

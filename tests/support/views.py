@@ -12,10 +12,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from stablelab.plots import earlier_runs as ghosts
-from stablelab.plots import placing
-from stablelab.stability import Outcome, Point, Sweep
-from stablelab.stability.sweeps.grid import points_of
+from stablelab.plots import display, earlier_runs
+from stablelab.stability import Outcome, Sweep, Trial
+from stablelab.stability.sweeps.grid import trials_of
 from stablelab.training import Run, Settings
 from stablelab.training.history import History
 from stablelab.training.records import Evaluation, Intervention, Step
@@ -106,15 +105,15 @@ def invented_history(losses: list[float], **fields: object) -> History:
 GRID: dict[str, tuple[Any, ...]] = {"learning_rate": (1e-3, 1e-2, 1.0), "max_norm": (1.0, None)}
 
 
-def invented_outcome(point: Point) -> Outcome:
+def invented_outcome(trial: Trial) -> Outcome:
     """Twenty steps and thirty examples: at η = 1 without clipping every run diverges, with clipping those of an odd
     seed; else the more of the examples are right, the larger η and the seed."""
-    settings, targets = point.settings, np.arange(30) // 5 % 3
-    wild = settings.learning_rate == 1.0 and (settings.max_norm is None or point.init % 2 == 1)
-    right = min(30, round(13 + 8 * (3 + np.log10(settings.learning_rate))) + point.init) - (30 if wild else 0)
+    settings, targets = trial.settings, np.arange(30) // 5 % 3
+    wild = settings.learning_rate == 1.0 and (settings.max_norm is None or trial.init % 2 == 1)
+    right = min(30, round(13 + 8 * (3 + np.log10(settings.learning_rate))) + trial.init) - (30 if wild else 0)
     shown = np.where(np.arange(30) < right, targets, (targets + 1) % 3)
     logits = 2.0 * np.eye(3, dtype=np.float32)[shown]
-    losses = np.exp(-np.arange(1, 21) / 20 * (1 + point.init)).astype(np.float32)
+    losses = np.exp(-np.arange(1, 21) / 20 * (1 + trial.init)).astype(np.float32)
     chances = np.exp(logits[np.arange(30), targets]) / np.exp(logits).sum(axis=1)
     return Outcome(
         losses=np.append(losses[:6], np.float32(np.nan)) if wild else losses,
@@ -125,13 +124,13 @@ def invented_outcome(point: Point) -> Outcome:
         logits=np.full_like(logits, np.nan) if wild else logits,
         targets=targets,
         diverged=7 if wild else None,
-        sharpness=None if wild else 3.0 + point.init,
+        sharpness=None if wild else 3.0 + trial.init,
         seconds=0.5,
     )
 
 
 @dataclass
-class InventedRecipe:
+class InventedTrainable:
     """Says at once what runs come to. ``task`` and ``classes`` are what a user calls them."""
 
     task: str = "ring"
@@ -150,25 +149,25 @@ class InventedRecipe:
             "subsets": None,
         }
 
-    def check(self, point: Point) -> None:
+    def check(self, trial: Trial) -> None:
         """Anything goes."""
 
-    def prepare(self, point: Point) -> Any:
+    def prepare(self, trial: Trial) -> Any:
         raise RuntimeError("nothing is trained here")
 
-    def runs_together(self, points: Sequence[Point]) -> bool:
+    def can_batch(self, trials: Sequence[Trial]) -> bool:
         return True
 
-    def run_together(self, points: Sequence[Point]) -> list[Outcome]:
-        return [invented_outcome(point) for point in points]
+    def run_batch(self, trials: Sequence[Trial]) -> list[Outcome]:
+        return [invented_outcome(trial) for trial in trials]
 
 
 def invented_sweep(
-    grid: dict[str, tuple[Any, ...]] = GRID, seeds: int = 3, crossed: bool = False, **recipe: Any
+    grid: dict[str, tuple[Any, ...]] = GRID, seeds: int = 3, crossed: bool = False, **trainable: Any
 ) -> Sweep:
     """A sweep that is over as soon as it is run."""
     pairs = [(i, k) for i in range(seeds) for k in range(seeds) if crossed or i == k]
-    return Sweep(InventedRecipe(**recipe), points_of(grid, Settings(), pairs, [None]))
+    return Sweep(InventedTrainable(**trainable), trials_of(grid, Settings(), pairs, [None]))
 
 
 @pytest.fixture
@@ -192,14 +191,14 @@ def shown(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, str]]:
     import IPython.display
 
     there: list[dict[str, str]] = []
-    monkeypatch.setattr(placing, "in_notebook", lambda: True)
+    monkeypatch.setattr(display, "in_notebook", lambda: True)
     monkeypatch.setattr(IPython.display, "display", lambda data, **_: there.append(data))
     return there
 
 
 @pytest.fixture(autouse=True)
 def clean_slate() -> Iterator[None]:
-    """No ghosts from other tests; and no thread may be left behind."""
-    ghosts.forget()
+    """No earlier runs from other tests; and no thread may be left behind."""
+    earlier_runs.forget()
     yield
     until(lambda: not threads_of_ours())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import subprocess
@@ -18,6 +19,7 @@ from torch import Tensor
 
 import stablelab as lab
 from stablelab.data.tasks import make_task
+from stablelab.formulas import optimizers
 from stablelab.training import Run, Settings, export
 
 LAYERS = (("4",), ("1", "0"))
@@ -120,6 +122,16 @@ def test_the_script_comes_to_the_same_losses(kind, clouds, make_network, tmp_pat
     assert here(tmp_path / "plain") == [step.loss for step in run.history]
     end = load_file(tmp_path / "plain" / "trained.safetensors")
     assert all(torch.equal(tensor, end[name]) for name, tensor in run.model.state_dict().items())
+
+
+def test_a_script_by_hand_quotes_the_formulas(clouds, make_network, tmp_path):
+    settings = Settings(implementation="workbook", schedule="cosine", max_norm=0.3)
+    run = trained(Run(make_network(), clouds, settings=settings, steps=6), 3, optimizer="momentum")
+    text = Path(export(run, tmp_path / "plain", BUILD)).read_text()
+    for formula in ("adamw_", "adam_direction_", "momentum_", "plus_decay"):
+        assert inspect.getsource(getattr(optimizers, formula)) in text
+    assert "gradient_descent_" not in text and "{{" not in text and "{%" not in text
+    assert "\n\n\n\n" not in text and text.endswith('"trained.safetensors")\n')
 
 
 def test_the_best_weights_are_those_that_early_stopping_kept(clouds, make_network, tmp_path, here):

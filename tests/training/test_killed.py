@@ -298,8 +298,8 @@ def test_a_branch_writes_nothing_to_the_folder_of_its_parent(begun, tmp_path):
 
 
 def test_a_disk_that_is_really_full(tmp_path):
-    """A process that may write no file over 14 kB: as a full disk, the system refuses in the middle of one."""
-    limit = "import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, (14_000, 14_000))\n"
+    """A process that may write no file over 20 kB: as a full disk, the system refuses in the middle of one."""
+    limit = "import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))\n"
     end = "run.wait(60)\nprint(run.state, len(run.history), run.trouble)\n"
     code = limit + script(tmp_path / "run", seconds=0.0, steps=45) + end
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True).stdout

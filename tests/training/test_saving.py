@@ -2,12 +2,15 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
+from stablelab._files import sha256_of
 from stablelab.training import Run, Settings, load
-from stablelab.training.saving import read
+from stablelab.training.saving import read, write
 
 
 @pytest.fixture
@@ -76,6 +79,54 @@ def test_a_damaged_file_is_named_in_one_line(finished, tmp_path, clouds, make_ne
         load(tmp_path / "run", model, clouds)
     assert "\n" not in str(caught.value)
     assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
+
+
+def sealed(folder) -> None:
+    """Make the checksums fit again, as someone would who means harm."""
+    about = json.loads((folder / "run.json").read_text())
+    about["sha256"] = {name: sha256_of(folder / name) for name in about["sha256"]}
+    (folder / "run.json").write_text(json.dumps(about))
+
+
+class Harm:
+    """Creates a file when it is unpickled."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def __reduce__(self):
+        return Path.touch, (self.file,)
+
+
+def test_nothing_in_a_hostile_checkpoint_is_executed(finished, tmp_path):
+    folder, harmed = Path(finished.save(tmp_path / "run")), tmp_path / "harmed"
+    for hostile in (lambda file: torch.save({"step": Harm(harmed)}, file), lambda file: file.write_bytes(b"no zip")):
+        hostile(folder / "state.pt")
+        sealed(folder)
+        with pytest.raises(ValueError, match="is damaged: state.pt cannot be read$") as caught:
+            read(folder)
+        assert "\n" not in str(caught.value)
+    assert not harmed.exists()
+
+
+@pytest.mark.parametrize("name", ["settings", "log", "written", "classes"])
+def test_a_run_json_with_something_missing_or_of_another_kind(finished, tmp_path, name):
+    folder = Path(finished.save(tmp_path / "run"))
+    about = json.loads((folder / "run.json").read_text())
+    for odd in ({k: v for k, v in about.items() if k != name}, {**about, name: 7.5 if name == "classes" else ["?"]}):
+        (folder / "run.json").write_text(json.dumps(odd))
+        with pytest.raises(ValueError, match="is damaged: run.json cannot be read$"):
+            read(folder)
+
+
+def test_a_checkpoint_keeps_the_order_in_memory(finished, tmp_path):
+    """Optimizers walk over a weight and its state side by side in memory."""
+    weights = {"w": torch.randn(2, 3, 4, 5).to(memory_format=torch.channels_last), "t": torch.randn(3, 4).T}
+    checkpoint = replace(finished.checkpoints.newest, weights=weights)
+    kept = read(write(tmp_path / "run", replace(finished.snapshot(), checkpoint=checkpoint))).checkpoint
+    for name, tensor in weights.items():
+        assert torch.equal(kept.weights[name], tensor) and kept.weights[name].stride() == tensor.stride()
+    assert kept.settings == checkpoint.settings and kept.validation_losses == checkpoint.validation_losses
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from support.helpers import until
 
-from stablelab.plots import earlier_runs as ghosts
+from stablelab.plots import earlier_runs
 from stablelab.widgets import Dashboard
 
 
@@ -40,18 +40,18 @@ def slow(make_run):
     run.start()
     until(lambda: len(run.history) > 8)
     yield board
-    for each in board.branching._family:
+    for each in board.branch_buttons.runs:
         each.stop()
     board.close()
 
 
 def test_a_step_is_picked_the_slider_moved_and_the_button_pressed(shown) -> None:
-    parent, back = shown.run, shown.branching
+    parent, back = shown.run, shown.branch_buttons
     assert back.branch_button.disabled and back.branch_button.description == "click on the curve to branch"
     pick(shown, 12)
     until(lambda: not back.branch_button.disabled)
     assert back.branch_button.description == "branch from step 12"
-    shown.controls.learning_rate.entry.value = "1e-3"
+    shown.controls.inputs["learning_rate"].field.value = "1e-3"
     back.branch_button.click()
     until(lambda: shown.run is not parent)
     branch = shown.wait().run
@@ -63,15 +63,15 @@ def test_a_step_is_picked_the_slider_moved_and_the_button_pressed(shown) -> None
     assert back.branch_button.disabled, "nothing is picked any more"
 
 
-def test_the_parent_is_a_ghost_over_its_whole_length(shown) -> None:
+def test_the_parent_is_drawn_over_its_whole_length(shown) -> None:
     parent = shown.run
     branch = shown.branch(12, learning_rate=1e-3)
     shown.wait()
-    ghost = shown._relatives.ghosts[0]
-    assert ghost.parent and ghost.label.startswith("parent: ring · AdamW") and ghost.steps == 30
-    assert ghost.rows[:12, :3].tolist() == shown._feed.rows[:12, :3].tolist()
-    assert (shown._feed.born, branch.parent) == (12, parent)
-    assert "ring from step 12 · branch of ring" in shown.report.status.value
+    earlier = shown._family.beside[0]
+    assert earlier.parent and earlier.label.startswith("parent: ring · AdamW") and earlier.steps == 30
+    assert earlier.rows[:12, :3].tolist() == shown._data.rows[:12, :3].tolist()
+    assert (shown._data.branched_at, branch.parent) == (12, parent)
+    assert "ring from step 12 · branch of ring" in shown.status.line.value
 
 
 def test_a_running_parent_waits_and_can_be_gone_back_to(slow) -> None:
@@ -79,14 +79,14 @@ def test_a_running_parent_waits_and_can_be_gone_back_to(slow) -> None:
     branch = slow.branch(5)
     until(lambda: parent.state == "paused" and branch.state == "running")
     assert parent.watchers == [] and len(branch.watchers) == 1
-    until(lambda: not slow.branching.choice.layout.display)
-    assert [name for name, _ in slow.branching.choice.options] == ["ring", "from step 5"]
-    assert slow.branching.choice.value == 1
-    slow.branching.choice.value = 0
-    until(lambda: "paused" in slow.report.status.value)
+    until(lambda: not slow.branch_buttons.run_choice.layout.display)
+    assert [name for name, _ in slow.branch_buttons.run_choice.options] == ["ring", "from step 5"]
+    assert slow.branch_buttons.run_choice.value == 1
+    slow.branch_buttons.run_choice.value = 0
+    until(lambda: "paused" in slow.status.line.value)
     assert slow.run is parent and branch.state == "running", "looking at another run stops none"
-    assert not slow.buttons.each["resume"].disabled
-    slow.buttons.each["resume"].click()
+    assert not slow.buttons.buttons["resume"].disabled
+    slow.buttons.buttons["resume"].click()
     until(lambda: parent.state == "running")
 
 
@@ -95,19 +95,19 @@ def test_what_if_i_had_not_touched_it(make_run) -> None:
     board = Dashboard(run).show()
     run.step(10)
     until(lambda: len(run.history) == 10 and run.state == "paused")
-    until(lambda: "step <b>10</b>" in board.report.line.value)
-    assert board.branching.untouched_button.disabled, "nothing was touched yet"
-    board.controls.learning_rate.entry.value = "0.1"
-    board.buttons.each["resume"].click()
-    until(lambda: not board.branching.untouched_button.disabled)
+    until(lambda: "step <b>10</b>" in board.status.pace.value)
+    assert board.branch_buttons.untouched_button.disabled, "nothing was touched yet"
+    board.controls.inputs["learning_rate"].field.value = "0.1"
+    board.buttons.buttons["resume"].click()
+    until(lambda: not board.branch_buttons.untouched_button.disabled)
     run.wait()
-    board.branching.untouched_button.click()
+    board.branch_buttons.untouched_button.click()
     until(lambda: board.run is not run)
     board.wait()
     assert board.run.born == 10 and board.run.history.interventions() == ()
     assert timeless(board.run.history) == timeless(quiet.history) != timeless(run.history)
-    until(lambda: board.controls.learning_rate.entry.value == "0.01")
-    assert board.branching.choice.options[1][0] == "untouched at step 11"
+    until(lambda: board.controls.inputs["learning_rate"].field.value == "0.01")
+    assert board.branch_buttons.run_choice.options[1][0] == "untouched at step 11"
     board.close()
 
 
@@ -117,7 +117,7 @@ def test_waiting_follows_the_run_that_is_shown(slow) -> None:
     slow.run.stop()
     slow.wait(20)
     assert parent.state == "paused"
-    slow.branching.choice.value = 0
+    slow.branch_buttons.run_choice.value = 0
     with pytest.raises(TimeoutError, match="the run is still paused after 0.3 s, at step"):
         slow.wait(0.3)
 
@@ -140,8 +140,8 @@ def test_what_cannot_be_is_one_line_and_changes_nothing(slow) -> None:
         slow.untouched()
     with pytest.raises(ValueError, match="learning_rate is -1"):
         slow.branch(3, learning_rate=-1)
-    slow.branching.untouched_button.click()
-    until(lambda: "what if: nothing was changed by hand" in slow.report.status.value)
+    slow.branch_buttons.untouched_button.click()
+    until(lambda: "what if: nothing was changed by hand" in slow.status.line.value)
     done = len(parent.history)
     until(lambda: len(parent.history) > done)
     assert slow.run is parent and parent.branches == [] and parent.state == "running"
@@ -150,9 +150,9 @@ def test_what_cannot_be_is_one_line_and_changes_nothing(slow) -> None:
 @pytest.mark.parametrize("step", [30, 31, -1])
 def test_only_a_step_that_can_be_gone_on_from_can_be_branched_from(shown, step) -> None:
     pick(shown, 3)
-    until(lambda: not shown.branching.branch_button.disabled)
+    until(lambda: not shown.branch_buttons.branch_button.disabled)
     pick(shown, step)
-    until(lambda: shown.branching.branch_button.disabled)
+    until(lambda: shown.branch_buttons.branch_button.disabled)
 
 
 def test_nonsense_from_the_page_is_no_pick(shown) -> None:
@@ -169,8 +169,8 @@ def test_a_family_is_listed_in_the_order_it_was_born(shown) -> None:
     first.branch(15, weight_decay=0.1)
     first.branch(15, weight_decay=0.1)
     board = Dashboard(first).show()
-    board._ticker.flush()
-    names = [name for name, _ in board.branching.choice.options]
+    board._refresher.flush()
+    names = [name for name, _ in board.branch_buttons.run_choice.options]
     assert names == [
         "ring",
         "from step 10 · learning rate 0.01 → 1e-3 · optimizer adamw → sgd · 1 more",
@@ -178,7 +178,7 @@ def test_a_family_is_listed_in_the_order_it_was_born(shown) -> None:
         "from step 10 › from step 15 · weight decay 0 → 0.1",
         "from step 10 › from step 15 · weight decay 0 → 0.1 (2)",
     ]
-    assert [ghost.parent for ghost in board._relatives.ghosts] == [True, False]
+    assert [earlier.parent for earlier in board._family.beside] == [True, False]
     board.close()
 
 
@@ -187,10 +187,10 @@ def test_a_relative_that_trains_unseen_is_drawn_as_far_as_it_has_come(slow, monk
     parent = slow.run
     branch = slow.branch(5)
     until(lambda: len(branch.history) > 10)
-    slow.branching.choice.value = 0
-    until(lambda: any(ghost.of(branch) for ghost in slow._relatives.ghosts))
-    before = slow._relatives.ghosts[0].steps
-    until(lambda: slow._relatives.ghosts[0].steps > before)
+    slow.branch_buttons.run_choice.value = 0
+    until(lambda: any(earlier.of(branch) for earlier in slow._family.beside))
+    before = slow._family.beside[0].steps
+    until(lambda: slow._family.beside[0].steps > before)
     assert parent.state == "paused"
 
 
@@ -198,14 +198,14 @@ def test_reset_of_the_parent_leaves_the_branch_its_curve_but_no_parent(shown) ->
     parent = shown.run
     branch = shown.branch(12)
     shown.wait()
-    assert ghosts.shares(branch)
+    assert earlier_runs.parent_of(branch) is not None
     parent.reset()
-    assert not ghosts.shares(branch)
-    assert [ghost.parent for ghost in ghosts.beside(branch)] == [False]
+    assert earlier_runs.parent_of(branch) is None
+    assert [earlier.parent for earlier in earlier_runs.beside(branch)] == [False]
 
 
 def test_closing_a_dashboard_of_a_branch_leaves_no_trace(slow) -> None:
     parent, branch = slow.run, slow.branch(5)
     slow.close()
     assert parent.watchers == parent.starters == branch.watchers == branch.starters == []
-    assert branch.alive and slow.branching.choice.comm is None
+    assert branch.alive and slow.branch_buttons.run_choice.comm is None

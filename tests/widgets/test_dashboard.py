@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 
 import ipywidgets
 import pytest
 from support.helpers import until
 
-from stablelab.plots import training_curves as figures
+from stablelab.plots import display
 from stablelab.widgets import Dashboard
 
 
@@ -30,9 +31,9 @@ def test_shown_or_not_the_numbers_are_the_same(make_run) -> None:
 def test_one_thread_writes_what_is_shown(make_run, monkeypatch) -> None:
     run = make_run(100_000, pause=0.002)
     board = Dashboard(run)
-    report, back = board.report, board.branching
-    watched = [board.chart, report.status, report.log, report.bar, report.line, *board.buttons.each.values()]
-    watched += [back.branch_button, back.untouched_button, back.choice]
+    status, back = board.status, board.branch_buttons
+    watched = [board.chart, status.line, status.log, status.bar, status.pace, *board.buttons.buttons.values()]
+    watched += [back.branch_button, back.untouched_button, back.run_choice]
     writers: set[str] = set()
 
     def note(widget, message, buffers=None) -> None:
@@ -44,36 +45,36 @@ def test_one_thread_writes_what_is_shown(make_run, monkeypatch) -> None:
     board.chart._handle_msg({"content": {"data": {"method": "custom", "content": {"type": "resync"}}}, "buffers": []})
     run.start()
     until(lambda: len(run.history) > 5)
-    board.controls.learning_rate.entry.value = "nonsense"
-    board.controls.learning_rate.slider.value = 1e-3
-    board.buttons.each["pause"].click()
+    board.controls.inputs["learning_rate"].field.value = "nonsense"
+    board.controls.inputs["learning_rate"].slider.value = 1e-3
+    board.buttons.buttons["pause"].click()
     until(lambda: run.state == "paused")
-    board.buttons.each["stop"].click()
+    board.buttons.buttons["stop"].click()
     until(lambda: run.state == "stopped")
     board.wait()
-    assert writers == {"stablelab-ticker"}
+    assert writers == {"stablelab refresher"}
 
 
-def test_the_ticker_ends_with_the_run_and_comes_back_for_a_reset(make_run) -> None:
+def test_the_refresher_ends_with_the_run_and_comes_back_for_a_reset(make_run) -> None:
     run = make_run(20)
     board = Dashboard(run).show()
-    assert board._ticker.alive
+    assert board._refresher.alive
     run.start()
     board.wait()
-    until(lambda: not board._ticker.alive)
-    board.buttons.each["reset"].click()
-    until(lambda: run.state == "ready" and not board.buttons.each["start"].disabled)
-    assert "step <b>0</b> of 20" in board.report.line.value
-    board.buttons.each["start"].click()
+    until(lambda: not board._refresher.alive)
+    board.buttons.buttons["reset"].click()
+    until(lambda: run.state == "ready" and not board.buttons.buttons["start"].disabled)
+    assert "step <b>0</b> of 20" in board.status.pace.value
+    board.buttons.buttons["start"].click()
     until(lambda: run.state == "finished")
     board.wait()
-    assert [ghost.steps for ghost in board._relatives.ghosts] == [20]
+    assert [earlier.steps for earlier in board._family.beside] == [20]
 
 
 def test_buttons_steer_the_run_and_show_what_can_be_pressed(make_run) -> None:
     run = make_run(100_000, pause=0.002)
     board = Dashboard(run).show()
-    buttons = board.buttons.each
+    buttons = board.buttons.buttons
 
     def enabled() -> set[str]:
         return {name for name, button in buttons.items() if not button.disabled}
@@ -99,12 +100,12 @@ def test_a_change_reaches_a_later_step_and_the_log(make_run) -> None:
     board = Dashboard(run).show()
     run.start()
     until(lambda: len(run.history) > 3)
-    board.controls.learning_rate.entry.value = "1e-4"
-    board.controls.optimizer.value = "sgd"
-    until(lambda: "optimizer adamw → sgd (fresh optimizer state)" in board.report.log.value)
-    assert "learning rate 0.01 → 1e-4" in board.report.log.value
-    assert "fresh optimizer state" in board.report.status.value
-    until(lambda: "SGD · torch fused" in board.report.status.value)
+    board.controls.inputs["learning_rate"].field.value = "1e-4"
+    board.controls.inputs["optimizer"].dropdown.value = "sgd"
+    until(lambda: "optimizer adamw → sgd (fresh optimizer state)" in board.status.log.value)
+    assert "learning rate 0.01 → 1e-4" in board.status.log.value
+    assert "fresh optimizer state" in board.status.line.value
+    until(lambda: "SGD · torch fused" in board.status.line.value)
     assert run.history[len(run.history) - 1].learning_rates[0] == 1e-4
     run.stop()
     board.close()
@@ -116,7 +117,7 @@ def test_a_schedule_does_not_move_the_slider(make_run) -> None:
     run.start()
     board.wait()
     assert run.history[18].learning_rates[0] < 1e-3
-    assert board.controls.learning_rate.slider.value == pytest.approx(1e-2)
+    assert board.controls.inputs["learning_rate"].slider.value == pytest.approx(1e-2)
     assert run.history.interventions() == ()
 
 
@@ -126,8 +127,8 @@ def test_a_divergence_is_told_and_can_be_resumed(make_run) -> None:
     with_trouble, run.loss = run.loss, lambda logits, targets: with_trouble(logits, targets) * float("nan")
     run.start()
     board.wait()
-    until(lambda: "diverged" in board.report.status.value)
-    assert not board.buttons.each["resume"].disabled
+    until(lambda: "diverged" in board.status.line.value)
+    assert not board.buttons.buttons["resume"].disabled
     run.stop()
     board.close()
 
@@ -143,8 +144,8 @@ def test_an_error_of_the_run_is_one_harmless_line(make_run) -> None:
     run.start()
     with pytest.raises(RuntimeError):
         board.wait()
-    until(lambda: "two lines &lt;script&gt;" in board.report.status.value)
-    assert "<script>" not in board.report.status.value
+    until(lambda: "two lines &lt;script&gt;" in board.status.line.value)
+    assert "<script>" not in board.status.line.value
 
 
 def test_a_button_that_cannot_says_why(make_run) -> None:
@@ -153,7 +154,7 @@ def test_a_button_that_cannot_says_why(make_run) -> None:
     run.start()
     board.wait()
     board.buttons.press("resume")
-    until(lambda: "resume: cannot resume: the run is over" in board.report.status.value)
+    until(lambda: "resume: cannot resume: the run is over" in board.status.line.value)
 
 
 def test_a_display_that_breaks_does_not_break_the_run(make_run, monkeypatch) -> None:
@@ -164,13 +165,15 @@ def test_a_display_that_breaks_does_not_break_the_run(make_run, monkeypatch) -> 
     run.start()
     board.wait()
     assert run.state == "finished"
-    assert "the display stopped: ZeroDivisionError" in board.report.status.value
+    assert "the display stopped: ZeroDivisionError" in board.status.line.value
 
 
 def test_pictures_instead_of_a_live_chart(make_run, monkeypatch) -> None:
     drawn = []
-    draw = figures.to_png
-    monkeypatch.setattr(figures, "to_png", lambda figure: drawn.append(1) or draw(figure))
+    draw = display.to_png
+    monkeypatch.setattr(
+        sys.modules["stablelab.widgets.dashboard"], "to_png", lambda figure: drawn.append(1) or draw(figure)
+    )
     run = make_run(400, pause=0.005)
     board = Dashboard(run, chart="picture").show()
     run.start()
@@ -188,9 +191,9 @@ def test_a_dashboard_of_a_run_that_is_over(make_run) -> None:
     run = make_run(12)
     run.start().wait()
     board = Dashboard(run).show()
-    until(lambda: "<b>12</b> of 12" in board.report.line.value)
-    assert "finished" in board.report.status.value
-    until(lambda: not board._ticker.alive)
+    until(lambda: "<b>12</b> of 12" in board.status.pace.value)
+    assert "finished" in board.status.line.value
+    until(lambda: not board._refresher.alive)
 
 
 def test_closing_leaves_the_run_alone(make_run) -> None:
@@ -198,30 +201,30 @@ def test_closing_leaves_the_run_alone(make_run) -> None:
     board = Dashboard(run).show()
     run.start()
     board.close()
-    assert not board._ticker.alive and run.alive and run.watchers == []
-    assert board.controls.learning_rate.slider.comm is None
+    assert not board._refresher.alive and run.alive and run.watchers == []
+    assert board.controls.inputs["learning_rate"].slider.comm is None
     run.stop()
 
 
 def test_the_picture_is_placed_at_the_end_and_taken_away_by_a_reset(make_run, monkeypatch) -> None:
     run = make_run(10)
     board = Dashboard(run)
-    placed: list[bool] = []
+    placed: list[tuple[bool, bool]] = []  # is there a picture, is there a page
 
-    class Place:
+    class Outputs:
         shown = True
 
         def show(self) -> None:
             pass
 
         def settle(self, picture, alt, on_a_page) -> None:
-            placed.append(picture is not None)
+            placed.append((picture is not None, on_a_page))
 
-    monkeypatch.setattr(board._ending, "_place", Place())
+    monkeypatch.setattr(board, "_outputs", Outputs())
     board.show()
     run.start()
     board.wait()
-    assert placed == [True], "when wait() returns the picture is there"
+    assert placed == [(True, False)], "when wait() returns the picture is there"
     board.buttons.press("reset")
-    until(lambda: placed == [True, False])
+    until(lambda: placed == [(True, False), (True, True), (False, True)])
     board.close()

@@ -1,141 +1,275 @@
-"""A picture answers its sliders in time, keeps the old one where drawing fails, and is still there without a page."""
+"""A picture answers its sliders, keeps the old one where drawing fails, and is still there without a page."""
 
 from __future__ import annotations
 
-import json
-import statistics
+import base64
+import gc
+import io
+import threading
 import time
+import weakref
+from collections.abc import Iterator
 from typing import Any
 
 import ipywidgets as w
+import matplotlib
 import numpy as np
 import pytest
+import torch
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+from PIL import Image
+from support.cell import Cell
+from support.helpers import threads_of_ours, until
 
-from stablelab.formulas import gradient_descent
-from stablelab.widgets import Curve, Panel, contours, move, slider, valley, walk
-from stablelab.widgets.interactive import Moving, choice, described
-from stablelab.widgets.landscapes import Quadratic
-from stablelab.widgets.live_chart import unpack
-from stablelab.widgets.stills import to_png
-
-FAST = 0.1  # seconds a move may take
+from stablelab.plots.display import BLUE
+from stablelab.widgets import choice, move, slider
+from stablelab.widgets.interactive import Drawing, Moving, described
 
 
-def parabola(scale: float) -> Panel:
+def parabola(ax: Axes, scale: float) -> str:
     if scale > 4:
-        raise ValueError("a scale above 4 is <too> steep")
+        raise ValueError("a scale above 4 is <too>\nsteep")
     x = np.linspace(-1, 1, 5)
-    return Panel([Curve(x, scale * x**2, "f")], x="x", y="f(x)", title="parabola", summary=f"scale {scale:.1f}")
+    ax.plot(x, scale * x**2)
+    ax.set(xlabel="x", ylabel="f(x)", title="parabola", ylim=(0, 5))
+    return f"The scale is {scale:.1f}, as in a < b."
 
 
-def descent(learning_rate: float, kappa: float) -> tuple[Panel, Panel]:
-    import torch
-
-    bowl = valley(kappa)
-    start = torch.tensor([-1.2, 1.6], dtype=torch.float64)
-    path = walk(lambda theta, g, t: (gradient_descent(theta, g, learning_rate),), bowl.gradient, start, 60)
-    lines, heat = contours(bowl.loss, (-4, 4), (-3, 3))
-    return (
-        Panel(
-            [lines, Curve(path[:, 0], path[:, 1], style="arrows")], heat=heat, equal=True, xlim=(-2, 2), ylim=(-2, 2)
-        ),
-        Panel([Curve(range(61), bowl.loss(path), "loss")], log_y=True),
-    )
+@pytest.fixture(autouse=True)
+def no_thread_stays() -> Iterator[None]:
+    yield
+    until(lambda: not threads_of_ours())
 
 
 @pytest.fixture
-def moving() -> Moving:
-    return move(parabola, scale=slider("scale", 1.0, 0.5, 5.0))
+def moving() -> Iterator[Moving]:
+    picture = move(parabola, scale=slider("scale", 1.0, 0.5, 5.0))
+    yield picture
+    picture.close()
 
 
-def shown(picture: Moving) -> tuple[dict[str, Any], list[np.ndarray]]:
-    header, buffers = unpack(picture.canvas.data)
-    return header, [np.frombuffer(each, dtype="<f4") for each in buffers]
+def pixels(png: bytes) -> np.ndarray:
+    """(H, W, 4), from 0 to 255."""
+    return np.asarray(Image.open(io.BytesIO(png)).convert("RGBA"))
 
 
-def test_a_move_sends_the_new_curve(moving: Moving) -> None:
-    assert shown(moving)[1][1].tolist() == [1.0, 0.25, 0.0, 0.25, 1.0]
+def test_a_move_draws_a_new_picture_with_new_words_under_it_and_as_its_alternative_text(moving: Moving) -> None:
+    before = moving.image.value
+    assert moving.words == moving.image.tooltip == "The scale is 1.0, as in a < b."
     moving.controls["scale"].value = 2.0
-    header, (x, y) = shown(moving)
-    assert x.tolist() == [-1.0, -0.5, 0.0, 0.5, 1.0]
-    assert y.tolist() == [2.0, 0.5, 0.0, 0.5, 2.0]
-    assert header["panels"][0]["summary"] == "scale 2.0"
+    assert moving.words == moving.image.tooltip == "The scale is 2.0, as in a < b."
+    assert moving.caption.value == "The scale is 2.0, as in a &lt; b."
+    assert (pixels(before) != pixels(moving.image.value)).any()
+
+
+def test_the_same_position_is_the_same_picture_whatever_was_drawn_in_between(moving: Moving) -> None:
+    before = pixels(moving.image.value)
+    for value in (3.0, 0.7, 1.0):
+        moving.controls["scale"].value = value
+        assert moving.words == f"The scale is {value}, as in a < b."
+    np.testing.assert_array_equal(pixels(moving.image.value), before)
+
+
+def test_several_panels_are_a_tuple_of_axes_and_a_second_scale_does_not_pile_up() -> None:
+    seen = []
+
+    def draw(axes: tuple[Axes, ...], k: float) -> str:
+        left, _, right = axes
+        left.semilogy([1, 2], [k, 1e3])
+        right.twinx().plot([1, 2], [k, 2])
+        seen.append(len(left.figure.axes))
+        return "three\n  panels"
+
+    picture = move(draw, 3, k=slider("k", 1.0, 0.5, 2.0))
+    picture.controls["k"].value = 1.5
+    assert picture.words == "three panels"
+    assert seen == [4, 4]
+    height, width, _ = pixels(picture.image.value).shape
+    assert width > 2.5 * height
+    picture.close()
 
 
 def test_where_drawing_fails_there_is_one_line_and_the_old_picture_stays(moving: Moving) -> None:
-    before = moving.canvas.data
+    before = moving.image.value
     moving.controls["scale"].value = 4.5
-    assert moving.canvas.data == before
+    assert moving.words == "The scale is 1.0, as in a < b."
+    assert moving.image.value == before
     assert moving.message.value == "not drawn: a scale above 4 is &lt;too&gt; steep"
     moving.controls["scale"].value = 3.0
+    assert moving.words == "The scale is 3.0, as in a < b."
     assert moving.message.value == ""
-    assert shown(moving)[0]["panels"][0]["summary"] == "scale 3.0"
+
+
+def test_after_a_failure_the_first_position_is_drawn_again(moving: Moving) -> None:
+    moving.controls["scale"].value = 4.5
+    until(lambda: moving.message.value)
+    moving.controls["scale"].value = 1.0
+    until(lambda: not moving.message.value)
 
 
 def test_what_fails_at_first_is_raised() -> None:
     with pytest.raises(ValueError, match="above 4"):
         move(parabola, scale=slider("scale", 4.5, 0.5, 5.0))
+    with pytest.raises(TypeError, match="draw returned None; it must return one line of words"):
+        move(lambda ax: None)
 
 
-def test_a_move_across_contours_and_two_panels_takes_well_under_a_tenth_of_a_second() -> None:
-    picture = move(descent, learning_rate=slider("η", 0.1, 0.01, 0.24), kappa=slider("κ", 10.0, 1.0, 100.0, log=True))
-    seconds = []
-    for value in np.linspace(0.02, 0.23, 9):
-        began = time.perf_counter()
-        picture.controls["learning_rate"].value = float(value)
-        seconds.append(time.perf_counter() - began)
-    assert statistics.median(seconds) < FAST
+def test_while_one_position_is_drawn_only_the_newest_of_the_others_waits() -> None:
+    drawn, inside, go = [], threading.Event(), threading.Event()
+
+    def slow(_ax: Axes, k: int) -> str:
+        drawn.append(k)
+        if k == 1:
+            inside.set()
+            go.wait(10)
+        return f"k = {k}"
+
+    picture = move(slow, k=slider("k", 0, 0, 9))
+    picture.controls["k"].value = 1
+    assert inside.wait(10)
+    for k in range(2, 10):
+        picture.controls["k"].value = k
+    go.set()
+    assert picture.words == "k = 9"
+    assert drawn == [0, 1, 9]
+    picture.close()
 
 
-def test_a_page_that_reports_is_noted(moving: Moving) -> None:
-    assert not moving.canvas.heard
-    moving.canvas._handle_custom_msg({"type": "here"}, [])
-    assert moving.canvas.heard
+def test_words_can_be_asked_for_at_any_position_and_nothing_moves(moving: Moving) -> None:
+    before = moving.image.value
+    assert moving.words_at(scale=3.5) == "The scale is 3.5, as in a < b."
+    assert moving.words == "The scale is 1.0, as in a < b."
+    assert moving.image.value == before
 
 
-class Places:
-    """Stands for the two outputs of a cell: notes what they are told to show."""
+def test_a_picture_draws_in_its_own_dtype_and_grad_mode_and_no_other_thread_notices() -> None:
+    elsewhere: list[torch.dtype] = []
 
-    shown = True
+    def draw(_ax: Axes, k: int) -> str:
+        other = threading.Thread(target=lambda: elsewhere.append(torch.zeros(1).dtype))
+        other.start()
+        other.join()
+        noise = torch.randn(1, generator=torch.Generator().manual_seed(k)) + torch.tensor(k) / 3 + torch.tensor(0.1)
+        return f"{noise.item()!r} {noise.dtype} {torch.linspace(0, 1, 2).dtype} {torch.is_grad_enabled()}"
 
-    def __init__(self) -> None:
-        self.told: list[bool] = []
+    before = torch.get_default_dtype()
+    try:
+        torch.set_default_dtype(torch.float64)
+        with torch.no_grad():
+            picture = move(draw, k=slider("k", 0, 0, 9))
+        first = picture.words
+        assert first.endswith("torch.float64 torch.float64 False")
+        torch.set_default_dtype(torch.float32)
+        picture.controls["k"].value = 1
+        assert picture.words != first
+        picture.controls["k"].value = 0
+        assert picture.words == picture.words_at(k=0) == first
+        assert elsewhere[0] is torch.float64 and set(elsewhere[1:]) == {torch.float32}
+        assert torch.get_default_dtype() is torch.float32
+        picture.close()
+    finally:
+        torch.set_default_dtype(before)
 
-    def show(self) -> None:
-        """Nothing: there is no cell."""
 
-    def settle(self, picture: bytes, alt: str, on_a_page: bool) -> None:
-        assert picture.startswith(b"\x89PNG") and "parabola: scale 1.0" in alt
-        self.told.append(on_a_page)
+def test_the_style_of_the_page_is_left_as_it_is(moving: Moving) -> None:
+    def style() -> dict[str, Any]:
+        return {
+            name: value for name, value in matplotlib.rcParams.items() if name != "backend"
+        }  # chosen when asked for
+
+    before = style()
+    moving.controls["scale"].value = 2.0
+    assert moving.words
+    assert style() == before
 
 
-def test_the_still_picture_takes_over_where_no_page_reports_and_gives_way_to_one_that_does(
+@pytest.mark.parametrize("ground", [255, 17])  # a light page and a dark one
+def test_ink_is_legible_on_light_and_dark_pages(ground: int) -> None:
+    png, _ = Drawing(parabola).stored("scale = 1", scale=1.0)
+    ink = pixels(png).astype(float) / 255
+    assert ink[0, 0, 3] == 0, "the ground is that of the page"
+    solid = ink[ink[..., 3] == 1][:, :3]  # (N, 3)
+    gray = solid[np.ptp(solid, axis=1) < 0.02]  # letters and axes
+    assert len(gray) > 500
+    assert min(contrast(color, np.full(3, ground / 255)) for color in np.unique(gray, axis=0)) >= 3.0
+    blue = np.array(to_rgb(BLUE))
+    assert (np.abs(solid - blue).max(axis=1) < 0.02).sum() > 500
+    assert contrast(blue, np.full(3, ground / 255)) >= 3.0
+
+
+def contrast(a: np.ndarray, b: np.ndarray) -> float:
+    """W3C 2018, "Web Content Accessibility Guidelines 2.1": at least 3 for what is not small text."""
+
+    def luminance(color: np.ndarray) -> float:
+        linear = np.where(color <= 0.04045, color / 12.92, ((color + 0.055) / 1.055) ** 2.4)
+        return float(linear @ np.array([0.2126, 0.7152, 0.0722]))
+
+    low, high = sorted((luminance(a), luminance(b)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_what_is_stored_is_higher_by_its_words_and_its_note() -> None:
+    drawing = Drawing(parabola)
+    png, words = drawing.stored("scale = 1", scale=1.0)
+    alone, _ = drawing(scale=1.0)
+    assert words == "The scale is 1.0, as in a < b."
+    stored, shown = pixels(png), pixels(alone)
+    finer = stored.shape[1] / shown.shape[1]
+    assert finer > 1 and stored.shape[0] > finer * shown.shape[0] + 40
+    assert stored[-60:, :, 3].any() and stored[:40, :, 3].any()
+    np.testing.assert_array_equal(pixels(drawing(scale=1.0)[0]), shown)
+
+
+def test_the_stored_picture_takes_over_where_no_page_reports_and_gives_way_to_one_that_does(
     moving: Moving, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    next_cell = []
-    monkeypatch.setattr("stablelab.widgets.interactive._before_next_cell", next_cell.append)
-    place = moving._place = Places()  # type: ignore[assignment]
+    cell = Cell(monkeypatch)
     moving.show()
-    assert place.told == [True]  # under the widget
-    next_cell[0]()
-    assert place.told == [True, False]  # instead of it
-    moving.canvas._handle_custom_msg({"type": "here"}, [])
-    assert place.told == [True, False, True]
+    assert cell.pictures == [False, True]
+    assert cell.outputs[1]["text/plain"] == "The scale is 1.0, as in a < b."
+    assert base64.b64decode(cell.outputs[1]["image/png"]).startswith(b"\x89PNG")
+    cell.next[0]()
+    assert cell.pictures == [True, False]
+    moving.box._view_count = 1
+    assert cell.pictures == [False, True]
 
 
-def test_a_page_that_reports_before_the_still_picture_is_made_disturbs_nothing(
-    moving: Moving, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    place = moving._place = Places()  # type: ignore[assignment]
+def test_the_stored_picture_says_what_the_controls_were() -> None:
+    controls = {"a": slider("scale", 1.0, 0.5, 5.0), "b": choice("rule", ("Adam", "SGD")), "c": slider("n", 3, 1, 5)}
+    assert described(controls) == "scale = 1 · rule = Adam · n = 3"
 
-    def slow(*arguments: Any, **named: Any) -> bytes:
-        moving.canvas._handle_custom_msg({"type": "here"}, [])
-        return to_png(*arguments, **named)
 
-    monkeypatch.setattr("stablelab.widgets.stills.to_png", slow)
-    monkeypatch.setattr("stablelab.widgets.interactive._before_next_cell", lambda call: None)
-    moving.show()
-    assert place.told == [True]
+def test_closing_takes_every_widget_along_and_leaves_nothing_in_memory() -> None:
+    w.Widget.close_all()
+    picture = move(parabola, scale=slider("scale", 1.0, 0.5, 5.0))
+    picture.controls["scale"].value = 2.0
+    assert picture.words
+    control = picture.controls["scale"]
+    gone = [weakref.ref(picture), weakref.ref(picture._drawing), weakref.ref(picture._drawing._figure)]
+    picture.close()
+    assert picture.image.comm is None and control.comm is None
+    assert not w.widgets.widget._instances
+    del picture
+    gc.collect()
+    assert [reference() for reference in gone] == [None, None, None]
+
+
+def test_a_picture_is_drawn_while_another_thread_keeps_python_busy(moving: Moving) -> None:
+    over = threading.Event()
+
+    def busy() -> None:
+        while not over.is_set():
+            sum(range(1000))
+
+    thread = threading.Thread(target=busy)
+    thread.start()
+    began = time.monotonic()
+    moving.controls["scale"].value = 2.0
+    assert moving.words == "The scale is 2.0, as in a < b."
+    over.set()
+    thread.join()
+    assert time.monotonic() - began < 10
 
 
 def test_the_first_value_of_a_logarithmic_slider_is_one_of_its_steps() -> None:
@@ -143,16 +277,6 @@ def test_the_first_value_of_a_logarithmic_slider_is_one_of_its_steps() -> None:
     steps = (np.log10(0.5) - log.min) / log.step
     assert steps == pytest.approx(round(steps))
     assert log.step == pytest.approx(0.04, rel=0.02)
-
-
-def test_the_still_picture_says_what_the_controls_were(moving: Moving) -> None:
-    assert described(moving.controls) == "scale = 1"
-    assert to_png(moving.panels, note=described(moving.controls)).startswith(b"\x89PNG")
-
-
-def test_closing_takes_every_widget_along(moving: Moving) -> None:
-    moving.close()
-    assert moving.canvas.comm is None and moving.controls["scale"].comm is None
 
 
 def test_a_control_without_a_value_is_refused() -> None:
@@ -173,40 +297,3 @@ def test_a_range_that_cannot_be_is_refused_in_one_line(value: float, low: float,
     with pytest.raises(ValueError, match=r"slider 'x' needs low < high") as caught:
         slider("x", value, low, high, log=log)
     assert "\n" not in str(caught.value)
-
-
-def test_the_message_is_json_and_its_limits_are_powers_on_a_logarithmic_axis() -> None:
-    picture = move(lambda: Panel([Curve([1, 2, 3], [1e-3, 0.0, 1e3])], log_y=True, ylim=(1e-4, 1e4)))
-    header, (_, y) = shown(picture)
-    assert json.loads(json.dumps(header))["panels"][0]["ylim"] == [-4.0, 4.0]
-    assert y[0] == pytest.approx(-3) and np.isnan(y[1]) and y[2] == pytest.approx(3)
-
-
-def test_contours_lie_where_the_loss_has_their_height() -> None:
-    bowl = valley(4.0)
-    lines, heat = contours(bowl.loss, (-1, 1), (-1, 1), levels=3)
-    import torch
-
-    points = torch.tensor(np.stack([lines.x, lines.y], axis=1))
-    points = points[~points.isnan().any(dim=1)]
-    highest = bowl.loss(torch.tensor([[1.0, 1.0], [1.0, -1.0]], dtype=torch.float64)).max()
-    height = (bowl.loss(points) / highest).sqrt()
-    assert (height[:, None] - torch.tensor([0.25, 0.5, 0.75])).abs().min(dim=1).values.max() < 0.01
-    assert heat.values.shape == (81, 81) and heat.values.max() == 1
-
-
-def test_a_walk_hands_the_memory_on() -> None:
-    import torch
-
-    line = Quadratic(torch.tensor([[2.0]]))
-    path = walk(lambda theta, g, t, n: (theta - 0.25 * g, n + t), line.gradient, torch.ones(1), 3, 0)
-    assert path.flatten().tolist() == [1.0, 0.5, 0.25, 0.125]
-
-
-def test_a_valley_has_the_condition_number_asked_for() -> None:
-    import torch
-
-    low, high = torch.linalg.eigvalsh(valley(20.0).H).tolist()
-    assert (low, high) == (pytest.approx(0.5), pytest.approx(10.0))
-    with pytest.raises(ValueError, match="kappa ≥ 1"):
-        valley(0.5)

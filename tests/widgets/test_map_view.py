@@ -1,139 +1,143 @@
-"""The stability map on a page is the one that is computed, for the values its sliders have."""
+"""A map answers its sliders: coarse at once, in full when they rest, and never for a value that has gone."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
 
-import ipywidgets as w
 import numpy as np
 import pytest
-import torch
-from torch import Tensor
+from support.helpers import until
 
-from stablelab.stability.sweeps.stability_map import stability_map
-from stablelab.training import Settings
-from stablelab.widgets import map_view, moving_maps, slider, stability_map_view
-from stablelab.widgets.map_view import as_cells
+from stablelab.plots.sweep_tables import ScoreTable
+from stablelab.widgets import map_view, slider
+from stablelab.widgets import view as views
+from stablelab.widgets.map_view import MapView
 
-RATES, BOUNDS = (1e-3, 1e-2, 0.1, 1.0), (0.1, 1.0, None)
-
-
-@dataclass
-class Positions:
-    n: int
-    batch_size: int
-    seed: int
-
-    per_epoch = 4
-
-    def positions(self, k: int) -> Tensor:
-        generator = torch.Generator().manual_seed(97 * self.seed + k)
-        return torch.randint(self.n, (self.batch_size,), generator=generator)
+Until = Callable[..., None]
 
 
-@dataclass
-class Split:
-    inputs: Tensor
-    targets: Tensor
-
-    def __len__(self) -> int:
-        return len(self.targets)
-
-    def collate(self, positions: Tensor) -> tuple[Tensor, Tensor]:
-        return self.inputs[positions], self.targets[positions]
+def map_of(value: float) -> ScoreTable:
+    shape = (2, 2)
+    runs, none = np.full(shape, 4), np.zeros(shape, dtype=int)
+    return ScoreTable("x", "y", (1, 2), (3, 4), np.full(shape, value), np.ones(shape), runs, none, "height (m)")
 
 
-class Clouds:
-    """Three clouds of points, far enough apart for a linear head."""
+class Computer:
+    """Computes at once, or waits for ``go`` before a full map."""
 
-    name, classes = "clouds", ("a", "b", "c")
+    def __init__(self, waits: bool = False) -> None:
+        self.asked: list[tuple[float, bool]] = []
+        self.stopped: list[float] = []
+        self.waits, self.go = waits, threading.Event()
 
-    def __init__(self, dimensions: tuple[int, ...] = (4,)) -> None:
-        targets = torch.arange(60) % 3
-        shift = torch.zeros(60, *dimensions)
-        shift.flatten(1)[torch.arange(60), targets] = 2.0
-        inputs = shift + torch.randn(60, *dimensions, generator=torch.Generator().manual_seed(0))
-        self.train, self.validation = Split(inputs[:40], targets[:40]), Split(inputs[40:], targets[40:])
-
-    def batches(self, seed: int, batch_size: int) -> Positions:
-        return Positions(len(self.train), batch_size, seed)
+    def __call__(
+        self, values: dict[str, Any], coarse: bool, stop: Callable[[], bool], progress: Any
+    ) -> ScoreTable | None:
+        scale = values["scale"]
+        self.asked.append((scale, coarse))
+        progress(1, 2)
+        if scale > 4:
+            raise ValueError("a scale above 4 is <too> steep")
+        while self.waits and not coarse and not self.go.wait(0.005):
+            if stop():
+                self.stopped.append(scale)
+                return None
+        return map_of(scale)
 
 
 @pytest.fixture(autouse=True)
 def no_rest(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(moving_maps, "REST", 0.0)
+    monkeypatch.setattr(map_view, "REST", 0.0)
+    monkeypatch.setattr(map_view, "PROGRESS", 0.0)
 
 
-def test_the_map_is_that_of_the_sliders_values() -> None:
-    view = stability_map_view(Clouds(), learning_rates=RATES, max_norms=BOUNDS, steps=12, batch_size=8)
-    view.show().wait(30)
-    view.controls["weight_decay"].value = 0.25
-    view.wait(30)
-    settings = Settings(optimizer="momentum", weight_decay=0.25)
-    wanted = stability_map(Clouds(), learning_rates=RATES, max_norms=BOUNDS, settings=settings, steps=12, batch_size=8)
-    assert wanted is not None and view.cells is not None
-    np.testing.assert_allclose(view.cells.mean, wanted.losses.mean(axis=2).T)
-    np.testing.assert_allclose(view.cells.std, wanted.losses.std(axis=2, ddof=1).T)
-    assert view.cells.runs.tolist() == [[4] * 4] * 3
-    assert "learning rate 0.1, max norm off" in view.heat.value
+@pytest.fixture
+def computer() -> Computer:
+    return Computer()
+
+
+@pytest.fixture
+def view(computer: Computer) -> Iterator[MapView]:
+    found = MapView(computer, {"scale": slider("scale", 1.0, 0.5, 5.0)})
+    yield found
+    computer.go.set()
+    found.close()
+
+
+def test_first_the_coarse_map_and_then_the_full_one(view: MapView, computer: Computer) -> None:
+    view.show().wait(10)
+    assert computer.asked == [(1.0, True), (1.0, False)]
+    assert view.full and view.values == {"scale": 1.0} and view.cells is not None
+    assert "full map: 16 runs" in view.line.value and ">1<" in view.heat.value
+    assert not view._refresher.alive
+
+
+def test_a_newer_value_stops_the_older_map(view: MapView, computer: Computer) -> None:
+    computer.waits = True
+    view.show()
+    until(lambda: (1.0, False) in computer.asked)
+    assert not view.full and "50%" in view.line.value
+    view.controls["scale"].value = 2.0
+    view.controls["scale"].value = 3.0
+    until(lambda: (3.0, False) in computer.asked)
+    assert computer.stopped[0] == 1.0 and view.cells is not None and view.cells.mean[0, 0] == 3.0
+    computer.go.set()
+    assert view.wait(10).values == {"scale": 3.0}
+    assert computer.asked[-1] == (3.0, False)
+
+
+def test_where_it_fails_there_is_one_line_and_the_old_map_stays(view: MapView) -> None:
+    before = view.show().wait(10).heat.value
+    view.controls["scale"].value = 4.5
+    with pytest.raises(ValueError, match="above 4"):
+        view.wait(10)
+    assert view.heat.value == before
+    assert view.message.value == "not drawn: a scale above 4 is &lt;too&gt; steep"
+    view.controls["scale"].value = 3.0
+    view.wait(10)
+    assert view.message.value == "" and view.values == {"scale": 3.0}
+
+
+def test_waiting_has_an_end_and_so_has_the_thread_of_a_view_that_is_closed(computer: Computer) -> None:
+    computer.waits = True
+    view = MapView(computer, {"scale": slider("scale", 1.0, 0.5, 5.0)}).show()
+    with pytest.raises(TimeoutError, match=r"still being computed after 0\.05 s"):
+        view.wait(0.05)
     view.close()
+    assert not view._refresher.alive and view.box.comm is None
 
 
-def test_a_coarse_map_has_fewer_values_and_as_many_cells(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(map_view, "COARSE", 3)
-    grid = {"learning_rate": RATES, "max_norm": BOUNDS}
-    lengths = {"steps": 3, "batch_size": 8}
-    told: list[int] = []
-    found = map_view._compute(
-        Clouds(),
-        grid,
-        4,
-        Settings(),
-        lengths,
-        "accuracy",
-        {"warmup_steps": 1},
-        True,
-        lambda: False,
-        lambda done, total: told.append(done),
-    )
-    assert found is not None and found.mean.shape == (3, 4) and found.runs.max() == 2 and told
-    assert found.columns == (1e-3, 1e-3, 0.1, 0.1) and found.rows == BOUNDS
-    np.testing.assert_array_equal(found.mean[:, ::2], found.mean[:, 1::2])
+class Places:
+    """Stands for the two outputs of a cell."""
+
+    shown = True
+
+    def __init__(self) -> None:
+        self.told: list[bool] = []
+
+    def show(self) -> None:
+        """Nothing: there is no cell."""
+
+    def settle(self, picture: bytes, words: str, on_a_page: bool) -> None:
+        assert picture == b"\x89PNG" and words.startswith("height (m) over x and y: 16 runs in 4 of 4 cells")
+        self.told.append(on_a_page)
 
 
-def test_runs_that_diverged_are_counted_and_left_out() -> None:
-    found = stability_map(Clouds(), learning_rates=RATES[:2], max_norms=(1.0,), seeds=range(3), steps=2, batch_size=8)
-    assert found is not None
-    losses, diverged = found.losses.copy(), np.zeros((2, 1, 3), dtype=bool)
-    diverged[0, 0, :2], diverged[1, 0, :] = True, True
-    object.__setattr__(found, "diverged", diverged)
-    cells = as_cells(found, "validation_loss")
-    assert cells.diverged.tolist() == [[2, 3]] and cells.runs.tolist() == [[3, 3]]
-    np.testing.assert_allclose(cells.mean, [[losses[0, 0, 2], np.nan]])
-    assert np.isnan(cells.std).all()
+def test_a_saved_notebook_has_the_first_full_map_as_a_picture(view: MapView, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(map_view, "to_png", lambda figure: b"\x89PNG")
+    place = view._outputs = Places()  # type: ignore[assignment]
+    view.show().wait(10)
+    assert place.told == [False]  # in place of the view, as long as no page reports
+    view.box._view_count = 1
+    assert place.told == [False, True]
+    view.controls["scale"].value = 2.0
+    view.wait(10)
+    assert place.told == [False, True]
 
 
-def test_what_cannot_be_is_refused_in_one_line_before_anything_is_shown() -> None:
-    for arguments, wrong in (
-        ({"learning_rates": (0.1, 0.1)}, "0.1 twice"),
-        ({"max_norms": (-1.0,)}, "max_norm is -1.0"),
-        ({"seeds": 1}, "seeds is 1; it must be a whole number of seeds, 2 or more"),
-        ({"steps": 0}, "steps is 0"),
-        ({"score": "speed"}, "a map has validation_loss and accuracy"),
-        ({"max_norm": slider("bound", 1.0, 0.5, 2.0)}, "there is no control 'max_norm'"),
-        ({"speed": slider("speed", 1.0, 0.5, 2.0)}, "there is no control 'speed'"),
-        ({"gamma": w.HBox()}, "control 'gamma' has no value"),
-        ({"settings": Settings(schedule="plateau")}, "plateau"),
-    ):
-        with pytest.raises(ValueError, match=wrong) as caught:
-            stability_map_view(Clouds(), **{"learning_rates": RATES, "max_norms": BOUNDS, **arguments})
-        assert "\n" not in str(caught.value)
-    with pytest.raises(ValueError, match="not features"):
-        stability_map_view(Clouds((4, 4)), learning_rates=RATES, max_norms=BOUNDS)
-
-
-@pytest.mark.parametrize(("optimizer", "named"), [("nesterov", "momentum"), ("adamw", "beta2"), ("sgd", "steps")])
-def test_the_usual_sliders_are_those_that_the_optimizer_has(optimizer: str, named: str) -> None:
-    view = stability_map_view(Clouds(), learning_rates=RATES, max_norms=BOUNDS, settings=Settings(optimizer=optimizer))
-    assert {"weight_decay", "warmup_steps", "steps", named} == set(view.controls)
-    view.close()
+def test_outside_a_notebook_no_picture_is_drawn(view: MapView, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(views, "in_notebook", lambda: False)
+    monkeypatch.setattr(map_view, "to_png", lambda figure: pytest.fail("drawn for nobody"))
+    view.show().wait(10)

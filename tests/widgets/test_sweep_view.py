@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 from support.helpers import until
 
-from stablelab.plots import placing, sweep_words
+from stablelab.plots import sweep_tables
 from stablelab.plots.sweep_tables import rows_of
 from stablelab.stability import Sweep
 from stablelab.widgets import sweep_view as sweeping
+from stablelab.widgets import view as views
 from stablelab.widgets.sweep_view import SweepView, show_sweep
 
 Make = Callable[..., Sweep]
@@ -38,13 +39,13 @@ def test_when_the_sweep_returns_everything_is_shown(view: SweepView) -> None:
     assert view.bar.value == 1.0 and view.bar.bar_style == "success"
     assert view.heat.value.count('class="none"') == 0 and view.heat.value.count('class="diverged"') == 2
     assert len(view.rows) == 18 and view.message.value == ""
-    assert view.table.value.count("<br>") == sweep_words.LATEST - 1
+    assert view.table.value.count("<br>") == sweep_tables.LATEST - 1
 
 
 def test_it_fills_in_while_the_sweep_runs(view: SweepView, monkeypatch: Any) -> None:
     monkeypatch.setattr(sweeping, "SECONDS", 0.0)
     go = threading.Event()
-    view._ticker._seconds = 0.01
+    view._refresher._seconds = 0.01
     view.sweep.watchers.append(lambda sweep: go.wait(10) if sweep.done == 7 else None)
     thread = threading.Thread(target=lambda: view.sweep.run(bar=False))
     thread.start()
@@ -67,10 +68,10 @@ def test_a_watched_sweep_of_quick_runs_is_drawn_a_few_times_only(
 
 def test_a_watcher_takes_no_time_between_the_first_run_and_the_last(view: SweepView) -> None:
     view._left = 1_000_000
-    view._ticker.wake()
+    view._refresher.wake()
     began = time.thread_time()
     for _ in range(1000):
-        view._noted(view.sweep)
+        view._run_ended(view.sweep)
     assert (time.thread_time() - began) / 1000 < 1e-4
 
 
@@ -79,7 +80,7 @@ def test_what_was_done_before_is_there_at_once_and_a_resumed_sweep_goes_on(make_
     done = sweep.run(bar=False)
     view = show_sweep(sweep, score="accuracy")
     assert len(view.rows) == 18 and "validation accuracy (share)" in view.heat.value
-    assert [row.point for row in view.rows] == list(done.points)
+    assert [row.point for row in view.rows] == list(done.trials)
     view.close()
     assert sweep.watchers == []
 
@@ -88,14 +89,14 @@ def test_of_one_setting_there_is_a_table_and_no_heatmap(make_sweep: Make) -> Non
     view = show_sweep(make_sweep({}))
     view.sweep.run(bar=False)
     assert view.heat.value == "" and "<td>3</td>" in view.table.value
-    picture, words = view._still()
+    picture, words = view._picture_of_all()
     assert picture.startswith(b"\x89PNG") and words.startswith("3 runs: validation accuracy")
     view.close()
 
 
 def test_runs_that_could_not_be_run_are_told(make_sweep: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     sweep = make_sweep()
-    monkeypatch.setattr(type(sweep.recipe), "runs_together", lambda *_: False)
+    monkeypatch.setattr(type(sweep.trainable), "can_batch", lambda *_: False)
     view = show_sweep(sweep)
     sweep.run(bar=False)
     assert "18 could not be run" in view.line.value and view.bar.bar_style == "danger"
@@ -130,7 +131,7 @@ def test_a_saved_notebook_has_a_picture_in_place_of_the_view_that_nobody_saw(
     import IPython.display
 
     there: list[Handle] = []
-    monkeypatch.setattr(placing, "in_notebook", lambda: True)
+    monkeypatch.setattr(views, "in_notebook", lambda: True)
     monkeypatch.setattr(IPython.display, "display", lambda data, **_: there.append(Handle(data)) or there[-1])
     view = show_sweep(make_sweep())
     live, still = there
@@ -138,15 +139,15 @@ def test_a_saved_notebook_has_a_picture_in_place_of_the_view_that_nobody_saw(
     view.sweep.run(bar=False)
     assert "image/png" in live.data and "18 runs in 6 of 6 cells" in live.data["text/plain"]
     view.box._view_count = 1  # a page reports
-    view._ticker.flush()
+    view._refresher.flush()
     assert "application/vnd.jupyter.widget-view+json" in live.data and "image/png" in still.data
     view.close()
 
 
 def test_the_runs_that_ended_last_come_first(make_sweep: Make) -> None:
     results = make_sweep({"optimizer": ("adam", "sgd")}).run(bar=False)
-    said = sweep_words.latest(rows_of(results), results.grid, "accuracy").split("<br>")
-    assert len(said) == sweep_words.LATEST
+    said = sweep_tables.latest(rows_of(results), results.grid, "accuracy").split("<br>")
+    assert len(said) == sweep_tables.LATEST
     assert "optimizer sgd · init 2, order 2 · validation accuracy (share) 0.5" in said[0]
 
 

@@ -1,4 +1,4 @@
-"""Pre-train a ResNet-18 on fractals: ``python -m stablelab.models.fractals.__main__``.
+"""Pre-train a ResNet-18 on fractals: ``python -m stablelab.models.fractals``.
 
 It can be stopped at any time (Ctrl-C, or a kill): the same command goes on from the last checkpoint, at most a minute
 old, and ends with the same weights, bit for bit on one machine with the same number of threads.
@@ -14,8 +14,7 @@ from pathlib import Path
 
 import torch
 
-from . import checkpoints
-from .training import PRECISIONS, Recipe, Trainer
+from .training import PRECISIONS, Pretraining, Recipe, read_checkpoint, remove_checkpoints, write_checkpoint
 
 SECONDS = 45.0  # between two checkpoints
 OUT = Path("resnet18-fractals.safetensors")
@@ -65,14 +64,14 @@ def pretrain(
 
     if not out.parent.is_dir():
         raise FileNotFoundError(f"there is no folder {out.parent}")
-    trainer = Trainer(recipe, _device(device))
+    pretraining = Pretraining(recipe, _device(device))
     checkpoint = out.with_name(f"{out.name}.checkpoint")
     if resume:
-        _resume(trainer, checkpoint)
+        _resume(pretraining, checkpoint)
     print(f"resnet18 · {recipe.classes} formulas × {recipe.variations} variations · {recipe.steps} steps on {device}")
-    _train(trainer, checkpoint, seconds)
-    out.write_bytes(save(trainer.body(), {"recipe": repr(recipe)}))
-    checkpoints.remove(checkpoint)
+    _train(pretraining, checkpoint, seconds)
+    out.write_bytes(save(pretraining.body(), {"recipe": repr(recipe)}))
+    remove_checkpoints(checkpoint)
     print(f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB)")
     return out
 
@@ -86,48 +85,48 @@ def _device(name: str) -> str:
     return name
 
 
-def _resume(trainer: Trainer, checkpoint: Path) -> None:
-    state = checkpoints.read(checkpoint)
+def _resume(pretraining: Pretraining, checkpoint: Path) -> None:
+    state = read_checkpoint(checkpoint)
     if state is None:
         return
-    different = trainer.recipe.differences(state["recipe"], state["step"])
+    different = pretraining.recipe.differences(state["recipe"], state["step"])
     if different:
         raise ValueError(f"{checkpoint} was made with {different}; use the same, another --out, or --no-resume")
-    trainer.load_state_dict(state)
-    print(f"going on from step {trainer.step}")
+    pretraining.load_state_dict(state)
+    print(f"going on from step {pretraining.step}")
 
 
-def _train(trainer: Trainer, checkpoint: Path, seconds: float) -> None:
-    steps, begun, first = trainer.recipe.steps, time.monotonic(), trainer.step
+def _train(pretraining: Pretraining, checkpoint: Path, seconds: float) -> None:
+    steps, begun, first = pretraining.recipe.steps, time.monotonic(), pretraining.step
     saved, line, found = begun, 0.0, 0.0
-    while trainer.step < steps:
-        loss, share = trainer.train_step()
-        found += (share - found) / min(50, trainer.step - first)
+    while pretraining.step < steps:
+        loss, share = pretraining.train_step()
+        found += (share - found) / min(50, pretraining.step - first)
         now = time.monotonic()
-        if now - line > _every() or trainer.step == steps:
+        if now - line > _seconds_between_lines() or pretraining.step == steps:
             line = now
-            left = (now - begun) / (trainer.step - first) * (steps - trainer.step)
-            said = f"loss {loss:.3f} · {found:.0%} right · {left / 60:.0f} min left"
-            _say(f"step {trainer.step} of {steps} · {said}", trainer.step / steps)
-        if now - saved > seconds and trainer.step < steps:
-            _save(trainer, checkpoint)
+            left = (now - begun) / (pretraining.step - first) * (steps - pretraining.step)
+            numbers = f"loss {loss:.3f} · {found:.0%} right · {left / 60:.0f} min left"
+            _show_progress(f"step {pretraining.step} of {steps} · {numbers}", pretraining.step / steps)
+        if now - saved > seconds and pretraining.step < steps:
+            _save(pretraining, checkpoint)
             saved = time.monotonic()
     if sys.stdout.isatty():
         print()
 
 
-def _save(trainer: Trainer, checkpoint: Path) -> None:
+def _save(pretraining: Pretraining, checkpoint: Path) -> None:
     try:
-        checkpoints.write(checkpoint, trainer.state_dict())
+        write_checkpoint(checkpoint, pretraining.state_dict())
     except (OSError, RuntimeError) as error:
         print(f"\nno checkpoint could be written ({str(error).splitlines()[0]}); training goes on")
 
 
-def _every() -> float:
+def _seconds_between_lines() -> float:
     return 0.5 if sys.stdout.isatty() else 30.0
 
 
-def _say(line: str, share: float) -> None:
+def _show_progress(line: str, share: float) -> None:
     """A progress bar that is written over where a person looks on; a line of its own in a log."""
     if sys.stdout.isatty():
         print(f"\r{'█' * round(20 * share):░<20} {line:<75}", end="", flush=True)
@@ -137,7 +136,7 @@ def _say(line: str, share: float) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m stablelab.models.fractals.__main__",
+        prog="python -m stablelab.models.fractals",
         description="Pre-train a ResNet-18 on pictures made from formulas. The same command resumes what was stopped.",
     )
     usual = Recipe()

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ...data.images import digits
+from ...data.digits import digits
 from ...data.tasks import Split, Task
 from ..pretraining import linear_probe
-from ..rng import drawn_from
-from .small_conv import with_products
+from ..rng import seeded_rng
+from .small_conv import deterministic_gradients, with_small_map_convs
 from .weights import NAME, load_body, verify_fractal_weights
 
 SEEDS, TRIALS = 10, 3
@@ -52,7 +52,7 @@ def evaluate(
     A seed draws the digits, the order of the batches, the head, and the random weights.
 
     Args:
-        file: what ``python -m stablelab.models.fractals.__main__`` wrote; None for the bundled weights.
+        file: what ``python -m stablelab.models.fractals`` wrote; None for the bundled weights.
         seeds: how many, at least 3.
         steps: of fine-tuning with AdamW, 32 digits each.
         size: pixels of the digits' sides.
@@ -74,8 +74,8 @@ def evaluate(
     print(f"accuracy in % on {test:,} digits, {EXAMPLES} others labelled, mean ± standard deviation over {seeds} seeds")
     tasks = [digits(EXAMPLES, VALIDATION, test, size=size, seed=seed) for seed in range(seeds)]
     makers: dict[str, Maker] = {
-        "random weights": lambda seed: with_products(_random(seed), size),
-        "fractal weights": lambda seed: with_products(load_body(_random(seed), path), size),
+        "random weights": lambda seed: with_small_map_convs(_random(seed), size),
+        "fractal weights": lambda seed: with_small_map_convs(load_body(_random(seed), path), size),
     }
     return {name: score(name, make, tasks, steps, learning_rates) for name, make in makers.items()}
 
@@ -86,7 +86,7 @@ def score(name: str, make: Maker, tasks: Sequence[Task], steps: int, learning_ra
     The learning rate is chosen on the validation split, over the first three seeds; the test split chooses nothing.
     """
     found = torch.tensor([probed(make(seed), task) for seed, task in enumerate(tasks)])
-    print(f"{name:15} · linear probe on frozen features: {_said(found)}", flush=True)
+    print(f"{name:15} · linear probe on frozen features: {_summary(found)}", flush=True)
     results: dict[float, list[tuple[float, float]]] = {rate: [] for rate in learning_rates}
 
     def extend(rate: float, seeds: int) -> Tensor:
@@ -96,10 +96,13 @@ def score(name: str, make: Maker, tasks: Sequence[Task], steps: int, learning_ra
 
     for rate in learning_rates:
         validated = extend(rate, TRIALS)[:, 0]
-        print(f"{name:15} · {steps} steps at {rate:g}, validation over {TRIALS} seeds: {_said(validated)}", flush=True)
+        print(
+            f"{name:15} · {steps} steps at {rate:g}, validation over {TRIALS} seeds: {_summary(validated)}",
+            flush=True,
+        )
     best = max(learning_rates, key=lambda rate: float(extend(rate, TRIALS)[:, 0].mean()))
     tested = extend(best, len(tasks))[:, 1]
-    print(f"{name:15} · {steps} steps at {best:g}, test over {len(tasks)} seeds: {_said(tested)}", flush=True)
+    print(f"{name:15} · {steps} steps at {best:g}, test over {len(tasks)} seeds: {_summary(tested)}", flush=True)
     return Scores(found, best, tested)
 
 
@@ -112,7 +115,8 @@ def fine_tuned(model: nn.Module, task: Task, seed: int, steps: int, learning_rat
         inputs, targets = batches(k)
         loss = F.cross_entropy(model(inputs), targets)
         optimizer.zero_grad()
-        loss.backward()
+        with deterministic_gradients():
+            loss.backward()
         optimizer.step()
     return _accuracy(model, task.validation), _accuracy(model, task.test)
 
@@ -126,7 +130,7 @@ def probed(model: nn.Module, task: Task) -> float:
 def _random(seed: int) -> nn.Module:
     from torchvision.models import get_model
 
-    with drawn_from(seed):
+    with seeded_rng(seed):
         return get_model(NAME, num_classes=10).to(memory_format=torch.channels_last)
 
 
@@ -142,5 +146,5 @@ def _outputs(model: nn.Module, split: Split) -> tuple[Tensor, Tensor]:
     return torch.cat(outputs), torch.cat(targets)
 
 
-def _said(accuracies: Tensor) -> str:
+def _summary(accuracies: Tensor) -> str:
     return f"{accuracies.mean():.1f} ± {accuracies.std():.1f}"

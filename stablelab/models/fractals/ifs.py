@@ -13,7 +13,8 @@ from itertools import count
 import torch
 from torch import Tensor
 
-from ...data.batching import generator_for
+from ..._validation import whole
+from ...data.tasks import generator_for
 
 MOST_MAPS = 8  # a system has 2 to 8 maps, as in the paper
 STRETCH = 0.95  # no map keeps distances above this share: so every orbit comes to the attractor, at a known rate
@@ -189,9 +190,3 @@ def fractal_images(classes: int = 10, variations: int = 10, size: int = 32, seed
         drawn = grey(counts(framed(orbits(every[which], size, generator_for(seed, 2, lump))), size))
         pictures.append((255 * drawn).round().to(torch.uint8).unsqueeze(1).expand(-1, 3, -1, -1))
     return torch.cat(pictures), torch.arange(classes).repeat_interleave(variations)
-
-
-def whole(name: str, value: object, least: int) -> None:
-    """Raise a one-line ``ValueError`` unless the value is a whole number of at least ``least``."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ValueError(f"{name} is {value!r}; it must be a whole number of at least {least}")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -51,7 +54,7 @@ class SmallMapConv(nn.Conv2d):
         self.weight[:, :, unseen] = 0
 
 
-def with_products(model: nn.Module, size: int) -> nn.Module:
+def with_small_map_convs(model: nn.Module, size: int) -> nn.Module:
     """Replace, in place, the convolutions that meet very small maps when ``model`` is given pictures of ``size``.
 
     Weights of them that no picture of this size can reach become 0: on larger pictures they would be noise.
@@ -82,6 +85,21 @@ def with_products(model: nn.Module, size: int) -> nn.Module:
             small.clear_unseen()
             model.set_submodule(name, small)
     return model
+
+
+@contextmanager
+def deterministic_gradients() -> Iterator[None]:
+    """For ``backward`` through a ``SmallMapConv``: on a CPU the same bits every time, with any number of threads.
+
+    The gradient of a kernel is a sum over all places where the kernel stands; torch's threads add to it in the order in
+    which they come, unless it is told not to. With one thread the numbers are the same as without this context.
+    """
+    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    torch.use_deterministic_algorithms(True, warn_only=True)  # on a GPU some operation may have no such algorithm
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
 
 
 def _is_three_by_three(plain: nn.Conv2d) -> bool:

@@ -1,25 +1,30 @@
-"""Pre-training on fractals: batch k and the weights after it are pure functions of the recipe."""
+"""Pre-training on fractals: batch k and the weights after it are pure functions of the recipe; and its checkpoints."""
 
 from __future__ import annotations
 
+import hashlib
+import io
 import math
 from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ...data.batching import epoch_plan, generator_for
+from ..._validation import whole
 from ...data.images import MEAN, STD
-from ..rng import drawn_from
-from .ifs import systems, varied, whole
+from ...data.tasks import epoch_plan, generator_for
+from ..rng import seeded_rng
+from .ifs import systems, varied
 from .rendering import draw
-from .small_conv import with_products
+from .small_conv import deterministic_gradients, with_small_map_convs
 
 WARM_UP, COOL_DOWN = 200, 0.4  # steps in which the learning rate rises; the last share of all steps, in which it falls
 MOMENTUM, WEIGHT_DECAY = 0.9, 1e-4
 PRECISIONS = {"bfloat16": torch.bfloat16, "float32": torch.float32}
+DIGEST_BYTES = 32
 LEAST = {"classes": 2, "variations": 1, "size": 16, "epochs": 1, "batch_size": 2}
 
 
@@ -90,7 +95,7 @@ class Recipe:
         return ", ".join(f"{name} {other[name]}" for name in names)
 
 
-class Trainer:
+class Pretraining:
     """A ResNet-18 that learns which formula a picture was drawn from.
 
     Args:
@@ -108,8 +113,8 @@ class Trainer:
         self.recipe, self.device, self.step = recipe, torch.device(device), 0
         formulas = systems(recipe.classes, recipe.seed, size=recipe.size)
         self.systems = varied(formulas, recipe.variations, recipe.seed)
-        with drawn_from(recipe.seed):
-            model = with_products(resnet18(num_classes=recipe.classes), recipe.size)
+        with seeded_rng(recipe.seed):
+            model = with_small_map_convs(resnet18(num_classes=recipe.classes), recipe.size)
         self.model = model.to(self.device).to(memory_format=torch.channels_last)
         self.optimizer = torch.optim.SGD(groups(self.model), lr=0.0, momentum=MOMENTUM, nesterov=True, fused=True)
 
@@ -134,7 +139,8 @@ class Trainer:
             logits = self.model(inputs.contiguous(memory_format=torch.channels_last))  # (B, C)
         loss = F.cross_entropy(logits.float(), targets)
         self.optimizer.zero_grad()
-        loss.backward()
+        with deterministic_gradients():
+            loss.backward()
         self.optimizer.step()
         self.step += 1
         return loss.item(), (logits.argmax(1) == targets).float().mean().item()
@@ -169,3 +175,50 @@ def groups(model: nn.Module) -> list[dict[str, Any]]:
         {"params": [p for p in parameters if p.dim() > 1], "weight_decay": WEIGHT_DECAY},
         {"params": [p for p in parameters if p.dim() == 1], "weight_decay": 0.0},
     ]
+
+
+def write_checkpoint(file: Path, state: dict[str, Any]) -> None:
+    """Write tensors and plain values with a checksum behind them; the checkpoint that was there becomes the older one.
+
+    A kill at any time leaves at least one whole checkpoint.
+
+    Raises:
+        OSError: the folder cannot be written to, or the disk is full; what was there before is still there.
+    """
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    content = buffer.getbuffer()
+    older, unfinished = _beside(file)
+    try:
+        with unfinished.open("wb") as stream:
+            stream.write(content)
+            stream.write(hashlib.sha256(content).digest())
+    except OSError:
+        unfinished.unlink(missing_ok=True)
+        raise
+    if file.exists():
+        file.replace(older)
+    unfinished.replace(file)
+
+
+def read_checkpoint(file: Path) -> dict[str, Any] | None:
+    """The newest undamaged checkpoint, or None if there is none. Says which one was damaged, in a line."""
+    for candidate in (file, _beside(file)[0]):
+        if not candidate.exists():
+            continue
+        content = candidate.read_bytes()
+        if hashlib.sha256(content[:-DIGEST_BYTES]).digest() == content[-DIGEST_BYTES:]:
+            return torch.load(io.BytesIO(content[:-DIGEST_BYTES]), map_location="cpu", weights_only=True)
+        print(f"the checkpoint {candidate} is damaged; it is not used")
+    return None
+
+
+def remove_checkpoints(file: Path) -> None:
+    """Remove the newest, the older and the unfinished one."""
+    for candidate in (file, *_beside(file)):
+        candidate.unlink(missing_ok=True)
+
+
+def _beside(file: Path) -> tuple[Path, Path]:
+    """Where the checkpoint before this one lies, and where the next one lies until it is whole."""
+    return file.with_name(f"{file.name}.older"), file.with_name(f"{file.name}.new")

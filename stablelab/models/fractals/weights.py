@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from ...data.cache import require_sha256
+from ..._files import require_sha256
 
 NAME = "resnet18"
 WEIGHTS_FILE = Path(__file__).parents[1] / "weights" / "resnet18-fractals.safetensors"
@@ -46,7 +46,7 @@ def load_body(model: nn.Module, file: Path | None = None) -> nn.Module:
 
     Args:
         model: torchvision's ``resnet18``, with any head.
-        file: what ``python -m stablelab.models.fractals.__main__`` wrote; None for the bundled one, which is verified.
+        file: what ``python -m stablelab.models.fractals`` wrote; None for the bundled one, which is verified.
 
     Returns:
         The model.

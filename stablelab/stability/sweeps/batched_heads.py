@@ -5,17 +5,27 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from torch.nn.utils.rnn import pad_sequence
 
+from ... import formulas
 from ..._validation import whole
 from ...training.settings import AUGMENTATIONS, Settings
-from .head_blocks import Block, Order, plans
-from .head_rules import FAMILIES
 
+Order: TypeAlias = Callable[[int], Tensor]  # k, from 0 -> (B,) positions of batch k
+
+# Numbers in the weights, and in the batches, of a block: a few megabytes, as measured. Larger blocks wait for
+# memory, smaller ones for Python.
+MAX_WEIGHTS, MAX_INPUTS = 1_400_000, 1_500_000
+PIECE = 60_000  # weights that are updated together: the tensors that a formula makes stay in the core's cache
+MAX_LOGITS = 2_000_000  # logits that are judged together
 ALIGNED = 16  # columns to a multiple of which features are filled up: a cache line, without which products are slower
-AT_ONCE = 2_000_000  # logits that are judged together
+SMALLEST = -35.0  # ln p of 6e-16: the squares of such errors are still normal numbers in single precision
+STATES = {"sgd": 0, "momentum": 1, "nesterov": 1, "adam": 2, "adamw": 2}  # tensors that an optimizer remembers
 WITHOUT_LAYERS = {"layer_decay": 1.0, "unfrozen": None, "unfreeze_every": 0}
 
 
@@ -25,7 +35,7 @@ class Heads:
 
     A run diverges at the first loss or gradient norm that is not finite: it ends there, before the update.
 
-    Arguments:
+    Attributes:
         weights, biases: (R, C, D) and (R, C), after the last step; of a run that diverged, before the step at which it
             did.
         losses: (R, T) training loss of each step, before its update (nats); nan after a divergence.
@@ -46,25 +56,31 @@ class Heads:
 
     def logits(self, features: Tensor, runs: slice = slice(None)) -> Tensor:
         """(R, N, C): what each head, or each of a slice of them, says of the features (N, D)."""
-        return logits_of(self.weights[runs], self.biases[runs], features)
+        return batched_logits(self.weights[runs], self.biases[runs], features)
 
 
-def logits_of(weights: Tensor, biases: Tensor, features: Tensor) -> Tensor:
+def batched_logits(weights: Tensor, biases: Tensor, features: Tensor) -> Tensor:
     """(R, N, C): what heads (R, C, D) with biases (R, C) say of the features (N, D)."""
     products = weights.flatten(0, 1) @ features.T  # (R · C, N): one product for all heads
     return (products.view(*biases.shape, -1) + biases[..., None]).transpose(1, 2)
 
 
-def in_parts(runs: int, examples: int, classes: int) -> Iterator[slice]:
+def evaluation_slices(runs: int, examples: int, classes: int) -> Iterator[slice]:
     """The runs, a few at a time, so that their logits on these examples take a few megabytes."""
-    most = max(1, AT_ONCE // (examples * classes))
+    most = max(1, MAX_LOGITS // (examples * classes))
     return (slice(i, i + most) for i in range(0, runs, most))
+
+
+def mean_losses(logits: Tensor, targets: Tensor) -> Tensor:
+    """(R,): mean cross-entropy of each run (nats), from logits (R, N, C) and class numbers (N,)."""
+    each = cross_entropy(logits.transpose(1, 2), targets.expand(len(logits), -1), reduction="none")  # (R, N)
+    return each.mean(dim=1)
 
 
 def new_heads(dimensions: int, classes: int, seeds: Sequence[int]) -> tuple[Tensor, Tensor]:
     """Weights (R, C, D) and biases (R, C) of new heads, as ``nn.Linear`` draws them after ``torch.manual_seed(seed)``.
 
-    Arguments:
+    Args:
         dimensions: D, of the features.
         classes: C.
         seeds: R of them, one for each head.
@@ -79,8 +95,8 @@ def new_heads(dimensions: int, classes: int, seeds: Sequence[int]) -> tuple[Tens
 
 def why_not_batched(settings: Settings) -> str:
     """Why ``train_heads`` cannot do a run with these settings, in a few words; empty if it can."""
-    if settings.optimizer not in FAMILIES:
-        return f"optimizer={settings.optimizer!r} is not one of {', '.join(FAMILIES)}"
+    if settings.optimizer not in STATES:
+        return f"optimizer={settings.optimizer!r} is not one of {', '.join(STATES)}"
     if settings.schedule == "plateau" or settings.early_stopping:
         name = "schedule" if settings.schedule == "plateau" else "early_stopping"
         return f"{name}={getattr(settings, name)!r} needs validations on the way"
@@ -108,7 +124,7 @@ def train_heads(
     optimizer, momentum, betas, eps, bias correction and kind of clip are the same are updated together. Learning rate,
     threshold, schedule and weight decay (of the weights; biases do not decay) may differ from run to run at no cost.
 
-    Arguments:
+    Args:
         features: (N, D) float32, every number finite.
         targets: (N,) class numbers in 0..C-1.
         weights, biases: (R, C, D) and (R, C) float32, what each run starts from; not changed.
@@ -133,10 +149,10 @@ def train_heads(
     losses, norms = torch.empty(2, R, steps)
     clipped, diverged = torch.empty(R, steps, dtype=torch.bool), torch.empty(R, dtype=torch.int64)
     done = 0
-    for plan in plans(settings, positions, theta[0].numel(), len(positions[0](0)) * inputs.shape[1]):
-        runs = torch.tensor(plan.runs)
-        own = [settings[run] for run in plan.runs]
-        block = Block(inputs, targets, theta[runs], D, plan.orders, own, steps)
+    for members, orders in _blocks(settings, positions, theta[0].numel(), len(positions[0](0)) * inputs.shape[1]):
+        runs = torch.tensor(members)
+        own = [settings[run] for run in members]
+        block = _Block(inputs, targets, theta[runs], D, orders, own, steps)
         for step in block.train():
             if progress is not None:
                 progress(done + step * len(own), R * steps)
@@ -145,6 +161,236 @@ def train_heads(
         clipped[runs], diverged[runs] = block.clipped.T, block.diverged
     ends = tuple(step or None for step in diverged.tolist())
     return Heads(theta[..., :D].clone(), theta[..., D].clone(), losses, norms, clipped, ends)
+
+
+def _blocks(
+    settings: Sequence[Settings], orders: Sequence[Order], weights: int, inputs: int
+) -> Iterator[tuple[list[int], list[Order]]]:
+    """Put every run into one block, whose runs are trained together.
+
+    Args:
+        settings, orders: of each run.
+        weights: numbers in one head.
+        inputs: numbers in one batch.
+
+    Yields:
+        The runs of a block, those of each order one after another and equally many for each, and these orders.
+    """
+    most = max(1, MAX_WEIGHTS // weights)
+    groups: dict[tuple[Any, ...], dict[Order, list[int]]] = {}
+    for run, (own, order) in enumerate(zip(settings, orders, strict=True)):
+        groups.setdefault(_in_common(own), {}).setdefault(order, []).append(run)
+    for group in groups.values():
+        alike: dict[int, list[tuple[Order, list[int]]]] = {}  # number of runs -> orders that have so many
+        for order, runs in group.items():
+            for i in range(0, len(runs), most):
+                alike.setdefault(len(runs[i : i + most]), []).append((order, runs[i : i + most]))
+        for size, pieces in alike.items():
+            wide = max(1, min(most // size, MAX_INPUTS // inputs))
+            for i in range(0, len(pieces), wide):
+                block = pieces[i : i + wide]
+                yield [run for _, runs in block for run in runs], [order for order, _ in block]
+
+
+def _in_common(settings: Settings) -> tuple[Any, ...]:
+    """What runs must have in common to be updated together; learning rate, threshold and decay may differ."""
+    common = (settings.optimizer, settings.clip)
+    if settings.optimizer in ("adam", "adamw"):
+        return (*common, settings.beta1, settings.beta2, settings.eps, settings.bias_correction)
+    return common if settings.optimizer == "sgd" else (*common, settings.momentum)
+
+
+class _Block:
+    """R = G · M heads alike ``_in_common``: G orders, each with M heads, whose batch is fetched and multiplied once.
+
+    Args:
+        inputs: (N, P) features, a column of ones (its weight is the bias), zeros to fill up.
+        targets: (N,) class numbers.
+        theta: (R, C, P) the weights, trained in place.
+        matrix: D, the number of columns that are features.
+        orders: G of them.
+        settings: R of them.
+        steps: T.
+
+    Attributes:
+        losses, norms: (T, R) of each step, nan after the one at which a run diverged.
+        clipped: (T, R).
+        diverged: (R,) the step, from 1, at which a run diverged; 0 if it did not.
+    """
+
+    def __init__(
+        self,
+        inputs: Tensor,
+        targets: Tensor,
+        theta: Tensor,
+        matrix: int,
+        orders: Sequence[Order],
+        settings: Sequence[Settings],
+        steps: int,
+    ) -> None:
+        self.inputs, self.targets, self.theta, self.matrix, self.orders = inputs, targets, theta, matrix, orders
+        runs = len(settings)
+        bounds = [torch.inf if own.max_norm is None else own.max_norm for own in settings]
+        self.clip, self.bounds = settings[0].clip, torch.tensor(bounds)  # (R,)
+        self.clips = bool(self.bounds.isfinite().any())
+        self.learning_rates = _learning_rates(settings, steps)  # (T, R)
+        self.update = Update(settings[0], theta, _weight_decay(settings, theta, matrix))
+        self.g = torch.empty_like(theta)
+        self._gathered = inputs.new_empty(0, inputs.shape[1])
+        self.losses, self.norms = torch.full((2, steps, runs), torch.nan)
+        self.clipped = torch.zeros(steps, runs, dtype=torch.bool)
+        self.diverged = torch.zeros(runs, dtype=torch.int64)
+
+    def train(self) -> Iterator[int]:
+        """All steps; yields the number of steps done after each."""
+        last = self.theta.clone()  # of a run that diverged: its weights before that step
+        for k in range(len(self.losses)):
+            self.losses[k] = self._gradients(k)
+            self.norms[k], self.clipped[k] = self._clip()
+            if not (self.losses[k] + self.norms[k]).isfinite().all():
+                fine = self.losses[k].isfinite() & self.norms[k].isfinite()
+                ended = ~fine & (self.diverged == 0)
+                last[ended], self.diverged[ended] = self.theta[ended], k + 1
+                if (self.diverged > 0).all():
+                    break
+            # A run that has ended goes on with numbers that mean nothing: they never meet another run's.
+            self.update(self.g, k + 1, self.learning_rates[k, :, None, None])
+            yield k + 1
+        over = self.diverged > 0
+        self.theta[over] = last[over]
+        steps = torch.arange(1, len(self.losses) + 1)[:, None]  # (T, 1)
+        for record in (self.losses, self.norms):
+            record[over & (steps > self.diverged)] = torch.nan
+        self.clipped[over & (steps >= self.diverged)] = False
+
+    def _gradients(self, k: int) -> Tensor:
+        """Fill g with the gradients of the mean cross-entropy of batch k; returns the losses (R,).
+
+        The gradient by the logits is (p - onehot(target)) times the weight of the example in the mean, 1 / B.
+        """
+        x, y, share = self._batch(k)  # (G, B, P), (G, 1, 1, B), (G or 1, 1, 1, B)
+        G, B, P = x.shape
+        R, C, _ = self.theta.shape
+        shape = (G, R // G, C, B)
+        logits = torch.bmm(self.theta.view(G, -1, P), x.transpose(1, 2)).view(shape)
+        log_p = torch.log_softmax(logits, dim=2)
+        right = y.expand(G, R // G, 1, B)
+        losses = log_p.gather(2, right).mul_(share).sum(dim=3).neg_().view(R)
+        # Probabilities too small to matter become 0: as denormal numbers they would slow all products down sevenfold.
+        torch.threshold_(log_p, SMALLEST, -torch.inf)
+        error = log_p.exp_().mul_(share).scatter_add_(2, right, -share.expand(right.shape))
+        torch.bmm(error.view(G, -1, B), x, out=self.g.view(G, -1, P))
+        return losses
+
+    def _batch(self, k: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Batch k of every order: inputs (G, B, P), targets (G, 1, 1, B), and the weight of each example in the mean.
+
+        Batches that are shorter than others are filled up with examples of weight 0.
+        """
+        pieces = [order(k) for order in self.orders]
+        sizes = [len(piece) for piece in pieces]
+        if not all(sizes):
+            raise ValueError(f"batch {k} of one of the runs is empty; every batch needs an example")
+        positions = pad_sequence(pieces, batch_first=True)  # (G, B)
+        share = torch.full((1, 1, 1, sizes[0]), 1 / sizes[0])
+        if min(sizes) < max(sizes):
+            lengths = torch.tensor(sizes)[:, None]  # (G, 1)
+            real = torch.arange(max(sizes)) < lengths
+            # Filled up with their own first example: another's logits might overflow where theirs do not.
+            positions = torch.where(real, positions, positions[:, :1])
+            share = (real / lengths)[:, None, None]
+        if len(self._gathered) != positions.numel():
+            self._gathered = self.inputs.new_empty(positions.numel(), self.inputs.shape[1])
+        try:
+            torch.index_select(self.inputs, 0, positions.view(-1), out=self._gathered)
+        except IndexError:
+            most = len(self.inputs) - 1
+            raise ValueError(f"positions of batch {k} lie outside 0..{most}, the examples that there are") from None
+        return self._gathered.view(*positions.shape, -1), self.targets[positions][:, None, None], share
+
+    def _clip(self) -> tuple[Tensor, Tensor]:
+        """Clip g as ``formulas.clip_`` does, each run by itself; returns norms before (R,) and who was clipped (R,)."""
+        norms = formulas.global_norm([self.g], batch_dims=1)
+        if not self.clips:
+            return norms, torch.zeros_like(norms, dtype=torch.bool)
+        if self.clip == "value":
+            clipped = torch.linalg.vector_norm(self.g, torch.inf, dim=(1, 2)) > self.bounds
+            if clipped.any():
+                bounds = self.bounds[:, None, None]
+                self.g.clamp_(-bounds, bounds)
+            return norms, clipped
+        parts = [self.g] if self.clip == "norm" else [self.g[..., : self.matrix], self.g[..., self.matrix :]]
+        clipped = torch.zeros_like(norms, dtype=torch.bool)
+        for part in parts:
+            own = norms if part is self.g else formulas.global_norm([part], batch_dims=1)
+            coefficients = formulas.clip_coefficient(own, self.bounds)  # (R,)
+            if (coefficients != 1).any():
+                part.mul_(coefficients[:, None, None])
+                clipped |= coefficients != 1
+        return norms, clipped
+
+
+class Update:
+    """One optimizer's formula, applied to the weights of R runs in place, a few runs at a time.
+
+    Args:
+        settings: of any of the runs, which agree in what ``_in_common`` names.
+        theta: (R, C, P) the weights; updated in place.
+        weight_decay: λ, 0 for all or (R, 1, P).
+    """
+
+    def __init__(self, settings: Settings, theta: Tensor, weight_decay: float | Tensor) -> None:
+        self.settings = settings
+        self.runs = max(1, PIECE // theta[0].numel())
+        self.theta = theta.split(self.runs)
+        self.weight_decay: Sequence[float | Tensor] = (
+            weight_decay.split(self.runs) if isinstance(weight_decay, Tensor) else [weight_decay] * len(self.theta)
+        )
+        self.state = [[torch.zeros_like(piece) for _ in range(STATES[settings.optimizer])] for piece in self.theta]
+
+    def __call__(self, g: Tensor, t: int, learning_rates: Tensor) -> None:
+        """Step t (from 1) along the gradients g (R, C, P); ``learning_rates`` is (R, 1, 1)."""
+        columns = self.theta, g.split(self.runs), self.state, learning_rates.split(self.runs), self.weight_decay
+        for i, (theta, *others) in enumerate(zip(*columns, strict=True)):
+            moved, *self.state[i] = self._formula(t, theta, *others)
+            theta.copy_(moved)
+
+    def _formula(
+        self, t: int, theta: Tensor, g: Tensor, state: list[Tensor], learning_rate: Tensor, weight_decay: float | Tensor
+    ) -> tuple[Tensor, ...]:
+        """The new weights and what is remembered."""
+        own = self.settings
+        if own.optimizer == "sgd":
+            return (formulas.gradient_descent(theta, g, learning_rate, weight_decay),)
+        if own.optimizer in ("momentum", "nesterov"):
+            nesterov = own.optimizer == "nesterov"
+            return formulas.momentum(theta, g, state[0], t, learning_rate, own.momentum, nesterov, weight_decay)
+        formula = formulas.adam if own.optimizer == "adam" else formulas.adamw
+        numbers = learning_rate, own.beta1, own.beta2, own.eps, weight_decay, own.bias_correction
+        return formula(theta, g, state[0], state[1], t, *numbers)
+
+
+def _weight_decay(settings: Sequence[Settings], theta: Tensor, matrix: int) -> float | Tensor:
+    """λ of each run, (R, 1, P): of the first columns, which are the weight matrix, and 0 for the rest; 0 if no run has
+    any."""
+    decay = torch.tensor([own.weight_decay for own in settings])
+    if not decay.any():
+        return 0.0
+    found = torch.zeros(len(settings), 1, theta.shape[2])
+    found[..., :matrix] = decay[:, None, None]
+    return found
+
+
+def _learning_rates(settings: Sequence[Settings], steps: int) -> Tensor:
+    """(T, R): the learning rate of each step and run, by its schedule."""
+    curves: dict[tuple[str, int, float], Tensor] = {}
+    for own in settings:
+        key = own.schedule, own.warmup_steps, own.gamma
+        if key not in curves:
+            each = (formulas.multiplier(own.schedule, k, steps, own.warmup_steps, own.gamma) for k in range(steps))
+            curves[key] = torch.tensor(list(each), dtype=torch.float64)
+    rows = [own.learning_rate * curves[own.schedule, own.warmup_steps, own.gamma] for own in settings]
+    return torch.stack(rows, dim=1).float()
 
 
 def _check(

@@ -1,17 +1,18 @@
-"""One run of a sweep: the loop drained from a point to an outcome, on one thread of the processor."""
+"""Trials run: one by itself, many heads in one computation, or handed out to processes side by side."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Protocol
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ...formulas import cross_entropy
 from ...training.checkpoints import Checkpoints
@@ -21,15 +22,15 @@ from ...training.loop import steps
 from ...training.protocols import Augment, Task
 from ...training.records import Step
 from ..hessian import sharpness
-from .grid import Point
-from .outcome import Outcome
+from .batched_heads import Heads, batched_logits, evaluation_slices, mean_losses, train_heads
+from .trial import Outcome, Trial
 
 
 @dataclass(frozen=True, eq=False)
-class Parts:
+class TrialSetup:
     """What one run trains on what.
 
-    Arguments:
+    Attributes:
         model: what is trained: a whole model, or a head on its own.
         task: its training split is what this run may learn from.
         total_steps, batch_size: of the run.
@@ -48,36 +49,40 @@ class Parts:
     augment: Augment | None = None
 
 
-class Recipe(Protocol):
-    """What a sweep hands to its workers; it can be pickled."""
+class Trainable(Protocol):
+    """What the trials of a sweep have in common, and how a run is made of it; it can be pickled."""
 
     @property
-    def classes(self) -> Sequence[str]: ...
+    def classes(self) -> Sequence[str]:
+        """The names of the classes."""
 
     def describe(self) -> dict[str, Any]:
-        """What decides the numbers of a run besides its point, as JSON values: data, model, length, code."""
+        """What decides the numbers of a run besides its trial, as JSON values: data, model, length, arithmetic."""
 
-    def check(self, point: Point) -> None:
-        """Raise a one-line ValueError where this point cannot be run."""
+    def check(self, trial: Trial) -> None:
+        """Raise a one-line ValueError where this trial cannot be run."""
 
-    def prepare(self, point: Point) -> Parts:
+    def prepare(self, trial: Trial) -> TrialSetup:
         """A fresh model and the data for one run."""
 
-    def runs_together(self, points: Sequence[Point]) -> bool:
-        """Whether these runs can be done in one computation."""
+    def can_batch(self, trials: Sequence[Trial]) -> bool:
+        """Whether these trials can be run in one computation."""
 
-    def run_together(self, points: Sequence[Point]) -> list[Outcome]:
+    def run_batch(self, trials: Sequence[Trial]) -> list[Outcome]:
         """What they come to, if so: the same as one by one, up to rounding."""
 
 
-def run_one(recipe: Recipe, point: Point) -> Outcome:
-    """Train from this point to the end. The numbers depend on the recipe and the point alone, not on the worker."""
+# -- one by one --------------------------------------------------------------------------------------------------------
+
+
+def run_trial(trainable: Trainable, trial: Trial) -> Outcome:
+    """Train to the end. The numbers depend on the trainable and the trial alone, not on where it is run."""
     with one_thread():
         began = time.perf_counter()
-        parts = recipe.prepare(point)
-        start, _ = predict(parts.model, parts.task.validation)
-        done = list(_until_divergence(parts, point))
-        logits, targets = predict(parts.model, parts.task.validation)
+        setup = trainable.prepare(trial)
+        start, _ = predict(setup.model, setup.task.validation)
+        done = list(training_steps(setup, trial))
+        logits, targets = predict(setup.model, setup.task.validation)
         loss = float(cross_entropy(logits, targets))
         over = done[-1].diverged or not math.isfinite(loss)  # the last update may have been the one too many
         return Outcome(
@@ -89,24 +94,24 @@ def run_one(recipe: Recipe, point: Point) -> Outcome:
             logits=(torch.full_like(logits, torch.nan) if over else logits).numpy(),
             targets=targets.numpy(),
             diverged=done[-1].step if over else None,
-            sharpness=_sharpness(parts) if parts.sharpness and not over else None,
+            sharpness=_sharpness(setup) if setup.sharpness and not over else None,
             seconds=time.perf_counter() - began,
         )
 
 
-def _until_divergence(parts: Parts, point: Point) -> Iterator[Step]:
-    """The steps, the one that diverges being the last."""
+def training_steps(setup: TrialSetup, trial: Trial) -> Iterator[Step]:
+    """The steps of a run as they are done, the one that diverges being the last."""
     loop = steps(
-        parts.model,
-        parts.task.batches(point.order, parts.batch_size),
+        setup.model,
+        setup.task.batches(trial.order, setup.batch_size),
         cross_entropy,
-        Control(point.settings),
-        total_steps=parts.total_steps,
-        seed=point.order,
-        evaluate=lambda model, step: evaluate(model, parts.task.validation, cross_entropy, step),
-        evaluate_every=parts.evaluate_every,
-        layers=parts.layers,
-        augment=parts.augment,
+        Control(trial.settings),
+        total_steps=setup.total_steps,
+        seed=trial.order,
+        evaluate=lambda model, step: evaluate(model, setup.task.validation, cross_entropy, step),
+        evaluate_every=setup.evaluate_every,
+        layers=setup.layers,
+        augment=setup.augment,
         checkpoints=Checkpoints(memory=0),
     )
     for step in loop:
@@ -115,9 +120,9 @@ def _until_divergence(parts: Parts, point: Point) -> Iterator[Step]:
             return
 
 
-def _sharpness(parts: Parts) -> float:
-    examples = next(parts.task.train.batches(min(parts.sharpness, len(parts.task.train))))
-    return sharpness(parts.model, *examples, training=False)
+def _sharpness(setup: TrialSetup) -> float:
+    examples = next(setup.task.train.batches(min(setup.sharpness, len(setup.task.train))))
+    return sharpness(setup.model, *examples, training=False)
 
 
 @contextmanager
@@ -130,3 +135,157 @@ def one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+# -- heads on frozen features, all in one computation ------------------------------------------------------------------
+
+
+class _SubsetOrder:
+    """Batch k of one seed in one training subset, as positions in the whole training split."""
+
+    def __init__(self, batches: Any, subset: Tensor | None) -> None:
+        self.batches, self.subset = batches, subset
+
+    def __call__(self, k: int) -> Tensor:
+        positions = self.batches.positions(k)
+        return positions if self.subset is None else self.subset[positions]
+
+
+def run_heads(
+    trials: Sequence[Trial],
+    tasks: Sequence[Task],
+    subsets: Sequence[Tensor | None],
+    heads: Sequence[nn.Linear],
+    whole: Any,
+    total_steps: int,
+    batch_size: int,
+) -> list[Outcome]:
+    """What ``run_trial`` comes to for each trial, up to rounding, in a fraction of the time.
+
+    Args:
+        trials: R of them.
+        tasks: the task that each learns from; those of one subset are the same object.
+        subsets: of each, the positions of its training examples in the whole training split; None for all.
+        heads: of each, the head that it begins with; not changed.
+        whole: the task of all training examples, its inputs features (B, D).
+        total_steps, batch_size: of every run.
+    """
+    began = time.perf_counter()
+    features, targets = whole.train.collate(torch.arange(len(whole.train)))
+    orders: dict[tuple[int, int | None], _SubsetOrder] = {}
+    for trial, task, subset in zip(trials, tasks, subsets, strict=True):
+        if (trial.order, trial.subset) not in orders:
+            orders[trial.order, trial.subset] = _SubsetOrder(task.batches(trial.order, batch_size), subset)
+    weights = torch.stack([head.weight.detach().cpu() for head in heads])  # (R, C, D)
+    biases = torch.stack([head.bias.detach().cpu() for head in heads])  # (R, C)
+    positions = [orders[trial.order, trial.subset] for trial in trials]
+    settings = [trial.settings for trial in trials]
+    found = train_heads(features, targets, weights, biases, positions, settings, total_steps)
+    judged, right = (torch.cat(parts) for parts in zip(*whole.validation.batches(64), strict=True))
+    evaluations: list[tuple[float, float, Tensor]] = []  # loss before and after, logits (N, C)
+    for runs in evaluation_slices(len(trials), len(right), weights.shape[1]):
+        logits = found.logits(judged, runs)  # (R, N, C)
+        starts = mean_losses(batched_logits(weights[runs], biases[runs], judged), right)
+        evaluations += zip(starts.tolist(), mean_losses(logits, right).tolist(), logits, strict=True)
+    seconds = (time.perf_counter() - began) / len(trials)
+    return [_outcome_of_head(found, r, *evaluations[r], right, seconds) for r in range(len(trials))]
+
+
+def _outcome_of_head(
+    heads: Heads, r: int, start: float, end: float, logits: Tensor, targets: Tensor, seconds: float
+) -> Outcome:
+    done = heads.diverged[r] or heads.losses.shape[1]
+    over = heads.diverged[r] is not None or not math.isfinite(end)
+    return Outcome(
+        losses=heads.losses[r, :done].numpy(),
+        norms=heads.norms[r, :done].numpy(),
+        clipped=heads.clipped[r, :done].numpy(),
+        start_loss=start,
+        validation_loss=math.inf if over else end,
+        logits=(torch.full_like(logits, torch.nan) if over else logits).numpy(),
+        targets=targets.numpy(),
+        diverged=done if over else None,
+        sharpness=None,
+        seconds=seconds,
+    )
+
+
+# -- in processes side by side, or on a cluster ------------------------------------------------------------------------
+
+
+class WorkerLostError(RuntimeError):
+    """A process that was at work on a run is gone: out of memory, or killed."""
+
+
+@dataclass(frozen=True)
+class WorkerResult:
+    """What a worker sends back.
+
+    Attributes:
+        key: of the run.
+        found: what it came to, or in one line why it could not be run.
+    """
+
+    key: str
+    found: Outcome | str
+
+
+def run_trials(
+    trainable: Trainable, trials: Iterable[tuple[str, Trial]], n_jobs: int | None, one_at_a_time: bool = False
+) -> Iterator[WorkerResult]:
+    """Hand trials out to this process, to processes beside it, or to a Dask cluster, as joblib's settings say.
+
+    Args:
+        trainable: what they have in common.
+        trials: with the key of each; the next is taken only when a worker is free for it, perhaps from a thread of
+            joblib's.
+        n_jobs: as of ``joblib.Parallel``.
+        one_at_a_time: though by the same workers.
+
+    Yields:
+        Each as it ends.
+
+    Raises:
+        WorkerLostError: a worker is gone, and with it what it was at. (A Dask cluster gives it to another itself.)
+    """
+    from joblib import Parallel, delayed
+
+    shared = PickledOnce(trainable)
+    waiting = 1 if one_at_a_time else "n_jobs"
+    parallel = Parallel(n_jobs=n_jobs, return_as="generator_unordered", batch_size=1, pre_dispatch=waiting)
+    try:
+        yield from parallel(delayed(run_in_worker)(shared, key, trial) for key, trial in trials)
+    except Exception as error:
+        if type(error).__name__ in ("TerminatedWorkerError", "BrokenProcessPool", "KilledWorker"):
+            raise WorkerLostError(str(error).splitlines()[0]) from None
+        raise
+
+
+def run_in_worker(shared: PickledOnce, key: str, trial: Trial) -> WorkerResult:
+    """Do one run; an error in it is a result, not the end of the sweep."""
+    try:
+        return WorkerResult(key, run_trial(shared.trainable, trial))
+    except Exception as error:
+        reason = str(error).strip().splitlines() or ["no reason given"]
+        return WorkerResult(key, f"{type(error).__name__}: {reason[0]}")
+
+
+class PickledOnce:
+    """A trainable that is pickled once and opened once by each worker, though it goes out with every run."""
+
+    def __init__(self, trainable: Trainable, pickled: bytes | None = None) -> None:
+        self.trainable, self._pickled = trainable, pickled
+
+    def __reduce__(self) -> tuple[Any, tuple[bytes]]:
+        import cloudpickle
+
+        if self._pickled is None:
+            self._pickled = cloudpickle.dumps(self.trainable)  # what was defined in a notebook included
+        return _opened, (self._pickled,)
+
+
+@lru_cache(maxsize=1)
+def _opened(pickled: bytes) -> PickledOnce:
+    import cloudpickle
+
+    return PickledOnce(cloudpickle.loads(pickled), pickled)

@@ -1,50 +1,27 @@
-"""What a sweep is made of: one point for each run, and the grid that they come from."""
+"""What the trials of a sweep come from: a grid of settings, seeds, and training subsets."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from ..._validation import whole
 from ...training.settings import NAMES, Settings
+from .trial import Trial
 
 Grid = dict[str, tuple[Any, ...]]
-FLOATS = frozenset(f.name for f in fields(Settings) if str(f.type).startswith("float"))
-
-
-@dataclass(frozen=True)
-class Point:
-    """One run of a sweep, before it is run.
-
-    Arguments:
-        settings: what it is trained with.
-        init: seed of the new weights, ≥ 0.
-        order: seed of the order of the data and of the randomness inside each step, ≥ 0.
-        subset: number of the training subset; None for the whole training split.
-    """
-
-    settings: Settings
-    init: int
-    order: int
-    subset: int | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """As plain JSON values; equal points have equal ones, whether a rate was written 1 or 1.0."""
-        settings = {n: float(v) if n in FLOATS and v is not None else v for n, v in self.settings.to_dict().items()}
-        return {"settings": settings, "init": self.init, "order": self.order, "subset": self.subset}
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Point:
-        """The point that ``to_dict`` wrote."""
-        return cls(Settings.from_dict(values["settings"]), values["init"], values["order"], values["subset"])
+KINDS = ("bootstrap", "disjoint")
 
 
 def checked_grid(grid: Mapping[str, Sequence[Any]], base: Settings) -> Grid:
     """The grid as tuples.
 
-    Arguments:
+    Args:
         grid: name of a setting -> the values it takes.
         base: all other settings; a value must be possible with each combination of the others.
 
@@ -86,12 +63,67 @@ def checked_seeds(name: str, seeds: Iterable[int]) -> tuple[int, ...]:
     return found
 
 
-def points_of(
+def trials_of(
     grid: Grid, base: Settings, pairs: Sequence[tuple[int, int]], subsets: Sequence[int | None]
-) -> tuple[Point, ...]:
+) -> tuple[Trial, ...]:
     """Every combination: of the grid (the last name changes fastest), of (init, order) and of subsets."""
     settings = [base.replace(**dict(zip(grid, values, strict=True))) for values in product(*grid.values())]
-    return tuple(Point(each, init, order, subset) for each, (init, order), subset in product(settings, pairs, subsets))
+    return tuple(Trial(each, init, order, subset) for each, (init, order), subset in product(settings, pairs, subsets))
+
+
+@dataclass(frozen=True)
+class Subsets:
+    """``count`` subsets of a training split.
+
+    Args:
+        kind: ``bootstrap`` draws as many examples as there are, with replacement; ``disjoint`` deals them out, so that
+            no example is in two subsets.
+        count: how many subsets, at least 1 (at least 2 disjoint ones).
+        seed: of the draw, ≥ 0.
+
+    Raises:
+        ValueError: in one line.
+
+    Source:
+        Efron 1979, "Bootstrap methods: another look at the jackknife", Section 2.
+    """
+
+    kind: str
+    count: int
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ValueError(f"subsets: the kind is {self.kind!r}; it must be one of {', '.join(KINDS)}")
+        whole("subsets: the count", self.count, at_least=2 if self.kind == "disjoint" else 1, of=" of subsets")
+        whole("subsets: the seed", self.seed)
+
+    @classmethod
+    def of(cls, given: Any) -> Subsets | None:
+        """From what a learner writes: ``("bootstrap", 5)``, such an object, or None.
+
+        Raises:
+            ValueError: in one line.
+        """
+        if given is None or isinstance(given, cls):
+            return given
+        if not (isinstance(given, tuple | list) and len(given) in (2, 3)):
+            raise ValueError(f'subsets is {given!r}; it must be a pair such as ("bootstrap", 5) or ("disjoint", 4)')
+        return cls(*given)
+
+    def positions(self, n: int, number: int) -> Tensor:
+        """(M,) int64: the positions, among ``n`` training examples, of subset ``number``, in ascending order.
+
+        Raises:
+            ValueError: there are fewer examples than disjoint subsets.
+        """
+        if self.kind == "disjoint":
+            if n < self.count:
+                raise ValueError(f"subsets: {n} training examples cannot be dealt out to {self.count} disjoint subsets")
+            generator = torch.Generator().manual_seed(self.seed)
+            return torch.randperm(n, generator=generator)[number :: self.count].sort().values
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + number)
+        return torch.randint(n, (n,), generator=generator).sort().values
 
 
 def _once(name: str, values: Sequence[Any]) -> None:

@@ -8,21 +8,24 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import sqlite3
+import tempfile
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from .grid import Point
-from .outcome import Outcome
-from .owners import gone, me
+from ..._files import write_atomically
+from .trial import Outcome, Trial
 
 APPLICATION = 0x57AB1E  # SQLite's mark of whose file it is
 VERSION = 1
+PATIENCE = 3600.0  # seconds after which a process of another machine that gave no sign counts as gone
 SCHEMA = """
 CREATE TABLE descriptions (id TEXT PRIMARY KEY, json TEXT NOT NULL);
 CREATE TABLE runs (
@@ -43,7 +46,7 @@ CREATE TABLE runs (
 class Ledger:
     """The runs of one file.
 
-    Arguments:
+    Args:
         file: where it is, made if it is not there; None keeps everything in memory.
         read_only: look at a file that must not change.
 
@@ -109,9 +112,9 @@ class Ledger:
                 raise
             self._base.execute("COMMIT")
 
-    def add(self, keys: Sequence[str], points: Sequence[Point], description: dict[str, Any], name: str) -> None:
+    def add(self, keys: Sequence[str], trials: Sequence[Trial], description: dict[str, Any], name: str) -> None:
         """Note the runs that are not there yet."""
-        rows = [(key, name, json.dumps(point.to_dict())) for key, point in zip(keys, points, strict=True)]
+        rows = [(key, name, json.dumps(trial.to_dict())) for key, trial in zip(keys, trials, strict=True)]
         with self._transaction():
             self._base.execute("INSERT OR IGNORE INTO descriptions VALUES (?, ?)", (name, json.dumps(description)))
             self._base.executemany("INSERT OR IGNORE INTO runs (key, description, point) VALUES (?, ?, ?)", rows)
@@ -123,17 +126,17 @@ class Ledger:
         """
         with self._transaction():
             now = time.time()
-            self._base.execute("UPDATE runs SET sign=? WHERE owner=?", (now, me()))
+            self._base.execute("UPDATE runs SET sign=? WHERE owner=?", (now, this_process()))
             row = self._base.execute("SELECT state, owner, sign, tries FROM runs WHERE key=?", (key,)).fetchone()
             state, owner, sign, tries = row
-            if state != "open" and not (state == "claimed" and gone(owner, sign)):
+            if state != "open" and not (state == "claimed" and is_gone(owner, sign)):
                 return False
             if tries >= most_tries:
                 why = f"whoever was at work on it died, {tries} times"
                 self._base.execute("UPDATE runs SET state='failed', owner=NULL, error=? WHERE key=?", (why, key))
                 return False
             change = "UPDATE runs SET state='claimed', owner=?, sign=?, tries=tries+1 WHERE key=?"
-            self._base.execute(change, (me(), now, key))
+            self._base.execute(change, (this_process(), now, key))
             return True
 
     def finish(self, key: str, outcome: Outcome) -> bool:
@@ -153,13 +156,13 @@ class Ledger:
     def release(self, keys: Iterable[str], died: bool = False) -> int:
         """Give back the claims that this process has on these runs; returns how many it had.
 
-        Arguments:
+        Args:
             died: they did not come to an end because a worker died; that counts as a try.
         """
         back = 0 if died else 1
         change = "UPDATE runs SET state='open', owner=NULL, tries=tries-? WHERE key=? AND state='claimed' AND owner=?"
         with self._transaction():
-            return self._base.executemany(change, [(back, key, me()) for key in keys]).rowcount
+            return self._base.executemany(change, [(back, key, this_process()) for key in keys]).rowcount
 
     def reopen(self, keys: Iterable[str]) -> None:
         """Let runs be tried again that failed, or whose process is gone."""
@@ -168,7 +171,9 @@ class Ledger:
         with self._transaction():
             query = "SELECT key, owner, sign FROM runs WHERE state='failed' OR state='claimed'"
             rows = [row for row in self._base.execute(query).fetchall() if row[0] in wanted]
-            self._base.executemany(change, [(key,) for key, owner, sign in rows if owner is None or gone(owner, sign)])
+            self._base.executemany(
+                change, [(key,) for key, owner, sign in rows if owner is None or is_gone(owner, sign)]
+            )
 
     def states(self, keys: Iterable[str]) -> Counter[str]:
         """How many of these runs are open, claimed, done, failed."""
@@ -193,22 +198,53 @@ class Ledger:
         with self._lock:
             return {name: json.loads(text) for name, text in self._base.execute("SELECT id, json FROM descriptions")}
 
-    def runs(self, description: str) -> list[tuple[str, Point]]:
-        """Key and point of each run with this description, in the order in which they were noted."""
+    def runs(self, description: str) -> list[tuple[str, Trial]]:
+        """Key and trial of each run with this description, in the order in which they were noted."""
         query = "SELECT key, point FROM runs WHERE description=? ORDER BY rowid"
         with self._lock:
             rows = self._base.execute(query, (description,)).fetchall()
-        return [(key, Point.from_dict(json.loads(point))) for key, point in rows]
+        return [(key, Trial.from_dict(json.loads(text))) for key, text in rows]
 
     def copy_to(self, file: Path, description: str) -> None:
         """Write the runs with this description to a file of their own, as small as it can be, whole or not at all."""
-        new = file.with_name(f"{file.name}.new")
-        new.unlink(missing_ok=True)
-        with self._lock:
-            self._base.execute("VACUUM INTO ?", (str(new),))
-        copy = sqlite3.connect(new, isolation_level=None)
-        copy.execute("DELETE FROM runs WHERE description != ?", (description,))
-        copy.execute("DELETE FROM descriptions WHERE id != ?", (description,))
-        copy.execute("VACUUM")
-        copy.close()
-        os.replace(new, file)
+        with tempfile.TemporaryDirectory() as folder:
+            copy = Path(folder) / file.name
+            with self._lock:
+                self._base.execute("VACUUM INTO ?", (str(copy),))
+            with closing(sqlite3.connect(copy, isolation_level=None)) as base:
+                base.execute("DELETE FROM runs WHERE description != ?", (description,))
+                base.execute("DELETE FROM descriptions WHERE id != ?", (description,))
+                base.execute("VACUUM")
+            write_atomically(file, copy.read_bytes())
+
+
+def this_process() -> str:
+    """The owner of what this process claims: host, process number, and when it began (numbers are given again)."""
+    return f"{socket.gethostname()} {os.getpid()} {_began(os.getpid()):.2f}"
+
+
+def is_gone(owner: str, sign: float) -> bool:
+    """Whether a process is no longer there.
+
+    Args:
+        owner: what ``this_process`` returned there.
+        sign: when it last gave a sign, in seconds since 1970.
+    """
+    import psutil
+
+    host, process, began = owner.split()
+    if host != socket.gethostname():
+        return time.time() - sign > PATIENCE
+    try:
+        there = psutil.Process(int(process))
+        # A killed process that nobody has asked for its end, as in a container without an init, is no worker any more.
+        return there.status() == psutil.STATUS_ZOMBIE or abs(there.create_time() - float(began)) > 1
+    except psutil.NoSuchProcess:
+        return True
+
+
+@cache
+def _began(process: int) -> float:
+    import psutil
+
+    return float(psutil.Process(process).create_time())

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .grid import Grid, Point
+from .grid import Grid
 from .ledger import Ledger
-from .outcome import Outcome
+from .trial import Outcome, Trial
 
 if TYPE_CHECKING:
     import pandas
@@ -25,21 +25,21 @@ SEEDS = ("init", "order", "subset")
 class Results:
     """Finished runs, in the order of the sweep.
 
-    Arguments:
-        points, outcomes: of each run, what it was trained with and what it came to.
+    Attributes:
+        trials, outcomes: of each run, what it was trained with and what it came to.
         grid: name of a setting -> the values it takes in the sweep.
         classes: the names of the classes.
         description: what was trained on what, and by which code.
     """
 
-    points: tuple[Point, ...]
+    trials: tuple[Trial, ...]
     outcomes: tuple[Outcome, ...]
     grid: Grid
     classes: tuple[str, ...]
     description: dict[str, Any]
 
     def __len__(self) -> int:
-        return len(self.points)
+        return len(self.trials)
 
     def __repr__(self) -> str:
         settings = " × ".join(f"{len(values)} {name}" for name, values in self.grid.items())
@@ -58,18 +58,18 @@ class Results:
         if len(described) != 1:
             raise ValueError(f"{file} holds {len(described)} sweeps; it must be the file of one")
         [(name, description)] = described.items()
-        keys, points = zip(*ledger.runs(name), strict=True)
-        return cls.of(ledger, keys, points, description)
+        keys, trials = zip(*ledger.runs(name), strict=True)
+        return cls.of(ledger, keys, trials, description)
 
     @classmethod
-    def of(cls, ledger: Ledger, keys: Sequence[str], points: Sequence[Point], description: dict[str, Any]) -> Results:
+    def of(cls, ledger: Ledger, keys: Sequence[str], trials: Sequence[Trial], description: dict[str, Any]) -> Results:
         """Those of these runs that are done."""
-        found = [(point, ledger.outcome(key)) for key, point in zip(keys, points, strict=True)]
-        done = [(point, outcome) for point, outcome in found if outcome is not None]
+        found = [(trial, ledger.outcome(key)) for key, trial in zip(keys, trials, strict=True)]
+        done = [(trial, outcome) for trial, outcome in found if outcome is not None]
         return cls(
-            points=tuple(point for point, _ in done),
+            trials=tuple(trial for trial, _ in done),
             outcomes=tuple(outcome for _, outcome in done),
-            grid=_grid_of(points),
+            grid=_grid_of(trials),
             classes=tuple(description["classes"]),
             description=description,
         )
@@ -81,13 +81,13 @@ class Results:
             ValueError: in one line, for a name that is no setting, or a value that no run has.
         """
         for name, value in values.items():
-            there = sorted({_of(point, name) for point in self.points}, key=repr)
+            there = sorted({_of(trial, name) for trial in self.trials}, key=repr)
             if value not in there:
                 raise ValueError(f"no run has {name} = {value!r}; there are {', '.join(map(repr, there))}")
-        chosen = [i for i, p in enumerate(self.points) if all(_of(p, name) == v for name, v in values.items())]
+        chosen = [i for i, trial in enumerate(self.trials) if all(_of(trial, name) == v for name, v in values.items())]
         grid = {name: (values[name],) if name in values else kept for name, kept in self.grid.items()}
-        points, outcomes = tuple(self.points[i] for i in chosen), tuple(self.outcomes[i] for i in chosen)
-        return Results(points, outcomes, grid, self.classes, self.description)
+        trials, outcomes = tuple(self.trials[i] for i in chosen), tuple(self.outcomes[i] for i in chosen)
+        return Results(trials, outcomes, grid, self.classes, self.description)
 
     @property
     def logits(self) -> np.ndarray:
@@ -118,25 +118,25 @@ class Results:
         import pandas
 
         rows = [
-            {name: _of(point, name) for name in (*self.grid, *SEEDS)} | _numbers(outcome)
-            for point, outcome in zip(self.points, self.outcomes, strict=True)
+            {name: _of(trial, name) for name in (*self.grid, *SEEDS)} | _numbers(outcome)
+            for trial, outcome in zip(self.trials, self.outcomes, strict=True)
         ]
         return pandas.DataFrame(rows)
 
 
-def _of(point: Point, name: str) -> Any:
+def _of(trial: Trial, name: str) -> Any:
     if name in SEEDS:
-        return getattr(point, name)
-    if not hasattr(point.settings, name):
+        return getattr(trial, name)
+    if not hasattr(trial.settings, name):
         raise ValueError(f"there is no setting {name!r}")
-    return getattr(point.settings, name)
+    return getattr(trial.settings, name)
 
 
-def _grid_of(points: Sequence[Point]) -> Grid:
-    """The settings in which these points differ, with their values in the order in which they come."""
-    first = points[0].settings
-    names = [name for name in first.to_dict() if any(getattr(p.settings, name) != getattr(first, name) for p in points)]
-    return {name: tuple(dict.fromkeys(getattr(p.settings, name) for p in points)) for name in names}
+def _grid_of(trials: Sequence[Trial]) -> Grid:
+    """The settings in which these trials differ, with their values in the order in which they come."""
+    first = trials[0].settings
+    names = [name for name in first.to_dict() if any(getattr(p.settings, name) != getattr(first, name) for p in trials)]
+    return {name: tuple(dict.fromkeys(getattr(p.settings, name) for p in trials)) for name in names}
 
 
 def _numbers(outcome: Outcome) -> dict[str, Any]:

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from ..._validation import whole
 from ...training.settings import Settings
-from ..failing import is_failed
-from .batched_heads import Heads, in_parts, new_heads, train_heads
+from ..spread import is_failed
+from .batched_heads import Heads, evaluation_slices, mean_losses, new_heads, train_heads
 from .grid import checked_grid, checked_seeds
 
 Progress: TypeAlias = Callable[[int, int], object]
@@ -40,7 +40,7 @@ class FeatureTask(Protocol):
 class StabilityMap:
     """What S runs came to in each of L × M cells.
 
-    Arguments:
+    Attributes:
         learning_rates, max_norms, seeds: L, M and S of them; the axes of the arrays, in this order.
         settings: all else that the runs were trained with.
         steps, batch_size: of every run.
@@ -110,7 +110,7 @@ def stability_map(
 
     A seed draws the new weights (as ``nn.Linear`` does) and the order of the data.
 
-    Arguments:
+    Args:
         task: of features (``zoo.cached_features``): its inputs are (B, D).
         learning_rates: L of them.
         max_norms: M thresholds; None is no clipping.
@@ -182,10 +182,10 @@ def _features(split: Any) -> tuple[Tensor, Tensor]:
 def _judge(heads: Heads, features: Tensor, targets: Tensor) -> tuple[np.ndarray, np.ndarray]:
     """Validation losses (R,), inf where a run diverged, and accuracies (R,), nan there."""
     losses, accuracies = torch.full((2, len(heads)), torch.nan)
-    for runs in in_parts(len(heads), len(features), heads.biases.shape[1]):
-        logits = heads.logits(features, runs).transpose(1, 2)  # (R, C, N)
-        losses[runs] = -torch.log_softmax(logits, dim=1).gather(1, targets.expand(len(logits), 1, -1)).mean(dim=(1, 2))
-        accuracies[runs] = (logits.argmax(dim=1) == targets).float().mean(dim=1)
+    for runs in evaluation_slices(len(heads), len(features), heads.biases.shape[1]):
+        logits = heads.logits(features, runs)  # (R, N, C)
+        losses[runs] = mean_losses(logits, targets)
+        accuracies[runs] = (logits.argmax(dim=2) == targets).float().mean(dim=1)
     over = torch.tensor([step is not None for step in heads.diverged]) | ~losses.isfinite()
     return losses.masked_fill(over, torch.inf).numpy(), accuracies.masked_fill(over, torch.nan).numpy()
 

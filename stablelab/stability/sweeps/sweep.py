@@ -1,4 +1,4 @@
-"""A sweep: every combination of settings, seeds and training subsets, run and kept."""
+"""A sweep: trials that are run and kept, whatever happens meanwhile."""
 
 from __future__ import annotations
 
@@ -13,47 +13,51 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from ..._validation import whole
-from .execution import Recipe
-from .grid import Point
-from .hands import Answer, WorkerLostError, hand_out
+from .execution import Trainable, WorkerLostError, WorkerResult, run_trials
 from .ledger import Ledger
 from .results import Results
+from .trial import Trial
 
 if TYPE_CHECKING:
     import pandas
 
-TOGETHER = 256  # runs in one computation: what is lost if it is interrupted
+BATCH = 256  # trials in one computation: what is lost if it is interrupted
 MOST_TRIES = 3  # a run that takes its worker down with it that often is not tried again
+ARITHMETIC = ("numerics", "code", "torch")  # what a description tells of how numbers are computed; "code" did so once
+PROVENANCE = ("stablelab",)  # what a description tells besides what decides the numbers of a run
 
 
 class Sweep:
-    """Runs to be done, and what is known of them so far.
+    """Trials to be run, and what is known of them so far.
 
-    Arguments:
-        recipe: what is trained on what.
-        points: the runs.
-        file: where results are kept, run by run; a sweep of the same recipe, settings, seeds and code finds there what
-            is already done. None keeps them in memory.
+    Args:
+        trainable: what is trained on what.
+        trials: one for each run.
+        file: where results are kept, run by run; a sweep of the same data, model, settings, seeds and arithmetic finds
+            there what is already done. None keeps them in memory.
 
     Attributes:
         watchers: called with the sweep whenever a run has ended, by the thread that runs it.
 
     Raises:
-        ValueError: in one line, where a point cannot be run, or the file is no sweep of this version.
+        ValueError: in one line, where a trial cannot be run, or the file is no sweep of this version.
     """
 
-    def __init__(self, recipe: Recipe, points: Sequence[Point], file: str | os.PathLike[str] | None = None) -> None:
-        for point in _unlike(points):
-            recipe.check(point)
-        self.recipe, self.points = recipe, tuple(points)
-        self.description = recipe.describe()
-        self.name = _digest(self.description)
-        self.keys = tuple(_digest(self.name, point.to_dict()) for point in points)
+    def __init__(
+        self, trainable: Trainable, trials: Sequence[Trial], file: str | os.PathLike[str] | None = None
+    ) -> None:
+        for trial in _unlike(trials):
+            trainable.check(trial)
+        self.trainable, self.trials = trainable, tuple(trials)
+        self.description = trainable.describe()
+        self.name = name_of(self.description)
+        self.keys = tuple(key_of(self.name, trial) for trial in trials)
         self.watchers: list[Callable[[Sweep], object]] = []
         self._running = threading.Lock()
         self._trouble: Exception | None = None
         self.ledger = Ledger(file)
-        self.ledger.add(self.keys, self.points, self.description, self.name)
+        self.ledger.add(self.keys, self.trials, self.description, self.name)
+        self._say_what_is_run_anew()
 
     # -- how it stands ---------------------------------------------------------------------------------------------
 
@@ -79,7 +83,7 @@ class Sweep:
 
     def results(self) -> Results:
         """The runs that are done."""
-        return Results.of(self.ledger, self.keys, self.points, self.description)
+        return Results.of(self.ledger, self.keys, self.trials, self.description)
 
     def frame(self) -> pandas.DataFrame:
         """A row for each run that is done; see ``Results.frame``."""
@@ -93,11 +97,11 @@ class Sweep:
     def run(self, n_jobs: int | None = None, bar: bool = True, one_by_one: bool = False) -> Results:
         """Do the runs that are not done, and keep each as it ends. Interrupted, it goes on from there when run again.
 
-        Arguments:
+        Args:
             n_jobs: processes side by side, as of ``joblib.Parallel``: None for one, -1 for one a core, or for all
                 workers of a cluster inside ``with joblib.parallel_config("dask")``.
             bar: show progress and the time left.
-            one_by_one: do not train heads on frozen features together, though that gives the same results.
+            one_by_one: do not train heads on frozen features in one computation, though that gives the same results.
 
         Returns:
             What is done at the end. Runs that could not be run are told in one line, and tried again by the next call.
@@ -123,56 +127,69 @@ class Sweep:
         self.ledger.reopen(self.keys)
         with _progress(self, bar) as advance:
             try:
-                if not one_by_one and self.recipe.runs_together(self.points):
-                    self._run_together(advance)
+                if not one_by_one and self.trainable.can_batch(self.trials):
+                    self._run_in_batches(advance)
                 else:
-                    self._run_apart(n_jobs, advance)
+                    self._run_one_by_one(n_jobs, advance)
             finally:
                 self.ledger.release(self.keys)
 
-    def _claimed(self) -> Iterator[tuple[str, Point]]:
+    def _claimed(self) -> Iterator[tuple[str, Trial]]:
         """The runs that are left, each claimed only when a worker is ready for it."""
-        for key, point in zip(self.keys, self.points, strict=True):
+        for key, trial in zip(self.keys, self.trials, strict=True):
             try:
                 claimed = self.ledger.claim(key, MOST_TRIES)
             except Exception as error:  # in a thread of joblib's it would be lost, and the sweep would wait for ever
                 self._trouble = error
                 return
             if claimed:
-                yield key, point
+                yield key, trial
 
-    def _ended(self, answer: Answer, advance: Callable[[], object]) -> None:
+    def _ended(self, result: WorkerResult, advance: Callable[[], object]) -> None:
         """Keep what came back, and tell whoever watches."""
-        if isinstance(answer.found, str):
-            self.ledger.fail(answer.key, answer.found)
+        if isinstance(result.found, str):
+            self.ledger.fail(result.key, result.found)
         else:
-            self.ledger.finish(answer.key, answer.found)
+            self.ledger.finish(result.key, result.found)
         advance()
         for watcher in tuple(self.watchers):
             watcher(self)
 
-    def _run_apart(self, n_jobs: int | None, advance: Callable[[], object]) -> None:
+    def _run_one_by_one(self, n_jobs: int | None, advance: Callable[[], object]) -> None:
         """Run by run; where a worker dies, what it was at is tried again by a new one."""
         suspects = 0  # what was under way when a worker died is tried one by one, so that only the culprit fails
         while True:
             try:
                 if suspects:
-                    for answer in hand_out(self.recipe, islice(self._claimed(), suspects), n_jobs, alone=True):
-                        self._ended(answer, advance)
-                for answer in hand_out(self.recipe, self._claimed(), n_jobs):
-                    self._ended(answer, advance)
+                    some = islice(self._claimed(), suspects)
+                    for result in run_trials(self.trainable, some, n_jobs, one_at_a_time=True):
+                        self._ended(result, advance)
+                for result in run_trials(self.trainable, self._claimed(), n_jobs):
+                    self._ended(result, advance)
                 return
             except WorkerLostError as death:
                 print(f"a worker died ({death}); what it was at is tried again", file=sys.stderr)
                 suspects = self.ledger.release(self.keys, died=True)
 
-    def _run_together(self, advance: Callable[[], object]) -> None:
+    def _run_in_batches(self, advance: Callable[[], object]) -> None:
         """Many in one computation, and then the next."""
         claimed = self._claimed()
-        while some := list(islice(claimed, TOGETHER)):
-            outcomes = self.recipe.run_together([point for _, point in some])
+        while some := list(islice(claimed, BATCH)):
+            outcomes = self.trainable.run_batch([trial for _, trial in some])
             for (key, _), outcome in zip(some, outcomes, strict=True):
-                self._ended(Answer(key, outcome), advance)
+                self._ended(WorkerResult(key, outcome), advance)
+
+    def _say_what_is_run_anew(self) -> None:
+        """Runs of the same sweep that were made by other arithmetic: they stay in the file, but do not count here."""
+        for name, other in self.ledger.descriptions().items():
+            differs = {each for each in {*other, *self.description} if other.get(each) != self.description.get(each)}
+            if name != self.name and differs <= {*ARITHMETIC, *PROVENANCE}:
+                done = self.ledger.states(key for key, _ in self.ledger.runs(name))["done"]
+                print(
+                    f"{done} runs in {self.ledger.file} were made by {_arithmetic(other)}; here it is "
+                    f"{_arithmetic(self.description)}, so they are run anew beside them",
+                    file=sys.stderr,
+                )
 
     def _say_what_is_missing(self) -> None:
         states = self.ledger.states(self.keys)
@@ -191,10 +208,24 @@ def _progress(sweep: Sweep, shown: bool) -> Iterator[Callable[[], object]]:
         yield bar.update
 
 
-def _unlike(points: Sequence[Point]) -> list[Point]:
-    """One point for each of the settings and subsets: seeds decide nothing about whether a run can be run."""
-    return list({(point.settings, point.subset): point for point in points}.values())
+def name_of(description: dict[str, Any]) -> str:
+    """A digest of what decides the numbers of a sweep's runs besides their trials."""
+    return _digest({name: value for name, value in description.items() if name not in PROVENANCE})
+
+
+def key_of(name: str, trial: Trial) -> str:
+    """A digest of all that decides the numbers of a run, from the name of its sweep and its trial."""
+    return _digest(name, trial.to_dict())
 
 
 def _digest(*parts: Any) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _unlike(trials: Sequence[Trial]) -> list[Trial]:
+    """One trial for each of the settings and subsets: seeds decide nothing about whether a run can be run."""
+    return list({(trial.settings, trial.subset): trial for trial in trials}.values())
+
+
+def _arithmetic(description: dict[str, Any]) -> str:
+    return ", ".join(f"{name} {description[name]}" for name in ARITHMETIC if name in description)

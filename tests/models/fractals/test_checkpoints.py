@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from stablelab.models.fractals import checkpoints
+from stablelab.models.fractals.training import read_checkpoint, remove_checkpoints, write_checkpoint
 
 
 def flip_a_byte(file: Path) -> None:
@@ -17,15 +17,15 @@ def flip_a_byte(file: Path) -> None:
 
 def test_the_newest_is_read_and_the_one_before_is_kept(tmp_path: Path) -> None:
     file = tmp_path / "weights.checkpoint"
-    assert checkpoints.read(file) is None
+    assert read_checkpoint(file) is None
     for step in (1, 2, 3):
-        checkpoints.write(file, {"step": step, "weights": torch.full((3,), float(step))})
-    found = checkpoints.read(file)
+        write_checkpoint(file, {"step": step, "weights": torch.full((3,), float(step))})
+    found = read_checkpoint(file)
     assert found is not None and found["step"] == 3 and found["weights"].tolist() == [3, 3, 3]
     assert sorted(p.name for p in tmp_path.iterdir()) == ["weights.checkpoint", "weights.checkpoint.older"]
-    checkpoints.unfinished(file).touch()  # killed in mid-write
-    assert (checkpoints.read(file) or {})["step"] == 3
-    checkpoints.remove(file)
+    (tmp_path / "weights.checkpoint.new").touch()  # killed in mid-write
+    assert (read_checkpoint(file) or {})["step"] == 3
+    remove_checkpoints(file)
     assert not list(tmp_path.iterdir())
 
 
@@ -37,28 +37,28 @@ def test_a_damaged_one_is_said_and_the_older_one_used(
 ) -> None:
     file = tmp_path / "a"
     for step in (1, 2):
-        checkpoints.write(file, {"step": step})
+        write_checkpoint(file, {"step": step})
     damage(file)
-    assert checkpoints.read(file) == {"step": 1}
+    assert read_checkpoint(file) == {"step": 1}
     assert capsys.readouterr().out == f"the checkpoint {file} is damaged; it is not used\n"
 
 
 def test_killed_between_the_two_renames(tmp_path: Path) -> None:
     file = tmp_path / "a"
-    checkpoints.write(file, {"step": 1})
-    file.replace(checkpoints.older(file))
-    assert checkpoints.read(file) == {"step": 1}
+    write_checkpoint(file, {"step": 1})
+    file.replace(tmp_path / "a.older")
+    assert read_checkpoint(file) == {"step": 1}
 
 
 def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "a"
-    checkpoints.write(file, {"step": 1})
+    write_checkpoint(file, {"step": 1})
 
     def full(self: Path, mode: str) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "open", full)
     with pytest.raises(OSError, match="No space left"):
-        checkpoints.write(file, {"step": 2})
+        write_checkpoint(file, {"step": 2})
     monkeypatch.undo()
-    assert checkpoints.read(file) == {"step": 1}
+    assert read_checkpoint(file) == {"step": 1}

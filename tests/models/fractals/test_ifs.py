@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from stablelab.data.batching import generator_for
+from stablelab.data.tasks import generator_for
 from stablelab.models.fractals.ifs import (
     FILLING,
     STRETCH,
@@ -113,9 +113,9 @@ def test_points_are_counted_where_they_fall() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"classes": 0}, r"^classes is 0; it must be a whole number of at least 1$"),
-        ({"variations": 1.5}, r"^variations is 1.5; it must be a whole number of at least 1$"),
-        ({"size": 4}, r"^size is 4; it must be a whole number of at least 8$"),
+        ({"classes": 0}, r"^classes is 0; it must be a whole number, 1 or more$"),
+        ({"variations": 1.5}, r"^variations is 1.5; it must be a whole number, 1 or more$"),
+        ({"size": 4}, r"^size is 4; it must be a whole number, 8 or more$"),
         ({"size": True}, r"^size is True"),
     ],
 )

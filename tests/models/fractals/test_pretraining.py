@@ -13,10 +13,10 @@ import torch
 from safetensors.torch import load_file
 
 from stablelab import data, models
-from stablelab.models.fractals import checkpoints
-from stablelab.models.fractals import evaluation as fractal_scores
+from stablelab.models.fractals import __main__ as command
+from stablelab.models.fractals import evaluation
 from stablelab.models.fractals.__main__ import main, pretrain
-from stablelab.models.fractals.training import COOL_DOWN, Recipe, Trainer
+from stablelab.models.fractals.training import COOL_DOWN, Pretraining, Recipe, write_checkpoint
 from stablelab.models.fractals.weights import load_body
 
 TINY = Recipe(classes=3, variations=8, size=16, epochs=2, batch_size=12, precision="float32")
@@ -33,10 +33,10 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def stopped(folder: Path, steps: int, recipe: Recipe = TINY) -> Path:
     """Where a run would write its weights that was stopped after so many steps, with a checkpoint after each."""
     out = folder / "a.safetensors"
-    trainer = Trainer(recipe)
+    pretraining = Pretraining(recipe)
     for _ in range(steps):
-        trainer.train_step()
-        checkpoints.write(folder / "a.safetensors.checkpoint", trainer.state_dict())
+        pretraining.train_step()
+        write_checkpoint(folder / "a.safetensors.checkpoint", pretraining.state_dict())
     return out
 
 
@@ -54,7 +54,7 @@ def test_a_killed_process_ends_with_the_weights_of_an_undisturbed_one(
     undisturbed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out, checkpoint = tmp_path / "a.safetensors", tmp_path / "a.safetensors.checkpoint"
-    command = [sys.executable, "-m", "stablelab.models.fractals.__main__", *OPTIONS, "--out", str(out)]
+    command = [sys.executable, "-m", "stablelab.models.fractals", *OPTIONS, "--out", str(out)]
     environment = os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())}
     process = subprocess.Popen([*command, "--checkpoint-every", "0"], env=environment, stdout=subprocess.DEVNULL)
     try:
@@ -118,7 +118,7 @@ def test_a_disk_that_is_full_does_not_stop_the_training(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(checkpoints, "write", full)
+    monkeypatch.setattr(command, "write_checkpoint", full)
     out = pretrain(TINY, tmp_path / "a.safetensors", seconds=0)
     assert "no checkpoint could be written ([Errno 28] No space left on device); training goes on" in (
         capsys.readouterr().out
@@ -129,8 +129,8 @@ def test_a_disk_that_is_full_does_not_stop_the_training(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--classes", "1"], "error: classes is 1; it must be a whole number of at least 2\n"),
-        (["--size", "8"], "error: size is 8; it must be a whole number of at least 16\n"),
+        (["--classes", "1"], "error: classes is 1; it must be a whole number, 2 or more\n"),
+        (["--size", "8"], "error: size is 8; it must be a whole number, 16 or more\n"),
         (["--learning-rate", "-1"], "error: learning_rate is -1.0; it must be above 0\n"),
         (["--batch-size", "25"], "error: batch_size is 25, but there are only 24 pictures\n"),
         (["--out", "no/such/folder/a"], "error: there is no folder no/such/folder\n"),
@@ -145,35 +145,35 @@ def test_bad_input_is_one_line(options: list[str], message: str, capsys: pytest.
 
 
 def test_a_batch_is_a_pure_function_of_its_number() -> None:
-    one, other = Trainer(TINY), Trainer(TINY)
+    one, other = Pretraining(TINY), Pretraining(TINY)
     one.batch(0), one.batch(3)
     (inputs, targets), (again, same) = one.batch(2), other.batch(2)
     assert torch.equal(inputs, again) and torch.equal(targets, same)
-    assert inputs.shape == (12, 3, 16, 16) and inputs.min() > -2.2 and inputs.max() < 2.7  # as the zoo's tasks
+    assert inputs.shape == (12, 3, 16, 16) and inputs.min() > -2.2 and inputs.max() < 2.7  # as the workbook's tasks
     epoch = torch.cat([one.batch(k)[1] for k in range(TINY.per_epoch)])
     assert epoch.bincount().tolist() == [8, 8, 8]
     assert not torch.equal(one.batch(0)[0], one.batch(2)[0])
 
 
 def test_it_learns_in_mixed_precision() -> None:
-    trainer = Trainer(replace(TINY, precision="bfloat16", batch_size=24, epochs=20))
-    losses = [trainer.train_step()[0] for _ in range(9)]
+    pretraining = Pretraining(replace(TINY, precision="bfloat16", batch_size=24, epochs=20))
+    losses = [pretraining.train_step()[0] for _ in range(9)]
     assert sum(losses[-3:]) < 0.8 * sum(losses[:3])
 
 
 def test_the_bundled_weights_see_more_in_digits_than_random_ones() -> None:
     task = data.digits(train=200, validation=10, test=300)
-    random = fractal_scores.probed(models.resnet(task, weights="random"), task)
-    fractal = fractal_scores.probed(models.resnet(task, weights="fractals"), task)
+    random = evaluation.probed(models.resnet(task, weights="random"), task)
+    fractal = evaluation.probed(models.resnet(task, weights="fractals"), task)
     assert fractal > random + 6
 
 
 def test_evaluating_says_the_table(
     undisturbed: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fractal_scores, "VALIDATION", 20)
-    monkeypatch.setattr(fractal_scores, "TRIALS", 2)
-    found = fractal_scores.evaluate(undisturbed, seeds=2, steps=1, size=16, test=50, learning_rates=(1e-4,))
+    monkeypatch.setattr(evaluation, "VALIDATION", 20)
+    monkeypatch.setattr(evaluation, "TRIALS", 2)
+    found = evaluation.evaluate(undisturbed, seeds=2, steps=1, size=16, test=50, learning_rates=(1e-4,))
     said = capsys.readouterr().out.splitlines()
     assert said[0] == "accuracy in % on 50 digits, 200 others labelled, mean ± standard deviation over 2 seeds"
     assert said[1].startswith("random weights  · linear probe on frozen features: ")
@@ -187,11 +187,9 @@ def test_evaluating_says_the_table(
 
 def test_the_learning_rate_is_chosen_on_the_validation_split(monkeypatch: pytest.MonkeyPatch) -> None:
     outcomes = {1e-3: (90.0, 50.0), 1e-4: (80.0, 99.0)}  # validation, test
-    monkeypatch.setattr(fractal_scores, "probed", lambda model, task: 40.0)
-    monkeypatch.setattr(fractal_scores, "fine_tuned", lambda model, task, seed, steps, rate: outcomes[rate])
-    found = fractal_scores.score(
-        "any", lambda seed: torch.nn.Identity(), [data.digits(10, 10, 10)] * 4, 1, (1e-4, 1e-3)
-    )
+    monkeypatch.setattr(evaluation, "probed", lambda model, task: 40.0)
+    monkeypatch.setattr(evaluation, "fine_tuned", lambda model, task, seed, steps, rate: outcomes[rate])
+    found = evaluation.score("any", lambda seed: torch.nn.Identity(), [data.digits(10, 10, 10)] * 4, 1, (1e-4, 1e-3))
     assert found.learning_rate == 1e-3 and found.tuned.tolist() == [50] * 4
     with pytest.raises(ValueError, match=r"^seeds is 2; it must be at least 3, over which the learning rate is chosen"):
-        fractal_scores.evaluate(seeds=2)
+        evaluation.evaluate(seeds=2)

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torchvision.models import resnet18
 
-from stablelab.models.fractals.small_conv import SmallMapConv, with_products
+from stablelab.models.fractals.small_conv import SmallMapConv, deterministic_gradients, with_small_map_convs
 
 
 @pytest.mark.parametrize(("side", "stride"), [(1, 1), (2, 1), (2, 2), (1, 2)])
@@ -41,7 +41,7 @@ def test_a_whole_resnet_gives_the_same_logits_and_keeps_its_names() -> None:
     names = list(model.state_dict())
     with torch.no_grad():
         before = model.eval()(x)
-        assert with_products(model, 32) is model and not model.training
+        assert with_small_map_convs(model, 32) is model and not model.training
         torch.testing.assert_close(model(x), before, atol=1e-5, rtol=1e-4)
     assert list(model.state_dict()) == names
     replaced = [name for name, module in model.named_modules() if isinstance(module, SmallMapConv)]
@@ -51,3 +51,23 @@ def test_a_whole_resnet_gives_the_same_logits_and_keeps_its_names() -> None:
     ]  # fmt: skip
     with pytest.raises(ValueError, match=r"^made for maps of 2x2 pixels, not \(4, 4\)$"):
         model(torch.randn(1, 3, 64, 64))
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_gradients_are_the_same_bits_every_time_with_any_number_of_threads(threads: int) -> None:
+    torch.manual_seed(0)
+    small = SmallMapConv(nn.Conv2d(64, 64, 3, 1, 1, bias=False), 2)
+    x = torch.randn(8, 64, 2, 2)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        found = set()
+        for _ in range(20):
+            with deterministic_gradients():
+                (gradient,) = torch.autograd.grad(small(x).sin().sum(), small.weight)
+            found.add(gradient.numpy().tobytes())
+        plain = torch.autograd.grad(small(x).sin().sum(), small.weight)[0]
+    finally:
+        torch.set_num_threads(before)
+    assert len(found) == 1 and not torch.are_deterministic_algorithms_enabled()
+    assert threads > 1 or found == {plain.numpy().tobytes()}

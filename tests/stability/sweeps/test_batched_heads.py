@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
+import stablelab as lab
 from stablelab import formulas
 from stablelab.stability import Heads, new_heads, train_heads, why_not_batched
-from stablelab.stability.sweeps import head_blocks, head_rules
-from stablelab.stability.sweeps.head_rules import Rule
+from stablelab.stability.sweeps import batched_heads
+from stablelab.stability.sweeps.batched_heads import Update
 from stablelab.training import Control, Settings, steps
 
 N, D, C, T = 70, 12, 3, 11
@@ -139,7 +141,7 @@ def test_more_runs_than_fit_a_block(monkeypatch: pytest.MonkeyPatch) -> None:
     orders = [Order(0), Order(1), Order(2)]
     runs = [(orders[i % 3], BASE.replace(learning_rate=0.02 * (i + 1))) for i in range(11)]
     whole = batched(*zip(*runs, strict=True))
-    monkeypatch.setattr(head_blocks, "MOST_WEIGHTS", 3 * C * 16)
+    monkeypatch.setattr(batched_heads, "MAX_WEIGHTS", 3 * C * 16)
     done: list[tuple[int, int]] = []
     split = batched(*zip(*runs, strict=True), progress=lambda *at: done.append(at))
     torch.testing.assert_close(split.weights, whole.weights, rtol=1e-5, atol=1e-6)
@@ -147,17 +149,17 @@ def test_more_runs_than_fit_a_block(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("own", families(weight_decay=0.1), ids=FAMILIES)
-def test_the_rules_are_the_formulas(own: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(head_rules, "PIECE", 3 * C * (D + 2))  # three runs at a time, and the fourth
+def test_updates_in_pieces_are_the_formulas(own: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batched_heads, "PIECE", 3 * C * (D + 2))  # three runs at a time, and the fourth
     generator = torch.Generator().manual_seed(3)
 
     def draw(*shape: int) -> Tensor:
         return torch.randn(*shape, generator=generator, dtype=torch.float64)
 
     theta, decay, rates = draw(4, C, D + 2), draw(4, 1, 1).abs(), draw(4, 1, 1).abs()
-    moved, expected = theta.clone(), theta
-    rule = Rule(own, moved, D, decay)
     decay = torch.cat([decay.expand(4, 1, D), torch.zeros(4, 1, 2)], dim=2)  # what is no matrix does not decay
+    moved, expected = theta.clone(), theta
+    update = Update(own, moved, decay)
     b, m, v = None, torch.zeros_like(theta), torch.zeros_like(theta)
     for t in range(1, 6):
         g = draw(4, C, D + 2)
@@ -170,7 +172,7 @@ def test_the_rules_are_the_formulas(own: Settings, monkeypatch: pytest.MonkeyPat
             formula = formulas.adam if own.optimizer == "adam" else formulas.adamw
             numbers = own.beta1, own.beta2, own.eps, decay, own.bias_correction
             expected, m, v = formula(expected, g, m, v, t, rates, *numbers)
-        rule.update(g, t, rates)
+        update(g, t, rates)
         torch.testing.assert_close(moved, expected, rtol=1e-12, atol=1e-12)
 
 
@@ -238,3 +240,44 @@ def test_bad_input_is_refused_in_one_line() -> None:
     refused("span 0..3", targets=targets + (targets == 2))
     refused("outside 0..69", positions=[lambda k: torch.tensor([70])])
     refused("batch 1 of one of the runs is empty", positions=[lambda k: torch.arange(1 - k)])
+
+
+@pytest.fixture(scope="module")
+def pictures() -> lab.data.Task:
+    return lab.digits(train=50, validation=30, test=30, size=16)
+
+
+def test_together_is_one_by_one(pictures: lab.data.Task) -> None:
+    sweep = lab.sweep(
+        lab.resnet,
+        pictures,
+        {"learning_rate": [1e-3, 1e-2, 1e38], "max_norm": [None, 0.5], "optimizer": ["sgd", "adamw"]},
+        inits=[0, 1],
+        orders=[0, 2],
+        subsets=("bootstrap", 2),
+        steps=8,
+        batch_size=16,
+        train="head",
+        schedule="cosine",
+        warmup_steps=2,
+    )
+    assert sweep.trainable.can_batch(sweep.trials)
+    together = sweep.run(bar=False)
+    for trial, one in list(zip(together.trials, together.outcomes, strict=True))[::5]:
+        other = lab.stability.run_trial(sweep.trainable, trial)
+        assert one.diverged == other.diverged
+        assert one.start_loss == pytest.approx(other.start_loss, abs=1e-5)
+        np.testing.assert_array_equal(one.clipped, other.clipped)
+        np.testing.assert_array_equal(one.targets, other.targets)
+        if one.diverged is None:
+            np.testing.assert_allclose(one.losses, other.losses, rtol=1e-5, atol=1e-5)
+            np.testing.assert_allclose(one.logits, other.logits, rtol=1e-5, atol=1e-4)
+            assert one.validation_loss == pytest.approx(other.validation_loss, rel=1e-5, abs=1e-5)
+
+
+def test_what_needs_more_than_a_head_is_run_by_itself(pictures: lab.data.Task) -> None:
+    arguments = {"steps": 2, "train": "head", "seeds": [0]}
+    for own in ({"optimizer": "lamb"}, {"schedule": "plateau", "evaluate_every": 1}, {"sharpness": 10}):
+        sweep = lab.sweep(lab.resnet, pictures, **arguments, **own)
+        assert not sweep.trainable.can_batch(sweep.trials)
+        assert len(sweep.run(bar=False)) == 1

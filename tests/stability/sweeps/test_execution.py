@@ -36,7 +36,7 @@ lab.sweep(tiny_model(), task, {grid}, steps=150, batch_size=10, seeds=range(2), 
 
 
 def _same(results: lab.Results, others: lab.Results) -> None:
-    assert results.points == others.points
+    assert results.trials == others.trials
     for one, other in zip(results.outcomes, others.outcomes, strict=True):
         np.testing.assert_array_equal(one.losses, other.losses)
         np.testing.assert_array_equal(one.logits, other.logits)
@@ -132,5 +132,5 @@ def test_of_those_under_way_only_the_one_that_kills_its_worker_fails(tiny_task: 
         return nn.Sequential(nn.Flatten(), nn.Linear(192, 10))
 
     sweep = lab.sweep(deadly, tiny_task, seeds=range(4), steps=2, batch_size=10)
-    assert [point.init for point in sweep.run(n_jobs=2, bar=False).points] == [0, 2, 3]
+    assert [trial.init for trial in sweep.run(n_jobs=2, bar=False).trials] == [0, 2, 3]
     assert sweep.errors == ["whoever was at work on it died, 3 times"]

@@ -4,10 +4,11 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+import torch
 from torch import nn
 
 import stablelab as lab
-from stablelab.stability import Point
+from stablelab.stability import Subsets, Trial
 from stablelab.training import Settings
 
 
@@ -17,19 +18,19 @@ def test_a_sweep_is_every_combination(make_sweep: Callable[..., lab.Sweep]) -> N
     )
     assert sweep.total == 2 * 2 * 2 * 2
     assert len(set(sweep.keys)) == sweep.total
-    assert {p.settings.optimizer for p in sweep.points} == {"sgd"}
-    assert {(p.init, p.order) for p in sweep.points} == {(3, 3), (5, 5)}
-    assert {p.subset for p in sweep.points} == {0, 1}
+    assert {p.settings.optimizer for p in sweep.trials} == {"sgd"}
+    assert {(p.init, p.order) for p in sweep.trials} == {(3, 3), (5, 5)}
+    assert {p.subset for p in sweep.trials} == {0, 1}
 
 
 def test_seeds_of_weights_and_of_data_can_be_crossed(make_sweep: Callable[..., lab.Sweep]) -> None:
     sweep = make_sweep(inits=range(2), orders=[7, 8, 9])
-    assert [(p.init, p.order) for p in sweep.points] == [(0, 7), (0, 8), (0, 9), (1, 7), (1, 8), (1, 9)]
+    assert [(p.init, p.order) for p in sweep.trials] == [(0, 7), (0, 8), (0, 9), (1, 7), (1, 8), (1, 9)]
 
 
-def test_a_point_is_what_it_was_written_as() -> None:
-    point = Point(Settings(learning_rate=0.3, max_norm=None), init=1, order=2, subset=3)
-    assert Point.from_dict(point.to_dict()) == point
+def test_a_trial_is_what_it_was_written_as() -> None:
+    trial = Trial(Settings(learning_rate=0.3, max_norm=None), init=1, order=2, subset=3)
+    assert Trial.from_dict(trial.to_dict()) == trial
 
 
 @pytest.mark.parametrize(
@@ -55,7 +56,7 @@ def test_a_point_is_what_it_was_written_as() -> None:
         (None, {"subsets": ("disjoint", 30)}, "batch_size is 10, but there are only 2 training examples"),
         (None, {"subsets": ("disjoint", 90)}, "60 training examples cannot be dealt out to 90 disjoint subsets"),
         (None, {"batch_size": 100}, "batch_size is 100, but there are only 60 training examples"),
-        (None, {"no_such_setting": 1}, "there is no setting 'no_such_setting'"),
+        (None, {"no_such_setting": 1}, "sweep has no argument 'no_such_setting'; there are batch_size, beta1"),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line(
@@ -96,3 +97,25 @@ def test_a_model_that_forgets_its_seed_is_drawn_from_it_all_the_same(tiny_task: 
     first, second, other = (lab.sweep(m, tiny_task, steps=1, seeds=[0, 1]) for m in (forgetful, forgetful, dropping))
     assert first.keys == second.keys
     assert not set(other.keys) & set(first.keys)
+
+
+def test_disjoint_subsets_deal_out_every_example_once() -> None:
+    subsets = Subsets("disjoint", 3, seed=4)
+    parts = [subsets.positions(11, i) for i in range(3)]
+    assert sorted(torch.cat(parts).tolist()) == list(range(11))
+    assert {len(part) for part in parts} == {3, 4}
+
+
+def test_a_bootstrap_draws_as_many_with_replacement() -> None:
+    positions = Subsets("bootstrap", 2).positions(1000, 1)
+    assert len(positions) == 1000
+    assert abs(len(positions.unique()) / 1000 - (1 - np.exp(-1))) < 0.05
+    assert torch.equal(positions, Subsets("bootstrap", 5).positions(1000, 1))  # subset 1 is subset 1
+    assert not torch.equal(positions, Subsets("bootstrap", 2).positions(1000, 0))
+
+
+def test_a_run_learns_from_its_subset_alone(make_sweep: Callable[..., lab.Sweep]) -> None:
+    whole, part = make_sweep(), make_sweep(subsets=("disjoint", 2))
+    parts = part.trainable.prepare(part.trials[1])
+    assert len(parts.task.train) == 30 and len(parts.task.validation) == 40
+    assert whole.keys[0] not in part.keys  # and so they are other runs

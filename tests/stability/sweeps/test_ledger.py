@@ -11,9 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from stablelab.stability import Point
-from stablelab.stability.sweeps import owners
-from stablelab.stability.sweeps.ledger import Ledger
+from stablelab.stability import Trial
+from stablelab.stability.sweeps.ledger import Ledger, this_process
 from stablelab.training import Settings
 
 KEYS = ("a", "b")
@@ -22,7 +21,7 @@ KEYS = ("a", "b")
 @pytest.fixture
 def ledger(tmp_path: Path) -> Ledger:
     made = Ledger(tmp_path / "runs.sqlite")
-    made.add(KEYS, [Point(Settings(), i, i) for i in range(2)], {"classes": []}, "test")
+    made.add(KEYS, [Trial(Settings(), i, i) for i in range(2)], {"classes": []}, "test")
     return made
 
 
@@ -39,14 +38,14 @@ def test_a_run_is_claimed_once(ledger: Ledger) -> None:
 
 
 def test_claims_of_a_process_that_is_gone_are_free(ledger: Ledger) -> None:
-    here = owners.me().split()[0]
+    here = this_process().split()[0]
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
     _claimed_by(ledger, f"{here} {gone.pid} 1.0", time.time())
     assert ledger.claim("a", 3)
     _claimed_by(ledger, f"{here} {os.getpid()} 1.0", time.time())  # this number, but given to another process before
     assert ledger.claim("a", 3)
-    _claimed_by(ledger, owners.me(), time.time())
+    _claimed_by(ledger, this_process(), time.time())
     assert not ledger.claim("a", 3)
 
 
@@ -72,7 +71,7 @@ def test_a_run_that_takes_its_worker_down_is_not_tried_for_ever(ledger: Ledger) 
 def test_a_killed_process_that_nobody_asked_for_its_end_is_gone(ledger: Ledger) -> None:
     zombie = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     began = psutil.Process(zombie.pid).create_time()
-    _claimed_by(ledger, f"{owners.me().split()[0]} {zombie.pid} {began:.2f}", time.time())
+    _claimed_by(ledger, f"{this_process().split()[0]} {zombie.pid} {began:.2f}", time.time())
     assert not ledger.claim("a", 3)
     zombie.kill()
     while psutil.Process(zombie.pid).status() != psutil.STATUS_ZOMBIE:
@@ -83,13 +82,13 @@ def test_a_killed_process_that_nobody_asked_for_its_end_is_gone(ledger: Ledger) 
 
 def test_a_process_that_was_killed_three_times_is_forgiven(ledger: Ledger) -> None:
     ledger._base.execute("UPDATE runs SET tries=3 WHERE key='a'")
-    _claimed_by(ledger, f"{owners.me().split()[0]} {os.getpid()} 1.0", time.time())
+    _claimed_by(ledger, f"{this_process().split()[0]} {os.getpid()} 1.0", time.time())
     ledger.reopen(KEYS)
     assert ledger.claim("a", 3)
 
 
 def test_a_copy_holds_one_sweep(ledger: Ledger, tmp_path: Path) -> None:
-    ledger.add(["c"], [Point(Settings(), 7, 7)], {"classes": ["x"]}, "another")
+    ledger.add(["c"], [Trial(Settings(), 7, 7)], {"classes": ["x"]}, "another")
     ledger.copy_to(tmp_path / "copy.sqlite", "test")
     copy = Ledger(tmp_path / "copy.sqlite", read_only=True)
     assert list(copy.descriptions()) == ["test"] and [key for key, _ in copy.runs("test")] == list(KEYS)

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from stablelab.data.batching import Batches
+from stablelab.data import Batches
 from stablelab.stability import StabilityMap, new_heads, stability_map
 from stablelab.training import Control, Settings, steps
 

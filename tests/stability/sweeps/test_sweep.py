@@ -18,7 +18,7 @@ GRID = {"learning_rate": [1e-3, 3e-2], "max_norm": [None, 0.1]}
 
 def test_a_run_of_a_sweep_is_what_fine_tune_does(make_sweep: MakeSweep, tiny_task: lab.data.Task) -> None:
     results = make_sweep({"learning_rate": [3e-2]}, max_norm=0.5).run(bar=False)
-    model = results_model = make_sweep().recipe.model(tiny_task, seed=1)
+    model = results_model = make_sweep().trainable.model(tiny_task, seed=1)
     run = lab.fine_tune(model, tiny_task, learning_rate=3e-2, max_norm=0.5, steps=6, batch_size=10, seed=1)
     run.start().wait()
     outcome = results.outcomes[1]
@@ -64,13 +64,15 @@ def test_a_file_keeps_what_is_done(make_sweep: MakeSweep, tmp_path: Path) -> Non
     assert after.outcomes[0].seconds == before.outcomes[0].seconds  # it was not run again
     again = Results.read(file)
     assert len(again) == 4 and again.grid == {"learning_rate": (1e-3, 1e-2)}
-    assert again.description["task"] == "digits" and len(again.description["code"]) == 16
+    assert again.description["task"] == "digits" and again.description["numerics"] == 1
     np.testing.assert_array_equal(again.logits, after.logits)
 
 
 def test_other_data_and_other_lengths_are_other_runs(make_sweep: MakeSweep) -> None:
     usual = make_sweep().keys[0]
-    other = lab.sweep(make_sweep().recipe.model, lab.digits(train=60, validation=40, test=40, size=8, seed=1), steps=6)
+    other = lab.sweep(
+        make_sweep().trainable.model, lab.digits(train=60, validation=40, test=40, size=8, seed=1), steps=6
+    )
     assert len({usual, make_sweep(steps=7).keys[0], make_sweep(batch_size=5).keys[0], other.keys[0]}) == 4
 
 
@@ -89,18 +91,18 @@ def test_a_run_that_cannot_be_run_is_told_and_tried_again(
     make_sweep: MakeSweep, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sweep = make_sweep()
-    prepare = type(sweep.recipe).prepare
+    prepare = type(sweep.trainable).prepare
 
-    def broken(recipe: object, point: lab.stability.Point) -> object:
-        if point.init == 1:
+    def broken(trainable: object, trial: lab.stability.Trial) -> object:
+        if trial.init == 1:
             raise RuntimeError("no memory left\nfor this")
-        return prepare(recipe, point)
+        return prepare(trainable, trial)
 
-    monkeypatch.setattr(type(sweep.recipe), "prepare", broken)
+    monkeypatch.setattr(type(sweep.trainable), "prepare", broken)
     assert len(sweep.run(bar=False)) == 1
     assert capsys.readouterr().err == "1 of 2 runs could not be run: RuntimeError: no memory left\n"
     assert (sweep.done, sweep.failed) == (1, 1)
-    monkeypatch.setattr(type(sweep.recipe), "prepare", prepare)
+    monkeypatch.setattr(type(sweep.trainable), "prepare", prepare)
     assert len(sweep.run(bar=False)) == 2 and sweep.failed == 0
 
 

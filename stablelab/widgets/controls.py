@@ -1,0 +1,239 @@
+"""Everything a learner can change while a model trains. A change publishes settings, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Any
+
+import ipywidgets as w
+
+from ..training.control import Control
+from ..training.run import Run
+from ..training.settings import AUGMENTATIONS, TITLES, Settings
+from .inputs import ChoiceInput, Input, LinearNumberInput, LogNumberInput, Note, TrainedLayersInput, WholeNumberInput
+
+_DEFAULTS = Settings()
+_FRESH = ("optimizer", "implementation")  # a change of these starts with fresh optimizer state
+_INPUTS: dict[str, Callable[..., Input]] = {  # in the order of the Tab key, but for ``unfrozen``
+    "learning_rate": partial(
+        LogNumberInput,
+        "learning rate",
+        css="lr",
+        tooltip="η: how far one step goes; the schedule multiplies it. An arrow key moves it by a factor of 1.12.",
+    ),
+    "max_norm": partial(
+        LogNumberInput,
+        "clip threshold",
+        css="clip",
+        tooltip="The largest gradient that is let through unshortened.",
+        absent=(None,),
+        low=-3,
+        high=3,
+    ),
+    "weight_decay": partial(
+        LogNumberInput,
+        "weight decay",
+        css="decay",
+        tooltip="λ: how strongly each step pulls the weights towards 0.",
+        absent=(0.0,),
+        resting=0.01,
+    ),
+    "optimizer": partial(
+        ChoiceInput,
+        "optimizer",
+        options=tuple((title, name) for name, title in TITLES.items()),
+        css="optimizer",
+        tooltip="Another optimizer starts with fresh state.",
+    ),
+    "implementation": partial(
+        ChoiceInput,
+        "run by",
+        options=(("torch fused", "torch"), ("workbook", "workbook")),
+        css="implementation",
+        tooltip="The same arithmetic by torch's fused code or by the workbook's own; a change starts with fresh state.",
+    ),
+    "clip": partial(
+        ChoiceInput,
+        "clipping",
+        options=(("whole gradient", "norm"), ("each tensor", "tensor"), ("each value", "value")),
+        css="clip",
+        tooltip="What the threshold bounds: the norm of all gradients together, that of each tensor, or each value.",
+    ),
+    "schedule": partial(
+        ChoiceInput,
+        "schedule",
+        options=tuple((name, name) for name in ("constant", "exponential", "cosine", "plateau")),
+        css="schedule",
+        tooltip="How the learning rate changes by itself as training goes on.",
+    ),
+    "warmup_steps": partial(
+        WholeNumberInput,
+        "warm-up steps",
+        css="warmup",
+        tooltip="The learning rate grows from 0 over this many first steps.",
+    ),
+    "layer_decay": partial(
+        LinearNumberInput,
+        "layer decay",
+        css="layer-decay",
+        tooltip="ξ: a layer d layers under the head trains with η · ξᵈ; 1: all at one rate.",
+        low=0.3,
+        high=1.0,
+        step=0.05,
+    ),
+    "noise": partial(
+        LinearNumberInput,
+        "noise",
+        css="noise",
+        tooltip="σ of the noise on each pixel, where black is 0 and white is 1.",
+        low=0.0,
+        high=0.5,
+        step=0.01,
+    ),
+    "crop": partial(
+        LinearNumberInput,
+        "crop",
+        css="crop",
+        tooltip="The largest shift, as a share of the side; what leaves the picture is cut off.",
+        low=0.0,
+        high=0.5,
+        step=0.01,
+    ),
+    "rotation": partial(
+        LinearNumberInput,
+        "rotation",
+        css="rotation",
+        tooltip="The largest turn in degrees, either way.",
+        low=0.0,
+        high=180.0,
+        step=1.0,
+    ),
+    "flip": partial(
+        LinearNumberInput,
+        "flip",
+        css="flip",
+        tooltip="p: the probability that a picture is mirrored, left to right.",
+        low=0.0,
+        high=1.0,
+        step=0.05,
+    ),
+    "unfreeze_every": partial(
+        WholeNumberInput,
+        "unfreeze every",
+        css="unfreeze-every",
+        tooltip="Gradual unfreezing: one layer more is trained every so many steps; 0: never.",
+    ),
+    "early_stopping": partial(
+        WholeNumberInput,
+        "early stopping",
+        css="early-stopping",
+        tooltip="Validations without a new lowest loss until training ends and the best weights come back; 0: never.",
+    ),
+}
+_SLIDERS = ("learning_rate", "max_norm", "weight_decay")
+_CHOICES = (("optimizer", "implementation", "clip"), ("schedule", "warmup_steps"))  # in two columns
+_FOLDED_SLIDERS = ("layer_decay", *AUGMENTATIONS)
+_FOLDED_CHOICES = (("unfrozen", "unfreeze_every"), ("early_stopping",))
+
+
+class Controls:
+    """The inputs of a run's settings, as far as they can act on this run.
+
+    Those that a first run can do without are folded away: layers are there where the run has several, augmentation
+    where it can change its pictures, early stopping where it is validated as it goes. The fold opens and closes in the
+    page alone, so it works in a saved notebook too.
+
+    Args:
+        run: what is steered; its settings are shown at first.
+        control: called for the control to publish to (a run that is reset has a new one).
+        note: called with one line for the learner, or an empty one when all is well.
+
+    Attributes:
+        inputs: by the name of the setting, in the order of the Tab key.
+        folded: the names of those folded away.
+        fold: opens and closes; None where nothing is folded away.
+        box: all, laid out.
+    """
+
+    def __init__(self, run: Run, control: Callable[[], Control], note: Note) -> None:
+        self._control, self._note = control, note
+        self._layers = layer_names(run.layers or ())
+        groups = {
+            "layers": ("layer_decay", "unfrozen", "unfreeze_every") if len(self._layers) > 1 else (),
+            "augmentation": tuple(AUGMENTATIONS) if run.augment is not None else (),
+            "early stopping": ("early_stopping",) if run.evaluate_every else (),
+        }
+        can_act = {name for names in groups.values() for name in names}
+        self.folded = tuple(name for name in (*_FOLDED_SLIDERS, *_flat(_FOLDED_CHOICES)) if name in can_act)
+        settings = run.control.settings
+        names = (*_SLIDERS, *_flat(_CHOICES), *self.folded)
+        self.inputs = {name: self._input(name, getattr(settings, name)) for name in names}
+        self.fold: w.ToggleButton | None = None
+        parts = [self._columns("stablelab-controls", _SLIDERS, _CHOICES)]
+        if self.folded:
+            label = " · ".join(title for title, names in groups.items() if names)
+            tooltip = "Open or close; what is set here acts either way."
+            self.fold = w.ToggleButton(value=False, description=label, icon="chevron-right", tooltip=tooltip)
+            self.fold.add_class("lab-more")
+            parts += [self.fold, self._columns("stablelab-more", _FOLDED_SLIDERS, _FOLDED_CHOICES)]
+        self.box = w.VBox(parts)
+        self._adapt(settings)
+
+    @property
+    def widgets(self) -> tuple[w.Widget, ...]:
+        """All that a learner can touch."""
+        inputs = tuple(widget for each in self.inputs.values() for widget in each.widgets)
+        return inputs if self.fold is None else (*inputs, self.fold)
+
+    def show(self, settings: Settings) -> None:
+        """Show these settings from now on; nothing is published."""
+        for name, each in self.inputs.items():
+            each.show(getattr(settings, name))
+        self._adapt(settings)
+
+    def _input(self, name: str, value: Any) -> Input:
+        publish = partial(self._change, name)
+        if name == "unfrozen":
+            return TrainedLayersInput(self._layers, value, publish, self._note)
+        return _INPUTS[name](value=value, publish=publish, note=self._note)
+
+    def _change(self, name: str, value: Any) -> None:
+        self._control().change(**{name: value})
+        fresh = f"{self.inputs[name].label}: {value} from the next step on, with fresh optimizer state"
+        self._note(fresh if name in _FRESH else "")
+        if name == "unfrozen":
+            self._let_unfreeze(value)
+
+    def _adapt(self, settings: Settings) -> None:
+        """Open the fold where something in it is set, and let only that be typed into which can act."""
+        if self.fold and any(getattr(settings, name) != getattr(_DEFAULTS, name) for name in self.folded):
+            self.fold.value = True
+        self._let_unfreeze(settings.unfrozen)
+
+    def _let_unfreeze(self, layers: int | None) -> None:
+        for field in self._widgets("unfreeze_every"):
+            field.disabled = layers is None or layers >= len(self._layers)
+
+    def _widgets(self, name: str) -> tuple[w.Widget, ...]:
+        return self.inputs[name].widgets if name in self.inputs else ()
+
+    def _columns(self, css: str, sliders: Iterable[str], choices: Iterable[Iterable[str]]) -> w.Box:
+        """A column of sliders and, beside it, columns of choices: as far as they are there."""
+        numbers = w.VBox([w.HBox(self._widgets(name)) for name in sliders if name in self.inputs])
+        numbers.add_class("stablelab-numbers")
+        lists = [w.VBox([widget for name in names for widget in self._widgets(name)]) for names in choices]
+        beside = w.HBox([each for each in lists if each.children])
+        beside.add_class("stablelab-choices")
+        box = w.HBox([part for part in (numbers, beside) if part.children])
+        box.add_class(css)
+        return box
+
+
+def layer_names(layers: Sequence[Sequence[str]]) -> tuple[str, ...]:
+    """What to call each layer: the names that come with them, else that of its first module."""
+    return tuple(getattr(layers, "names", None) or (layer[0] for layer in layers))
+
+
+def _flat(columns: Iterable[Iterable[str]]) -> tuple[str, ...]:
+    return tuple(name for names in columns for name in names)

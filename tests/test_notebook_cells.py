@@ -1,0 +1,163 @@
+"""Running a cell again ends what it had started."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from types import SimpleNamespace
+
+import pytest
+from support.helpers import until
+
+from stablelab import _notebook_cells as cells
+from stablelab.fine_tuning import claim_run
+from stablelab.plots import earlier_runs
+from stablelab.widgets import Dashboard
+from stablelab.widgets.family import family_of
+
+
+@pytest.fixture
+def execute(monkeypatch: pytest.MonkeyPatch):
+    """Pretend that a notebook's kernel executes a request, or none."""
+
+    def at(cell: str | None, execution: str = "") -> None:
+        parent = {"header": {"msg_id": execution}, "metadata": {"cellId": cell} if cell else {}}
+        shell = SimpleNamespace(kernel=SimpleNamespace(get_parent=lambda: parent))
+        made = SimpleNamespace(initialized=lambda: True, instance=lambda: shell)
+        monkeypatch.setitem(sys.modules, "IPython.core.interactiveshell", SimpleNamespace(InteractiveShell=made))
+
+    monkeypatch.setattr(cells, "_made", {})
+    return at
+
+
+def _claimed(make_run):
+    run = make_run(100_000, pause=0.005)
+    claim_run(run)
+    return run.start()
+
+
+def test_the_same_cell_again_stops_the_earlier_run(execute, make_run) -> None:
+    execute("a", "1")
+    first = _claimed(make_run)
+    while len(first.history) < 2:
+        pass
+    execute("a", "2")
+    second = _claimed(make_run)
+    assert (first.state, first.alive) == ("stopped", False)
+    assert second.alive
+    assert len(earlier_runs.beside(second)) == 1, "what it had learned stays to compare with"
+    second.stop()
+
+
+def test_two_runs_of_one_execution_live_together(execute, make_run) -> None:
+    execute("a", "1")
+    first, second = _claimed(make_run), _claimed(make_run)
+    assert first.alive and second.alive
+    execute("a", "2")
+    cells.release_earlier()
+    assert not first.alive and not second.alive
+
+
+def test_runs_of_other_cells_are_left_alone(execute, make_run) -> None:
+    execute("a", "1")
+    first = _claimed(make_run)
+    execute("b", "2")
+    second = _claimed(make_run)
+    assert first.alive and second.alive
+    first.stop()
+    second.stop()
+
+
+def test_dashboards_of_the_earlier_run_are_closed_too(execute, make_run) -> None:
+    execute("a", "1")
+    run = _claimed(make_run)
+    execute("b", "2")
+    board = Dashboard(run)
+    execute("a", "3")
+    cells.release_earlier()
+    assert board.box.comm is None and board.chart.comm is None
+    assert run.watchers == []
+
+
+def test_all_branches_of_the_earlier_run_end_with_it(execute, make_run) -> None:
+    execute("a", "1")
+    run = _claimed(make_run)
+    board = Dashboard(run)
+    until(lambda: len(run.history) > 4)
+    branch = board.branch(3)
+    other = branch.branch(2).start()
+    assert [each.state for each in family_of(other)] == ["paused", "running", "running"]
+    until(lambda: len(branch.history) > 5)
+    execute("a", "2")
+    fresh = make_run(10)
+    claim_run(fresh)
+    assert [(each.state, each.alive) for each in (run, branch, other)] == [("stopped", False)] * 3
+    assert board.box.comm is None and branch.watchers == []
+    assert len(earlier_runs.beside(fresh)) >= 2
+
+
+def test_showing_a_run_again_closes_the_first_dashboard_only(execute, make_run) -> None:
+    execute("a", "1")
+    run = _claimed(make_run)
+    execute("b", "2")
+    first = Dashboard(run)
+    execute("b", "3")
+    second = Dashboard(run)
+    assert first.box.comm is None and second.box.comm is not None
+    assert run.alive
+    second.close()
+    run.stop()
+
+
+@pytest.mark.parametrize("cell", [None, ""])
+def test_a_front_end_that_names_no_cell(execute, make_run, cell) -> None:
+    execute(cell, "1")
+    first = _claimed(make_run)
+    execute(cell, "2")
+    second = _claimed(make_run)
+    assert first.alive and second.alive
+    first.stop()
+    second.stop()
+
+
+def test_outside_a_notebook_nothing_is_asked_of_ipython(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "IPython.core.interactiveshell", raising=False)
+    assert cells.current_cell() is None
+    assert "IPython.core.interactiveshell" not in sys.modules
+
+
+def test_a_branch_belongs_to_the_cell_that_made_it(execute, make_run) -> None:
+    execute("a", "1")
+    run = _claimed(make_run)
+    run.branched = claim_run
+    while len(run.history) < 2:
+        pass
+    execute("b", "2")
+    branch = run.branch(1).start()
+    execute("b", "3")
+    cells.release_earlier()
+    assert run.alive and not branch.alive
+    run.stop()
+
+
+def test_what_a_button_makes_belongs_to_no_cell(execute) -> None:
+    execute("a", "1")
+    found = []
+    thread = threading.Thread(target=lambda: found.append(cells.current_cell()))
+    thread.start()
+    thread.join()
+    assert found == [None] and cells.current_cell() == ("a", "1")
+
+
+@pytest.mark.parametrize(
+    ("statement", "spared"),
+    [
+        ("import stablelab; stablelab.fine_tune", {"ipywidgets", "anywidget", "IPython", "matplotlib"}),
+        ("import stablelab.widgets", {"matplotlib"}),
+    ],
+)
+def test_a_script_does_not_load_what_it_does_not_show(statement: str, spared: set[str]) -> None:
+    code = f"{statement}; import sys; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not spared & set(loaded)
