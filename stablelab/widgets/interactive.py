@@ -5,119 +5,27 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import html
-import io
-import textwrap
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from math import log10
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import ipywidgets as w
-import torch
+import traitlets
 
 from .._formatting import format_value
-from ..plots.display import figure_style, to_png
 from ..training.background import BackgroundThread
-from .default_dtype import DefaultDtype
+from .drawing import Draw, Drawing
 from .view import CellView, Refresher, stacked
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
-_DPI = 100  # on the page; what is stored in the notebook is finer
-# In inches. Fixed margins are quicker than a layout engine, and a label at a fixed place does not look for the ticks.
-_LEFT, _RIGHT, _BETWEEN, _TOP, _BOTTOM = 0.66, 0.14, 0.76, 0.34, 0.5
-_Y_LABEL, _X_LABEL = 0.42, 0.26  # from the axes
-_LINE = 0.17  # height of a line of words
 _LOOK: Any = {"layout": {"width": "min(100%, 640px)"}, "style": {"description_width": "210px"}}
 
-Draw = Callable[..., str]
 Train = Callable[[Callable[[str], Any]], Generator[Any, None, None]]
 
 
-class Drawing:
-    """One figure that a function draws anew again and again; without pyplot, so in any thread.
+class _Image(w.Image):
+    """An image that can have a title: for one the page's script looks whether there is a description."""
 
-    torch's default dtype and grad mode are, each time, what they were when the figure was made.
-
-    Args:
-        draw: called with the axes, or with a tuple of them where there are several panels, and with what the figure is
-            called with; returns one line of words on what is shown.
-        panels: how many axes stand side by side.
-        figsize: (width, height) in inches.
-    """
-
-    def __init__(self, draw: Draw, panels: int = 1, figsize: tuple[float, float] | None = None) -> None:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-
-        self.width, self.height = figsize or (max(6.4, 3.5 * panels), 3.6)
-        self._panel = (self.width - _LEFT - _RIGHT - _BETWEEN * (panels - 1)) / panels, self.height - _TOP - _BOTTOM
-        self._draw = draw
-        self._dtype, self._grad = torch.get_default_dtype(), torch.is_grad_enabled()
-        with figure_style():
-            self._figure = Figure(dpi=_DPI)
-            self._axes = tuple(self._figure.subplots(1, panels, squeeze=False)[0])
-        for axes in self._axes:
-            for axis in (axes.xaxis, axes.yaxis):  # clear() keeps the ticks: new ones take a third of a picture's time
-                setattr(axis, "reset_ticks", lambda: None)  # noqa: B010
-        self._canvas = FigureCanvasAgg(self._figure)  # kept, as it remembers how texts are laid out
-
-    def __call__(self, *arguments: Any, **values: Any) -> tuple[bytes, str]:
-        """The picture as the bytes of a PNG file, and its words."""
-        file = io.BytesIO()
-        with self._drawn(arguments, values) as words:
-            self._fit()
-            self._canvas.print_png(file, pil_kwargs={"compress_level": 1})
-        return file.getvalue(), words
-
-    def stored(self, note: str, *arguments: Any, **values: Any) -> tuple[bytes, str]:
-        """For a page where nothing moves: the same in print quality, with a note above it and its words below it."""
-        with self._drawn(arguments, values) as words:
-            lines = textwrap.wrap(words, round(15 * self.width))
-            height = self._fit(1.5 * _LINE if note else 0.0, (len(lines) + 0.5) * _LINE)
-            place: dict[str, Any] = {"x": 0.1 / self.width, "fontsize": 8.5}
-            added = (
-                self._figure.text(y=1 - 0.06 / height, s=note, va="top", **place),
-                self._figure.text(y=0.06 / height, s="\n".join(lines), va="bottom", linespacing=1.4, **place),
-            )
-            png = to_png(self._figure)
-            for text in added:
-                text.remove()
-        return png, words
-
-    @contextlib.contextmanager
-    def _drawn(self, arguments: tuple[Any, ...], values: dict[str, Any]) -> Iterator[str]:
-        """Draw, and hold on to style, dtype and grad mode while it becomes a file."""
-        from matplotlib import rcParams
-
-        with figure_style(), torch.set_grad_enabled(self._grad), DefaultDtype(self._dtype):
-            rcParams["axes.titley"] = 1.0  # for a title that does not look for ticks above it, a tenth of the time
-            for axes in self._figure.axes:
-                self._clear(axes) if axes in self._axes else axes.remove()
-            words = self._draw(self._axes if self._axes[1:] else self._axes[0], *arguments, **values)
-            if not isinstance(words, str):
-                raise TypeError(f"draw returned {words!r}; it must return one line of words on what is shown")
-            yield " ".join(words.split())
-
-    def _clear(self, axes: Axes) -> None:
-        axes.clear()
-        axes.xaxis.set_label_coords(0.5, -_X_LABEL / self._panel[1])
-        axes.yaxis.set_label_coords(-_Y_LABEL / self._panel[0], 0.5)
-        if len(self._axes) > 1:
-            axes.locator_params(nbins=5)  # where there is less room; and each tick costs a millisecond
-
-    def _fit(self, above: float = 0.0, below: float = 0.0) -> float:
-        """Put the panels into the figure, with so many inches more above and below them; returns its height."""
-        height = self.height + above + below
-        self._figure.set_size_inches(self.width, height)
-        self._figure.subplots_adjust(
-            left=_LEFT / self.width,
-            right=1 - _RIGHT / self.width,
-            bottom=(_BOTTOM + below) / height,
-            top=1 - (_TOP + above) / height,
-            wspace=_BETWEEN / self._panel[0],
-        )
-        return height
+    description = traitlets.Unicode("").tag(sync=True)
 
 
 class Picture(CellView):
@@ -134,7 +42,7 @@ class Picture(CellView):
         self._refresher = Refresher(self._refresh, seconds)
         with self.making():
             width = f"{100 * drawing.width:.0f}px"
-            self.image = w.Image(format="png", layout={"width": width, "max_width": "100%", "height": "auto"})
+            self.image = _Image(format="png", layout={"width": width, "max_width": "100%", "height": "auto"})
             self.caption, self.message = w.HTML(), w.HTML()
             self.caption.add_class("stablelab-caption")
             self.message.add_class("stablelab-error")

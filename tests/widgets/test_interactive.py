@@ -24,7 +24,8 @@ from support.helpers import threads_of_ours, until
 
 from stablelab.plots.display import BLUE
 from stablelab.widgets import choice, move, slider
-from stablelab.widgets.interactive import Drawing, Moving, described
+from stablelab.widgets.drawing import Drawing
+from stablelab.widgets.interactive import Moving, described
 
 
 def parabola(ax: Axes, scale: float) -> str:
