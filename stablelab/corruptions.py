@@ -56,7 +56,9 @@ def show_corruptions(
     Args:
         examples: as for ``robustness``.
         i: position of the example in the split.
-        corruptions, severities, seed: as for ``robustness``.
+        corruptions: as for ``robustness``.
+        severities: as for ``robustness``.
+        seed: as for ``robustness``.
 
     Raises:
         ValueError: in one line: no such example, corruption or severity.

@@ -119,6 +119,7 @@ def test_an_installed_package_works_on_copies_and_keeps_what_was_written(
         cli.notebooks_folder()
 
 
+@pytest.mark.slow
 def test_validate_shows_progress_and_for_a_failure_what_was_stored_and_what_came(
     write_notebook: Callable[[str, str], Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -133,6 +134,7 @@ def test_validate_shows_progress_and_for_a_failure_what_was_stored_and_what_came
     assert lines[-1] == "1 passed, 1 failed"
 
 
+@pytest.mark.slow
 def test_validate_calls_a_cell_that_takes_too_long_failed(tmp_path: Path) -> None:
     cell = new_code_cell("import time; time.sleep(60)", execution_count=1)
     nbformat.write(new_notebook(cells=[cell], metadata=KERNEL), tmp_path / "slow.ipynb")
@@ -155,6 +157,7 @@ def test_python_m_stablelab_is_the_command() -> None:
     assert done.stdout == f"stablelab {stablelab.__version__}\n"
 
 
+@pytest.mark.slow
 def test_info_says_versions_device_and_what_is_here(capsys: pytest.CaptureFixture[str]) -> None:
     code = cli.main(["info"])
     said = capsys.readouterr().out

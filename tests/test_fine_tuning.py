@@ -230,11 +230,10 @@ def test_shift_tab_shows_every_setting_and_every_argument_of_a_run_with_its_defa
 def test_a_function_names_its_arguments_and_says_what_each_means(function):
     parameters = inspect.signature(function).parameters.values()
     assert not [each for each in parameters if each.kind in (each.VAR_KEYWORD, each.VAR_POSITIONAL)]
-    section = re.search(r"Arg(?:ument)?s:\n(.*?)\n\n", function.__doc__, re.DOTALL)[1]
-    explained = {
-        name for names in re.findall(r"^ {8}(\w+(?:, \w+)*): \S", section, re.MULTILINE) for name in names.split(", ")
-    }
-    assert explained == {each.name for each in parameters}
+    meanings = inspect.getdoc(function)  # indented alike on all Pythons
+    section = re.search(r"Args:\n(.*?)\n\n", meanings, re.DOTALL)[1]
+    explained = ", ".join(re.findall(r"^ {4}(\w+(?:, \w+)*): \S", section, re.MULTILINE))
+    assert sorted(explained.split(", ")) == sorted(each.name for each in parameters)
 
 
 def test_a_wrong_name_is_answered_by_every_function_that_makes_a_run(digits, tmp_path):

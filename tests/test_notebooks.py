@@ -81,6 +81,7 @@ def _altered(notebook: NotebookNode) -> NotebookNode:
     raise AssertionError("no checked output with a number")
 
 
+@pytest.mark.slow
 def test_an_altered_number_is_noticed(tmp_path: Path) -> None:
     output = new_output("execute_result", data={"text/plain": "0.25"}, execution_count=1)
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
@@ -93,6 +94,7 @@ def test_an_altered_number_is_noticed(tmp_path: Path) -> None:
     assert "'1.25' == '0.25'" in verdict.report
 
 
+@pytest.mark.slow
 def test_an_altered_number_in_a_real_notebook_is_noticed(tmp_path: Path) -> None:
     real = nbformat.read(next(FOLDER.glob("01_*.ipynb")), as_version=4)
     nbformat.write(_altered(real), tmp_path / "altered.ipynb")

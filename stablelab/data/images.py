@@ -64,7 +64,9 @@ def images(
     Args:
         folder: the folder; its sub-folders name the classes.
         size: pixels; the shorter side is scaled to it and the middle square is kept.
-        train, validation, test: number of pictures, or share; ``train=None`` takes all that is left.
+        train: number of pictures, or share; None takes all that is left.
+        validation: number of pictures, or share.
+        test: number of pictures, or share.
         seed: seed of the split.
         balanced: equal numbers of every class.
 

@@ -78,8 +78,10 @@ def reviews(
         neutral: (low, high): sentences whose mean rating lies strictly between are left out, those at or below
             ``low`` are negative and those at or above ``high`` positive. One number x means (-x, x). By default 2 for
             the movies, of which there are most, and 1 for the others.
-        train, validation, test: numbers of sentences (or shares); by default 800, 400 and 400, or where the corpus
-            is too small for that, all of it in the same proportion.
+        train: number of sentences, or share. By default 800 to train, 400 to validate and 400 to test, or where the
+            corpus is too small for that, all of it in the same proportion.
+        validation: number of sentences, or share.
+        test: number of sentences, or share.
         max_tokens: longer sentences are cut; 48 leaves 97 % of the movie sentences whole.
         balanced: equal numbers of both classes.
         tokenizer: a tokenizer, the name or folder of one, or None for the bundled BERT's.

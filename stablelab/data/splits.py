@@ -20,8 +20,10 @@ def split_sizes(n: int, train: Size, validation: Size, test: Size) -> dict[str, 
 
     Args:
         n: number of examples.
-        train, validation, test: a number of examples (int, at least 1), a share (float between 0 and 1),
-            or, for ``train`` alone, None for all that the others leave.
+        train: a number of examples (int, at least 1), a share (float between 0 and 1), or None for all that the others
+            leave.
+        validation: a number of examples, or a share.
+        test: a number of examples, or a share.
 
     Raises:
         ValueError: a size is no such number, or together they ask for more than there is.

@@ -79,6 +79,11 @@ def sentence_task(
     """A text task from all sentences, their targets and the positions of each split.
 
     Args:
+        name: of the task.
+        classes: C names.
+        texts: N sentences.
+        targets: (N,) class numbers.
+        splits: of ``train``, ``validation`` and ``test`` the positions of their sentences.
         tokenizer: a tokenizer, the name or folder of one, or None for the bundled BERT's.
         max_tokens: at least 4.
 
@@ -110,7 +115,9 @@ def texts(
         file: the file; its extension says what it is.
         text: the column of the texts.
         label: the column of the labels; every different value is a class.
-        train, validation, test: number of texts, or share; ``train=None`` takes all that is left.
+        train: number of texts, or share; None takes all that is left.
+        validation: number of texts, or share.
+        test: number of texts, or share.
         max_tokens: longer texts are cut.
         balanced: equal numbers of every class.
         tokenizer: a tokenizer, the name or folder of one, or None for the bundled BERT's.

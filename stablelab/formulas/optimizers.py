@@ -148,7 +148,8 @@ def adam(
         v: running mean of g², same shape; zeros before the first step.
         t: number of this step, from 1.
         learning_rate: α, 0 or more.
-        beta1, beta2: β₁ and β₂, the share of m and of v that is kept, each in [0, 1).
+        beta1: β₁, the share of m that is kept, in [0, 1).
+        beta2: β₂, the share of v that is kept, in [0, 1).
         eps: ε, keeps the division finite; outside the root.
         weight_decay: λ, 0 or more; inside the gradient, so it passes through m and v (Algorithm 2, line 6, of
             Loshchilov & Hutter 2019, in pink).
@@ -256,7 +257,8 @@ def lamb(
         v: running mean of g², same shape; zeros before the first step.
         t: number of this step, from 1.
         learning_rate: α, 0 or more: the step's length as a share of ‖θ‖.
-        beta1, beta2: β₁ and β₂, the share of m and of v that is kept, each in [0, 1).
+        beta1: β₁, the share of m that is kept, in [0, 1).
+        beta2: β₂, the share of v that is kept, in [0, 1).
         eps: ε, outside the root.
         weight_decay: λ, 0 or more; λθ is part of the update that is rescaled.
         bias_correction: undo the pull of m and v towards their start at zero.

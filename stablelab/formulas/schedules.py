@@ -129,7 +129,9 @@ def multiplier(
         total_steps: steps of the whole run, warm-up included, at least 1.
         warmup_steps: steps of warm-up, 0 or more; the schedule sees k - warmup_steps and total_steps - warmup_steps.
         gamma: γ of "exponential", above 0 and at most 1.
-        losses, factor, patience: of "plateau"; losses are the validation losses so far, those in warm-up included.
+        losses: of "plateau": the validation losses so far, those in warm-up included.
+        factor: of "plateau", see `plateau`.
+        patience: of "plateau", see `plateau`.
 
     Raises:
         ValueError: an unknown schedule, or an argument outside its range.

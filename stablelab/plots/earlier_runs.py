@@ -57,8 +57,10 @@ _ids = itertools.count(1)
 
 
 def remember(run: Run) -> None:
-    """Keep the curves of a run as they are by now (nothing where it did fewer than two steps, or where all of them are
-    its parent's); the oldest of nine goes."""
+    """Keep the curves of a run as they are by now; the oldest of nine goes.
+
+    Nothing is kept where it did fewer than two steps, or where all of them are its parent's.
+    """
     with _lock:
         known = next((earlier for earlier in _remembered if earlier.of(run)), None)
     if len(run.history) <= max(1, branched_at(run)) or (known is not None and known.steps == len(run.history)):
@@ -74,8 +76,10 @@ def remember(run: Run) -> None:
 
 
 def beside(run: Run) -> tuple[EarlierRun, ...]:
-    """Those to draw beside a run: all of the same task but its own present curve, its parent in front of them, the
-    others oldest first."""
+    """Those to draw beside a run: all of the same task but its own present curve.
+
+    Its parent is in front of them; the others are oldest first.
+    """
     parent = parent_of(run)
     if parent is not None:
         remember(parent)

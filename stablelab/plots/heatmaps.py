@@ -69,8 +69,9 @@ def heatmap(results: Results, x: str | None = None, y: str | None = None, score:
 
     Args:
         results: of a sweep, complete or not.
-        x, y: settings of the grid; if not given, learning rate and clip threshold where they vary, else the first that
-            do. Settings besides them are averaged over, and the title says so.
+        x: a setting of the grid; if not given, the learning rate where it varies, else the first that does. Settings
+            besides x and y are averaged over, and the title says so.
+        y: another; if not given, the clip threshold where it varies, else the next that does.
         score: validation_loss, train_loss, accuracy, clipped_share, sharpness or seconds.
 
     Raises:

@@ -192,7 +192,8 @@ def score_table(rows: Sequence[Row], grid: Grid, x: str, y: str, score: str) -> 
     Args:
         rows: the runs that are done.
         grid: of the sweep.
-        x, y: settings of the grid; y may be empty for one row.
+        x: a setting of the grid.
+        y: another; empty for one row.
         score: one of ``SCORES``.
     """
     chosen = checked_score(score)
@@ -248,7 +249,8 @@ def progress(done: int, total: int, pace: float, unable: int, rows: Sequence[Row
     """Such as ``12 of 64 runs · 3.2 runs/s · 16 s left · 2 diverged``.
 
     Args:
-        done, total: runs.
+        done: runs that are done.
+        total: runs of the sweep.
         pace: runs per second; 0 where it is not known.
         unable: runs that could not be run.
         rows: those that are done.

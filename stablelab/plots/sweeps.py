@@ -27,7 +27,9 @@ def show_strip(results: Results, score: str = "accuracy", by: str | None = None)
     """Show a dot for each run and a line for each setting; its words say mean, spread and failures.
 
     Args:
-        results, score, by: as of ``strip``.
+        results: as of ``strip``.
+        score: as of ``strip``.
+        by: as of ``strip``.
 
     Raises:
         ValueError: in one line, as ``strip``.

@@ -1,5 +1,7 @@
-"""Error rates of one or more models, with an interval over the examples and a spread over the models, and how they
-change on examples of other kinds than those that were learned from."""
+"""Error rates of one or more models, and how they change on examples of other kinds than those that were learned from.
+
+Each has an interval over the examples and a spread over the models.
+"""
 
 from __future__ import annotations
 

@@ -72,8 +72,9 @@ def bootstrapped(
     left_out: int = 0,
     resamples: int = RESAMPLES,
 ) -> Estimate:
-    """A statistic of n independent things and its bootstrap interval: what it comes to when the n are drawn anew, with
-    replacement, from themselves.
+    """A statistic of n independent things and its bootstrap interval.
+
+    The interval is of what the statistic comes to when the n are drawn anew, with replacement, from themselves.
 
     Args:
         statistic: takes positions (..., n) of things, a row a resample, and gives (...) values.
@@ -82,7 +83,8 @@ def bootstrapped(
         seed: of the resampling; the same seed gives the same interval.
         method: "BCa" (bias-corrected and accelerated), "percentile" or "basic". Where BCa is not defined, as for
             things that all weigh the same, the percentile interval takes its place and is named.
-        of, left_out: see `Estimate`.
+        of: see `Estimate`.
+        left_out: see `Estimate`.
         resamples: how many.
 
     Returns:

@@ -62,7 +62,8 @@ def sharpness(
     Args:
         model: any classifier. Its weights, `p.grad`, buffers (batch norm's statistics) and mode, and the state of
             torch's generators, are afterwards what they were before.
-        inputs, targets: a batch as the model takes it; all examples for the sharpness of full-batch descent.
+        inputs: of a batch, as the model takes it; of all examples for the sharpness of full-batch descent.
+        targets: (B,) its class numbers.
         loss: mean loss of (logits (B, C), targets (B,)).
         iterations: Hessian-vector products at most; each costs about two gradients.
         tolerance: relative residual at which to stop, see `largest_eigenvalue`.
@@ -95,8 +96,10 @@ def sharpness(
 
 
 def _products(loss: Tensor, parameters: Sequence[Tensor]) -> Callable[[Tensor], Tensor]:
-    """v -> Hv on flat vectors (D,), each product in the place of the one before. The gradient keeps its graph, so a
-    product is one pass backward through that."""
+    """v -> Hv on flat vectors (D,), each product in the place of the one before.
+
+    The gradient keeps its graph, so a product is one pass backward through that.
+    """
     if loss.dim() or not loss.requires_grad:
         raise ValueError("loss must be one number with its graph: the mean loss, not detached")
     gradients = torch.autograd.grad(loss, parameters, create_graph=True, materialize_grads=True)

@@ -140,7 +140,8 @@ def robustness(
         models: a classifier, or several (of several seeds); their weights and modes stay as they are.
         clean: the examples as they are.
         corrupt: gives the same examples, in the same order, under a corruption (name, severity).
-        corruptions, severities: which; each once.
+        corruptions: which; each once.
+        severities: which; each once.
         name: what to call the models.
 
     Raises:
@@ -172,7 +173,8 @@ def corruption_errors(
     Args:
         errors: (K, S) error rates, 0 to 1, of the model under K corruptions at S severities.
         reference: (K, S) those of the reference model on the same examples.
-        clean, reference_clean: their error rates without corruption; both or neither.
+        clean: the model's error rate without corruption; given together with ``reference_clean``, or not at all.
+        reference_clean: that of the reference model.
         names: of the K corruptions, for complaints.
 
     Returns:

@@ -192,7 +192,8 @@ def compare_spread(a: Scores, b: Scores, *, level: float = 0.95, seed: int = 0) 
     """Compare the spread of two groups of runs, such as with and without warm-up.
 
     Args:
-        a, b: (R,) one score a run, in any numbers; those that are not finite are left out and counted.
+        a: (R,) one score a run, in any numbers; those that are not finite are left out and counted.
+        b: (R',) those that it is compared with.
         level: of the ratio's interval, between 0 and 1.
         seed: of the bootstrap.
 

@@ -49,7 +49,8 @@ def median_steps_to_loss(
 
     Args:
         runs: the losses (T,) of each run; they may differ in length.
-        target, window: see `steps_to_loss`.
+        target: see `steps_to_loss`.
+        window: see `steps_to_loss`.
         level: of the interval, between 0 and 1.
 
     Returns:

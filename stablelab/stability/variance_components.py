@@ -66,7 +66,8 @@ def variance_split(
 
     Args:
         scores: (R,) one number a run, all finite.
-        init, order: (R,) the seeds of each run, two or more values each.
+        init: (R,) the seed of each run's new weights, two or more values.
+        order: (R,) the seed of each run's order of the data, two or more values.
         subset: (R,) the training subset of each run; None where all have the same.
         level: of the intervals, between 0 and 1.
         seed: of the draws that the intervals are made from.
@@ -158,8 +159,11 @@ def _mean_square(table: np.ndarray, effect: Effect) -> float:
 
 
 def _solved(squares: Mapping[Effect, np.ndarray], shape: tuple[int, ...], effect: Effect) -> np.ndarray:
-    """The variance of an effect: E[MS] of a set of axes is the sum, over all sets that hold it, of their variance
-    times the cells that share a level of theirs; solved by inclusion and exclusion."""
+    """The variance of an effect.
+
+    E[MS] of a set of axes is the sum, over all sets that hold it, of their variance times the cells that share a level
+    of theirs; solved by inclusion and exclusion.
+    """
     holding = [e for e in squares if set(effect) <= set(e)]
     total = sum(((-1) ** (len(e) - len(effect)) * squares[e] for e in holding), start=np.zeros(()))
     return total / math.prod(count for i, count in enumerate(shape) if i not in effect)

@@ -95,7 +95,7 @@ class Plan:
 
     @property
     def by_layer(self) -> bool:
-        """Whether it matters which layer a parameter is in. (To clipping it does: the norm adds up in that order.)"""
+        """Whether it matters which layer a parameter is in; to clipping it does: the norm adds up in that order."""
         acting = self.ever("layer_decay") != {1.0} or self.held or self.ever("max_norm") != {None}
         return acting and self.layers is not None and len(self.layers) > 1
 

@@ -206,8 +206,10 @@ class TrainingLoop:
         )
 
     def _checkpoint(self, k: int, settings: Settings) -> Checkpoint | None:
-        """The state after k steps, if it is time for one, or if something has changed by hand: the learner may want to
-        go back to just before it."""
+        """The state after k steps, if it is time for one, or if something has changed by hand.
+
+        Then the learner may want to go back to just before it.
+        """
         began = time.perf_counter()
         newest = self.checkpoints.newest
         since = k if newest is None else k - newest.step

@@ -89,7 +89,8 @@ def range_test(
         batches: batch k as a pure function of k: ``run.batches`` or ``task.batches(seed, batch_size)``.
         loss: mean loss of (logits (B, C), targets (B,)).
         settings: optimizer, decay and clipping; their learning rate, schedule and warm-up do not count.
-        low, high: the range of the rate, 0 < low < high.
+        low: the first rate, > 0.
+        high: the last rate, above ``low``.
         steps: how many rates, 2 or more; a hundred or so for a smooth curve.
         seed: of the randomness inside a step, ≥ 0.
         window: steps that are looked at together, from 2 to ``steps``; an eighth of them if not given.

@@ -51,8 +51,11 @@ class Layers:
         return len(self._parameters)
 
     def groups(self) -> list[dict[str, Any]]:
-        """Parameter groups for an optimizer: of each layer those that decay (matrices and kernels) and those that do
-        not (biases, norms and other vectors). ``depth`` is 0 at the head."""
+        """Parameter groups for an optimizer; ``depth`` is 0 at the head.
+
+        Of each layer one with those that decay (matrices and kernels), and one with those that do not (biases, norms
+        and other vectors).
+        """
         groups = []
         for depth, parameters in enumerate(self._parameters):
             for decays in (True, False):
@@ -69,8 +72,10 @@ class Layers:
         return min(len(self), settings.unfrozen + thawed)
 
     def hold(self, trained: int) -> None:
-        """Before a step: the model in training mode, what is not trained without gradients and in evaluation mode, so
-        that batch-norm statistics stand still and no dropout acts."""
+        """Before a step: the model in training mode, what is not trained without gradients and in evaluation mode.
+
+        So batch-norm statistics stand still there, and no dropout acts.
+        """
         self._model.train()
         for modules in self._modules[trained:]:
             for module in modules:

@@ -35,7 +35,11 @@ def load(
         folder: that ``run.save(...)`` wrote, or that the run was given as ``folder``.
         model: of the same structure as the one that was saved; its weights are replaced.
         task: the data of that run.
-        loss, trains, layers, augment, checkpoint_memory: as of ``Run``, for branches of it; no file can hold them.
+        loss: as of ``Run``, for branches of it, as are all that follow; no file can hold them.
+        trains: as of ``Run``.
+        layers: as of ``Run``.
+        augment: as of ``Run``.
+        checkpoint_memory: as of ``Run``.
 
     Raises:
         FileNotFoundError: there is no run.
@@ -67,7 +71,11 @@ def reopen(
         folder: what the run was given as ``folder``, or what ``run.save`` wrote.
         model: of the same structure; its weights are replaced.
         task: the data of that run.
-        loss, trains, layers, augment, checkpoint_memory: as of ``Run``, and as they were then; no file can hold them.
+        loss: as of ``Run``, and as it was then, as are all that follow; no file can hold them.
+        trains: as of ``Run``.
+        layers: as of ``Run``.
+        augment: as of ``Run``.
+        checkpoint_memory: as of ``Run``.
 
     Raises:
         FileNotFoundError: there is no run.
@@ -112,8 +120,12 @@ def replay(
         log: of a run, from ``run.log()``.
         model: with the weights that the run of the log began with.
         task: the data of that run.
-        loss, trains, layers, augment: as of ``Run``, and as they were then; a log does not hold them.
-        checkpoint_memory, folder: as of ``Run``.
+        loss: as of ``Run``, and as it was then; a log does not hold it.
+        trains: as of ``Run``, and as it was then; a log does not hold it.
+        layers: as of ``Run``, and as it was then; a log does not hold it.
+        augment: as of ``Run``, and as it was then; a log does not hold it.
+        checkpoint_memory: as of ``Run``.
+        folder: as of ``Run``.
 
     Raises:
         ValueError: the task is of other data, or another number of parameters would be trained.

@@ -1,5 +1,7 @@
-"""A run on disk: a folder with ``run.json``, ``history.jsonl``, ``weights.safetensors`` and, once it has trained,
-``state.pt`` (the checkpoint to go on from); whole or not at all. Nothing in such a folder is ever executed.
+"""A run on disk: a folder that is whole or not at all, and in which nothing is ever executed.
+
+It has ``run.json``, ``history.jsonl``, ``weights.safetensors`` and, once it has trained, ``state.pt``: the checkpoint
+to go on from.
 
 A run that is given a folder writes itself there again and again while it trains, each time into a subfolder of its own.
 """

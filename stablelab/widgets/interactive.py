@@ -271,7 +271,9 @@ def slider(label: str, value: float, low: float, high: float, *, log: bool = Fal
 
     Args:
         label: what it changes, with the symbol and the unit.
-        value, low, high: where it starts, and its range.
+        value: where it starts, between ``low`` and ``high``.
+        low: the lower end.
+        high: the upper end.
         log: equal steps are equal factors.
         steps: from one end to the other; between whole numbers it moves by one.
 

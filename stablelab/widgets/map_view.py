@@ -190,11 +190,12 @@ def stability_map_view(
     when the sliders rest. In the next cell, ``await view.finished()``; then ``view.cells`` holds the numbers.
 
     Args:
-        task: of features, from ``zoo.cached_features(task, model)``: a new head is trained in each cell.
+        task: of features, from ``models.cached_features(task, model)``: a new head is trained in each cell.
         learning_rates: 16 from 1e-4 to 10 if not given.
         max_norms: 16 from 0.01 to 10 if not given; None is no clipping.
         seeds: how many, at least 2; each draws the new weights and the order of the data.
-        steps, batch_size: of every run.
+        steps: of every run.
+        batch_size: of every run.
         settings: of every run, but for learning rate and threshold; momentum's if not given.
         score: validation_loss or accuracy.
         controls: widgets from ``slider`` and ``choice`` by the name of a setting, or ``steps``, ``batch_size``; if none

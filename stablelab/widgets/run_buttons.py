@@ -39,8 +39,9 @@ _NAMED = 2  # changes that the name of a branch mentions
 
 
 class ActionQueue:
-    """Does what is pressed in short threads, in the order pressed: some of it waits for the training thread, and the
-    thread that a press arrives on must not wait.
+    """Does what is pressed in short threads, in the order pressed.
+
+    Some of it waits for the training thread, and the thread that a press arrives on must not wait.
 
     Args:
         done: called after each, with an empty line or with what went wrong.

@@ -158,8 +158,9 @@ class SweepView(CellView):
 
 
 def show_sweep(sweep: Sweep, x: str | None = None, y: str | None = None, score: str = "validation_loss") -> SweepView:
-    """Show a sweep in the cell being executed; it fills in as the runs end that this process, its workers or its
-    cluster do, and those of other processes with them.
+    """Show a sweep in the cell being executed; it fills in as runs end.
+
+    Those are the runs that this process, its workers or its cluster do, and those of other processes with them.
 
     In the next cell, ``await asyncio.to_thread(sweep.run)`` runs it and keeps the page alive; so does ``sweep.run()``,
     in which the buttons of other widgets wait.

@@ -1,5 +1,7 @@
-"""The life of everything that is shown in a cell: made, shown, kept as a picture, closed; and the thread that keeps it
-fresh."""
+"""The life of everything that is shown in a cell: made, shown, kept as a picture, closed.
+
+And the thread that keeps it fresh.
+"""
 
 from __future__ import annotations
 

@@ -145,6 +145,7 @@ def test_the_best_weights_are_those_that_early_stopping_kept(clouds, make_networ
     assert all(torch.equal(tensor, end[name]) for name, tensor in run.model.state_dict().items())
 
 
+@pytest.mark.slow
 def test_a_resnet_without_the_workbook(tmp_path):
     class Noise(Ids):
         lengths = None
@@ -162,6 +163,7 @@ def test_a_resnet_without_the_workbook(tmp_path):
     assert 'get_model("resnet18", weights=None, num_classes=2)' in Path(script).read_text()
 
 
+@pytest.mark.slow
 def test_a_bert_without_the_workbook(tmp_path):
     generator = torch.Generator().manual_seed(1)
     ids = torch.randint(1, 90, (60, 12), generator=generator)

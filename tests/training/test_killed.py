@@ -86,6 +86,7 @@ def done(run: Run) -> Run:
     return run.wait(60)
 
 
+@pytest.mark.slow
 def test_a_run_whose_kernel_is_killed_goes_on_as_if_nothing_had_been(begun, make_network, clouds, tmp_path, capsys):
     folder = tmp_path / "run"
     manager = KernelManager(kernel_name="python3")
@@ -297,6 +298,7 @@ def test_a_branch_writes_nothing_to_the_folder_of_its_parent(begun, tmp_path):
     assert names(tmp_path / "run") == before
 
 
+@pytest.mark.slow
 def test_a_disk_that_is_really_full(tmp_path):
     """A process that may write no file over 20 kB: as a full disk, the system refuses in the middle of one."""
     limit = "import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))\n"

@@ -6,6 +6,7 @@ import base64
 from pathlib import Path
 
 import nbformat
+import pytest
 from nbclient import NotebookClient
 
 TESTS = Path(__file__).parents[1]
@@ -30,6 +31,7 @@ def _outputs() -> list[list[dict]]:
     return [cell.outputs for cell in notebook.cells[1:]]
 
 
+@pytest.mark.slow
 def test_the_stored_output_is_the_picture() -> None:
     shown_first, waited, shown_second = _outputs()
     assert waited[0]["text"] == "finished\n"

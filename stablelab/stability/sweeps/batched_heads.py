@@ -127,7 +127,8 @@ def train_heads(
     Args:
         features: (N, D) float32, every number finite.
         targets: (N,) class numbers in 0..C-1.
-        weights, biases: (R, C, D) and (R, C) float32, what each run starts from; not changed.
+        weights: (R, C, D) float32, what each run starts from; not changed.
+        biases: (R, C) float32, what each run starts from; not changed.
         positions: of each run, the batch k (from 0) as positions (B,) int64 into the features, as
             ``task.batches(seed, batch_size).positions``. Runs share an order if theirs are equal (the same object, or
             the same method of the same object). A training subset is an order that keeps to it.
@@ -169,7 +170,8 @@ def _blocks(
     """Put every run into one block, whose runs are trained together.
 
     Args:
-        settings, orders: of each run.
+        settings: of each run.
+        orders: of each run.
         weights: numbers in one head.
         inputs: numbers in one batch.
 
@@ -371,8 +373,10 @@ class Update:
 
 
 def _weight_decay(settings: Sequence[Settings], theta: Tensor, matrix: int) -> float | Tensor:
-    """λ of each run, (R, 1, P): of the first columns, which are the weight matrix, and 0 for the rest; 0 if no run has
-    any."""
+    """λ of each run, (R, 1, P): of the first columns, which are the weight matrix, and 0 for the rest.
+
+    Just 0 if no run has any.
+    """
     decay = torch.tensor([own.weight_decay for own in settings])
     if not decay.any():
         return 0.0

@@ -127,8 +127,11 @@ def _sharpness(setup: TrialSetup) -> float:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """One thread for torch's arithmetic, whose sums then come in one order: the same run has the same numbers in this
-    process, in a worker and on a cluster. Workers side by side use the other cores."""
+    """One thread for torch's arithmetic, whose sums then come in one order.
+
+    The same run has the same numbers in this process, in a worker and on a cluster. Workers side by side use the other
+    cores.
+    """
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -168,7 +171,8 @@ def run_heads(
         subsets: of each, the positions of its training examples in the whole training split; None for all.
         heads: of each, the head that it begins with; not changed.
         whole: the task of all training examples, its inputs features (B, D).
-        total_steps, batch_size: of every run.
+        total_steps: of every run.
+        batch_size: of every run.
     """
     began = time.perf_counter()
     features, targets = whole.train.collate(torch.arange(len(whole.train)))

@@ -157,6 +157,7 @@ class Ledger:
         """Give back the claims that this process has on these runs; returns how many it had.
 
         Args:
+            keys: of the runs.
             died: they did not come to an end because a worker died; that counts as a try.
         """
         back = 0 if died else 1

@@ -21,7 +21,7 @@ Progress: TypeAlias = Callable[[int, int], object]
 
 
 class FeatureTask(Protocol):
-    """A task of features: what ``zoo.cached_features`` makes."""
+    """A task of features: what ``models.cached_features`` makes."""
 
     @property
     def classes(self) -> Sequence[str]: ...
@@ -43,7 +43,8 @@ class StabilityMap:
     Attributes:
         learning_rates, max_norms, seeds: L, M and S of them; the axes of the arrays, in this order.
         settings: all else that the runs were trained with.
-        steps, batch_size: of every run.
+        steps: of every run.
+        batch_size: of every run.
         losses: (L, M, S) validation loss after the last step; inf where the run diverged.
         accuracies: (L, M, S) in [0, 1]; nan where it diverged.
         diverged: (L, M, S) whether it did: its training or validation loss, or its gradient, was not finite.
@@ -111,12 +112,13 @@ def stability_map(
     A seed draws the new weights (as ``nn.Linear`` does) and the order of the data.
 
     Args:
-        task: of features (``zoo.cached_features``): its inputs are (B, D).
+        task: of features (``models.cached_features``): its inputs are (B, D).
         learning_rates: L of them.
         max_norms: M thresholds; None is no clipping.
         seeds: S of them.
         settings: of every run, but for learning rate and threshold.
-        steps, batch_size: of every run.
+        steps: of every run.
+        batch_size: of every run.
         progress: called with (steps done by all runs together, all their steps).
         stop: asked after every step of each group of runs; once it says True the map is given up.
 
@@ -174,7 +176,7 @@ def _features(split: Any) -> tuple[Tensor, Tensor]:
     few, _ = split.collate(torch.arange(1))
     if not isinstance(few, Tensor) or few.dim() != 2:
         shape = f"shape {tuple(few.shape)}" if isinstance(few, Tensor) else f"kind {type(few).__name__}"
-        raise ValueError(f"the task's inputs are of {shape}, not features (B, D); hand over zoo.cached_features")
+        raise ValueError(f"the task's inputs are of {shape}, not features (B, D); hand over models.cached_features")
     return split.collate(torch.arange(len(split)))
 
 

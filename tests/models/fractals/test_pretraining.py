@@ -50,6 +50,7 @@ def test_the_weights_are_the_body_of_a_resnet_in_half_precision(undisturbed: Pat
     assert torch.equal(model.fc.weight, models.resnet(10, weights="random").fc.weight)
 
 
+@pytest.mark.slow
 def test_a_killed_process_ends_with_the_weights_of_an_undisturbed_one(
     undisturbed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -80,6 +81,7 @@ def test_a_terminal_gets_a_progress_bar(
         assert any(line.startswith(start) for line in lines)
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint_is_said_and_the_older_one_used(
     undisturbed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -168,6 +170,7 @@ def test_the_bundled_weights_see_more_in_digits_than_random_ones() -> None:
     assert fractal > random + 6
 
 
+@pytest.mark.slow
 def test_evaluating_says_the_table(
     undisturbed: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

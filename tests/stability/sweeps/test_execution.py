@@ -71,6 +71,7 @@ def _a_worker() -> int:
     return next(p.pid for p in psutil.Process().children() if any("popen_loky" in word for word in p.cmdline()))
 
 
+@pytest.mark.slow
 def test_killed_and_shared_by_two_processes(make_sweep: MakeSweep, tmp_path: Path) -> None:
     file = tmp_path / "sweep.sqlite"
     sweep = make_sweep(GRID, file=file, **LONG)
@@ -94,6 +95,7 @@ def test_killed_and_shared_by_two_processes(make_sweep: MakeSweep, tmp_path: Pat
     _same(results, make_sweep(GRID, **LONG).run(bar=False))
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies(make_sweep: MakeSweep, capfd: pytest.CaptureFixture[str]) -> None:
     sweep = make_sweep(GRID, **LONG)
     killed = _kill_after(sweep, 2, _a_worker)
@@ -103,6 +105,7 @@ def test_a_worker_that_dies(make_sweep: MakeSweep, capfd: pytest.CaptureFixture[
     _same(results, make_sweep(GRID, **LONG).run(bar=False))
 
 
+@pytest.mark.slow
 def test_on_a_cluster_one_of_whose_workers_is_killed(make_sweep: MakeSweep) -> None:
     from dask.distributed import Client, LocalCluster
 
@@ -123,6 +126,7 @@ def test_on_a_cluster_one_of_whose_workers_is_killed(make_sweep: MakeSweep) -> N
     _same(results, make_sweep(GRID, **LONG).run(bar=False))
 
 
+@pytest.mark.slow
 def test_of_those_under_way_only_the_one_that_kills_its_worker_fails(tiny_task: lab.data.Task) -> None:
     main = os.getpid()
 
