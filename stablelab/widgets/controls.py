@@ -15,121 +15,43 @@ from .inputs import ChoiceInput, Input, LinearNumberInput, LogNumberInput, Note,
 
 _DEFAULTS = Settings()
 _FRESH = ("optimizer", "implementation")  # a change of these starts with fresh optimizer state
-_INPUTS: dict[str, Callable[..., Input]] = {  # in the order of the Tab key, but for ``unfrozen``
-    "learning_rate": partial(
-        LogNumberInput,
-        "learning rate",
-        css="lr",
-        tooltip="η: how far one step goes; the schedule multiplies it. An arrow key moves it by a factor of 1.12.",
-    ),
-    "max_norm": partial(
-        LogNumberInput,
-        "clip threshold",
-        css="clip",
-        tooltip="The largest gradient that is let through unshortened.",
-        absent=(None,),
-        low=-3,
-        high=3,
-    ),
-    "weight_decay": partial(
-        LogNumberInput,
-        "weight decay",
-        css="decay",
-        tooltip="λ: how strongly each step pulls the weights towards 0.",
-        absent=(0.0,),
-        resting=0.01,
-    ),
-    "optimizer": partial(
-        ChoiceInput,
-        "optimizer",
-        options=tuple((title, name) for name, title in TITLES.items()),
-        css="optimizer",
-        tooltip="Another optimizer starts with fresh state.",
-    ),
-    "implementation": partial(
-        ChoiceInput,
-        "run by",
-        options=(("torch fused", "torch"), ("workbook", "workbook")),
-        css="implementation",
-        tooltip="The same arithmetic by torch's fused code or by the workbook's own; a change starts with fresh state.",
-    ),
-    "clip": partial(
-        ChoiceInput,
-        "clipping",
-        options=(("whole gradient", "norm"), ("each tensor", "tensor"), ("each value", "value")),
-        css="clip",
-        tooltip="What the threshold bounds: the norm of all gradients together, that of each tensor, or each value.",
-    ),
-    "schedule": partial(
-        ChoiceInput,
-        "schedule",
-        options=tuple((name, name) for name in ("constant", "exponential", "cosine", "plateau")),
-        css="schedule",
-        tooltip="How the learning rate changes by itself as training goes on.",
-    ),
-    "warmup_steps": partial(
-        WholeNumberInput,
-        "warm-up steps",
-        css="warmup",
-        tooltip="The learning rate grows from 0 over this many first steps.",
-    ),
-    "layer_decay": partial(
-        LinearNumberInput,
-        "layer decay",
-        css="layer-decay",
-        tooltip="ξ: a layer d layers under the head trains with η · ξᵈ; 1: all at one rate.",
-        low=0.3,
-        high=1.0,
-        step=0.05,
-    ),
-    "noise": partial(
-        LinearNumberInput,
-        "noise",
-        css="noise",
-        tooltip="σ of the noise on each pixel, where black is 0 and white is 1.",
-        low=0.0,
-        high=0.5,
-        step=0.01,
-    ),
-    "crop": partial(
-        LinearNumberInput,
-        "crop",
-        css="crop",
-        tooltip="The largest shift, as a share of the side; what leaves the picture is cut off.",
-        low=0.0,
-        high=0.5,
-        step=0.01,
-    ),
-    "rotation": partial(
-        LinearNumberInput,
-        "rotation",
-        css="rotation",
-        tooltip="The largest turn in degrees, either way.",
-        low=0.0,
-        high=180.0,
-        step=1.0,
-    ),
-    "flip": partial(
-        LinearNumberInput,
-        "flip",
-        css="flip",
-        tooltip="p: the probability that a picture is mirrored, left to right.",
-        low=0.0,
-        high=1.0,
-        step=0.05,
-    ),
-    "unfreeze_every": partial(
-        WholeNumberInput,
-        "unfreeze every",
-        css="unfreeze-every",
-        tooltip="Gradual unfreezing: one layer more is trained every so many steps; 0: never.",
-    ),
-    "early_stopping": partial(
-        WholeNumberInput,
-        "early stopping",
-        css="early-stopping",
-        tooltip="Validations without a new lowest loss until training ends and the best weights come back; 0: never.",
-    ),
+_CLIPS = (("whole gradient", "norm"), ("each tensor", "tensor"), ("each value", "value"))
+_IMPLEMENTATIONS = (("torch fused", "torch"), ("workbook", "workbook"))
+_OPTIMIZERS = tuple((title, name) for name, title in TITLES.items())
+_SCHEDULES = tuple((name, name) for name in ("constant", "exponential", "cosine", "plateau"))
+_INPUTS: dict[str, tuple[Callable[..., Input], str, str, dict[str, Any]]] = {  # (kind, label, CSS class, the rest)
+    "learning_rate": (LogNumberInput, "learning rate", "lr", {}),
+    "max_norm": (LogNumberInput, "clip threshold", "clip", {"absent": (None,), "low": -3, "high": 3}),
+    "weight_decay": (LogNumberInput, "weight decay", "decay", {"absent": (0.0,), "resting": 0.01}),
+    "optimizer": (ChoiceInput, "optimizer", "optimizer", {"options": _OPTIMIZERS}),
+    "implementation": (ChoiceInput, "run by", "implementation", {"options": _IMPLEMENTATIONS}),
+    "clip": (ChoiceInput, "clipping", "clip", {"options": _CLIPS}),
+    "schedule": (ChoiceInput, "schedule", "schedule", {"options": _SCHEDULES}),
+    "warmup_steps": (WholeNumberInput, "warm-up steps", "warmup", {}),
+    "layer_decay": (LinearNumberInput, "layer decay", "layer-decay", {"low": 0.3, "high": 1.0, "step": 0.05}),
+    "noise": (LinearNumberInput, "noise", "noise", {"low": 0.0, "high": 0.5, "step": 0.01}),
+    "crop": (LinearNumberInput, "crop", "crop", {"low": 0.0, "high": 0.5, "step": 0.01}),
+    "rotation": (LinearNumberInput, "rotation", "rotation", {"low": 0.0, "high": 180.0, "step": 1.0}),
+    "flip": (LinearNumberInput, "flip", "flip", {"low": 0.0, "high": 1.0, "step": 0.05}),
+    "unfreeze_every": (WholeNumberInput, "unfreeze every", "unfreeze-every", {}),
+    "early_stopping": (WholeNumberInput, "early stopping", "early-stopping", {}),
+}
+_TOOLTIPS = {
+    "learning_rate": "η: how far one step goes; the schedule multiplies it. An arrow key moves it by a factor of 1.12.",
+    "max_norm": "The largest gradient that is let through unshortened.",
+    "weight_decay": "λ: how strongly each step pulls the weights towards 0.",
+    "optimizer": "Another optimizer starts with fresh state.",
+    "implementation": "The same arithmetic by torch's fused code or the workbook's own; each starts with fresh state.",
+    "clip": "What the threshold bounds: the norm of all gradients together, that of each tensor, or each value.",
+    "schedule": "How the learning rate changes by itself as training goes on.",
+    "warmup_steps": "The learning rate grows from 0 over this many first steps.",
+    "layer_decay": "ξ: a layer d layers under the head trains with η · ξᵈ; 1: all at one rate.",
+    "noise": "σ of the noise on each pixel, where black is 0 and white is 1.",
+    "crop": "The largest shift, as a share of the side; what leaves the picture is cut off.",
+    "rotation": "The largest turn in degrees, either way.",
+    "flip": "p: the probability that a picture is mirrored, left to right.",
+    "unfreeze_every": "Gradual unfreezing: one layer more is trained every so many steps; 0: never.",
+    "early_stopping": "Validations without a new lowest loss until it ends and the best weights come back; 0: never.",
 }
 _SLIDERS = ("learning_rate", "max_norm", "weight_decay")
 _CHOICES = (("optimizer", "implementation", "clip"), ("schedule", "warmup_steps"))  # in two columns
@@ -196,7 +118,8 @@ class Controls:
         publish = partial(self._change, name)
         if name == "unfrozen":
             return TrainedLayersInput(self._layers, value, publish, self._note)
-        return _INPUTS[name](value=value, publish=publish, note=self._note)
+        kind, label, css, rest = _INPUTS[name]
+        return kind(label, value, publish, self._note, css=css, tooltip=_TOOLTIPS[name], **rest)
 
     def _change(self, name: str, value: Any) -> None:
         self._control().change(**{name: value})
