@@ -18,7 +18,7 @@ from ..formulas.optimizers import adam_, adamw_, gradient_descent_, lamb_, momen
 
 # Elements that are worked on at a time on a CPU. What one update reads, and the scratch space of its formula, then stay
 # in a core's cache from one operation to the next; large enough for the cost of starting an operation not to matter.
-PIECE = 2**16
+PIECE = 2**17
 
 
 class FormulaOptimizer(torch.optim.Optimizer):
