@@ -330,9 +330,7 @@ def _part_of(task: Task, subsets: Subsets | None, number: int | None) -> Task:
     if subsets is None or number is None:
         return task
     if not isinstance(task, ZooTask):
-        raise ValueError(
-            f"subsets need a task of lab.digits, images, reviews or texts; {task.name} is none"
-        )
+        raise ValueError(f"subsets need a task of lab.digits, images, reviews or texts; {task.name} is none")
     return cast(Task, subset(task, subsets.positions(len(task.train), number)))
 
 
