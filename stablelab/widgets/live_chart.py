@@ -84,13 +84,13 @@ class Chart(anywidget.AnyWidget):
         self.send(message[0], buffers=message[1])
 
     def _on_message(self, _widget: Any, content: Any, _buffers: Any) -> None:
-        said = content if isinstance(content, dict) else {}
-        if said.get("type") == "resync":
+        message = content if isinstance(content, dict) else {}
+        if message.get("type") == "resync":
             self.heard = True
             self._wanted = True
             self._asked()
-        elif said.get("type") == "pick" and (said.get("step") is None or type(said["step"]) is int):
-            self.picked = said["step"]
+        elif message.get("type") == "pick" and (message.get("step") is None or type(message["step"]) is int):
+            self.picked = message["step"]
             self._asked()
 
 
