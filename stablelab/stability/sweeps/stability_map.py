@@ -21,7 +21,7 @@ Progress: TypeAlias = Callable[[int, int], object]
 
 
 class FeatureTask(Protocol):
-    """A task of features: what ``zoo.cached_features`` makes."""
+    """A task of features: what ``models.cached_features`` makes."""
 
     @property
     def classes(self) -> Sequence[str]: ...
@@ -111,7 +111,7 @@ def stability_map(
     A seed draws the new weights (as ``nn.Linear`` does) and the order of the data.
 
     Args:
-        task: of features (``zoo.cached_features``): its inputs are (B, D).
+        task: of features (``models.cached_features``): its inputs are (B, D).
         learning_rates: L of them.
         max_norms: M thresholds; None is no clipping.
         seeds: S of them.
@@ -174,7 +174,7 @@ def _features(split: Any) -> tuple[Tensor, Tensor]:
     few, _ = split.collate(torch.arange(1))
     if not isinstance(few, Tensor) or few.dim() != 2:
         shape = f"shape {tuple(few.shape)}" if isinstance(few, Tensor) else f"kind {type(few).__name__}"
-        raise ValueError(f"the task's inputs are of {shape}, not features (B, D); hand over zoo.cached_features")
+        raise ValueError(f"the task's inputs are of {shape}, not features (B, D); hand over models.cached_features")
     return split.collate(torch.arange(len(split)))
 
 

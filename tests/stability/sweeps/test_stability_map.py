@@ -122,7 +122,7 @@ def test_it_can_be_given_up() -> None:
 def test_bad_input_is_refused_in_one_line() -> None:
     pictures = Clouds()
     pictures.train.inputs = torch.zeros(50, 3, 4, 4)
-    with pytest.raises(ValueError, match=r"shape \(1, 3, 4, 4\), not features .* hand over zoo.cached_features"):
+    with pytest.raises(ValueError, match=r"shape \(1, 3, 4, 4\), not features .* hand over models.cached_features"):
         stability_map(pictures, **AXES)
     for changes, message in (
         ({"learning_rates": [0.1, 0.1]}, "learning_rate has 0.1 twice"),
