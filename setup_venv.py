@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 OLDEST, NEWEST = (3, 11), (3, 13)
 CANDIDATES = ("python3.13", "python3.12", "python3.11", "python3")
@@ -146,7 +146,7 @@ def key_of(root: Path) -> str:
     return hashlib.sha256((root / "pyproject.toml").read_bytes() + (root / "constraints.txt").read_bytes()).hexdigest()
 
 
-def read_state(venv: Path) -> dict:
+def read_state(venv: Path) -> Dict[str, Any]:
     """What the last set-up wrote down; empty if there was none."""
     try:
         return dict(json.loads((venv / STATE).read_text(encoding="utf-8")))
@@ -154,7 +154,7 @@ def read_state(venv: Path) -> dict:
         return {}
 
 
-def write_state(venv: Path, state: dict) -> None:
+def write_state(venv: Path, state: Dict[str, Any]) -> None:
     """Write down what is installed, for the next call."""
     (venv / STATE).write_text(json.dumps(state), encoding="utf-8")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
 from functools import wraps
 from numbers import Real
@@ -30,8 +30,10 @@ def number(
     Args:
         name: what the learner calls the value; it opens the complaint.
         value: what was given; a bool is not a number here, because `True` is nearly always a slip.
-        at_least, above: lower bound, included or not.
-        at_most, below: upper bound, included or not.
+        at_least: lower bound, included.
+        above: lower bound, not included.
+        at_most: upper bound, included.
+        below: upper bound, not included.
 
     Raises:
         ValueError: in one line, with the value and what would be right.
@@ -81,15 +83,26 @@ def switch(name: str, value: object) -> None:
         raise ValueError(f"{name} is {value!r}; it must be True or False")
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
+def did_you_mean(name: str, known: Iterable[str], most: int | None = None) -> str:
     """How a complaint about an unknown name ends: with the closest known ones, or with all where none is close.
 
     Close is a slip of the fingers, or an abbreviation by initials: `lr` for `learning_rate`.
+
+    Args:
+        name: what was given.
+        known: what there is, in the order in which it is listed.
+        most: how many are listed where none is close; all if not given.
     """
-    names = sorted(known)
-    close = [each for each in names if "".join(word[:1] for word in each.split("_")) == name.lower()]
-    close = close or get_close_matches(name, names)
-    return f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(names)}"
+    names = list(known)
+    near = [each for each in names if "".join(word[:1] for word in each.split("_")) == name.lower()]
+    near = near or get_close_matches(name, names)
+    return f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(names[:most])}"
+
+
+def choice(name: str, value: object, known: Sequence[str]) -> None:
+    """Raise a one-line ValueError, with the nearest known names or a short list of them, unless `value` is known."""
+    if value not in known:
+        raise ValueError(f"unknown {name} {value!r}: {did_you_mean(str(value), known, most=12)}")
 
 
 def explain_unknown_arguments(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from . import __version__
 
@@ -89,7 +90,7 @@ def survey() -> Survey:
     return Survey(facts, tuple(problems))
 
 
-def start_torch() -> tuple[dict, list[Problem]]:
+def start_torch() -> tuple[dict[str, Any], list[Problem]]:
     """Start torch and torchvision in a fresh process, where a broken one harms nothing.
 
     Returns:

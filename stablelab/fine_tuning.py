@@ -17,7 +17,7 @@ from .data import augment
 from .formulas import cross_entropy
 from .models import cached_features, check_fits, freeze, head_of, layer_names, layers_of, unfreeze
 from .training import Log, Run, Settings, Task
-from .training.loop import Augment, Loss
+from .training.protocols import Augment, Loss
 from .training.settings import AUGMENTATIONS
 from .widgets.notebook_cells import claim, release_earlier
 
@@ -239,7 +239,7 @@ def load(
         ValueError: in one line, where it is damaged, or of another task.
     """
     prepared = ready(model, task, train, device)
-    run = Run.load(
+    run = training.load(
         folder,
         model,
         prepared.task,

@@ -1,15 +1,19 @@
-"""The house keeps its rooms apart: who imports whom, who draws, who starts threads, and how light the front door is."""
+"""The test that holds the house: who imports whom, who draws, who starts threads, and how light the front desk is."""
 
 from __future__ import annotations
 
 import ast
+import importlib
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import networkx
 import pytest
+
+import stablelab
 
 PACKAGE = Path(__file__).resolve().parent.parent / "stablelab"
 MAY_IMPORT: dict[str, set[str]] = {
@@ -23,20 +27,34 @@ MAY_IMPORT: dict[str, set[str]] = {
     "widgets": {"formulas", "training", "stability", "plots"},
     "exercises": {"formulas", "training"},
 }
-SHARED = {"_validation", "_formatting", "_files"}  # small helpers that every room may use
-ROOMS = [room for room in MAY_IMPORT if (PACKAGE / room / "__init__.py").exists()]
-DRAWING = {"ipywidgets", "anywidget", "matplotlib"}
-HEAVY = {*DRAWING, "transformers", "torchvision", "sklearn", "pandas", "scipy", "IPython"}
-STARTS_THREADS = {"Thread", "Timer", "ThreadPoolExecutor", "start_new_thread", "to_thread", "run_in_executor"}
+SHARED = {"_validation", "_formatting", "_files"}  # small private helpers that every room may use
+WIDGETS = {"ipywidgets", "anywidget"}
+HEAVY = {*WIDGETS, "matplotlib", "transformers", "torchvision", "sklearn", "pandas", "scipy", "captum", "IPython"}
+STARTS_THREADS = {"Thread", "Timer", "ThreadPoolExecutor", "ThreadPool", "start_new_thread", "run_in_executor"}
 
 
-def _modules(room: str) -> list[Path]:
-    return sorted((PACKAGE / room).rglob("*.py"))
+def _module_name(path: Path) -> str:
+    return ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__")
+
+
+MODULES = {_module_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+
+
+def _room(module: str) -> str:
+    """``training`` of ``stablelab.training.run``, a module's own name where it is in no room."""
+    return module.split(".")[1] if "." in module else "__init__"
+
+
+def _in_room(room: str) -> list[str]:
+    return [module for module in MODULES if _room(module) == room]
 
 
 def _imports(source: str, package: str) -> Iterator[str]:
-    """Full names of what a module of ``package`` imports, in any function and for type checking too, and of modules of
-    this package that it names in a string, as for importing them later."""
+    """Full names of what a module of ``package`` imports.
+
+    In any function and for type checking too, and modules of this package that it names in a string, as for importing
+    them later.
+    """
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -48,17 +66,21 @@ def _imports(source: str, package: str) -> Iterator[str]:
             yield str(node.value)
 
 
-def _imported_by(path: Path) -> set[str]:
-    package = ".".join(path.relative_to(PACKAGE.parent).parent.parts)
+def _imported_by(module: str) -> set[str]:
+    path = MODULES[module]
+    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
     return set(_imports(path.read_text(encoding="utf-8"), package))
 
 
-def _other_rooms(names: set[str], room: str) -> set[str]:
-    parts = [name.split(".") for name in names]
-    return {part[1] if part[1:] else "the front desk" for part in parts if part[0] == "stablelab"} - {
-        room,
-        "_validation",
-    }
+def _modules_imported_by(module: str) -> set[str]:
+    """Those of this package: of ``from .run import Run`` the module ``run``, of ``from . import run`` too."""
+    names = _imported_by(module)
+    return {name if name in MODULES else name.rpartition(".")[0] for name in names} & set(MODULES)
+
+
+def _packages_imported_by(module: str) -> set[str]:
+    """Those of others, by the name that is imported first: ``torch`` of ``torch.nn``."""
+    return {name.split(".")[0] for name in _imported_by(module)} - {"stablelab"}
 
 
 def _loaded_after(statement: str) -> set[str]:
@@ -75,6 +97,8 @@ import torch.nn
 from ..training.run import Run
 from .. import data
 from . import feed
+if TYPE_CHECKING:
+    from .sweeps.sweep import Sweep
 def later():
     from stablelab.widgets import dashboard
     import_module("stablelab.exercises")
@@ -84,58 +108,110 @@ def later():
         "stablelab.training.run.Run",
         "stablelab.data",
         "stablelab.stability.feed",
+        "stablelab.stability.sweeps.sweep.Sweep",
         "stablelab.widgets.dashboard",
         "stablelab.exercises",
     }
 
 
+# -- arrows ------------------------------------------------------------------------------------------------------------
+
+
 def test_every_room_has_its_arrows() -> None:
-    found = {folder.parent.name for folder in PACKAGE.glob("*/__init__.py")}
-    assert found == set(MAY_IMPORT)
+    assert {path.parent.name for path in PACKAGE.glob("*/__init__.py")} == set(MAY_IMPORT)
 
 
-@pytest.mark.parametrize("room", ROOMS)
+@pytest.mark.parametrize("room", MAY_IMPORT)
 def test_no_import_leads_upward(room: str) -> None:
-    wrong = {path.name: _other_rooms(_imported_by(path), room) - MAY_IMPORT[room] for path in _modules(room)}
-    assert not {name: rooms for name, rooms in wrong.items() if rooms}
+    allowed = MAY_IMPORT[room] | SHARED | {room}
+    wrong = {module: {_room(each) for each in _modules_imported_by(module)} - allowed for module in _in_room(room)}
+    assert not {module: rooms for module, rooms in wrong.items() if rooms}
 
 
-@pytest.mark.parametrize("room", ROOMS)
+@pytest.mark.parametrize("helper", sorted(SHARED))
+def test_shared_helpers_know_no_room(helper: str) -> None:
+    assert {_room(each) for each in _modules_imported_by(f"stablelab.{helper}")} <= SHARED
+
+
+def test_no_imports_go_round_in_a_circle() -> None:
+    graph = networkx.DiGraph((module, each) for module in MODULES for each in _modules_imported_by(module))
+    circles = [sorted(circle) for circle in networkx.strongly_connected_components(graph) if len(circle) > 1]
+    assert circles == []
+    assert list(networkx.nodes_with_selfloops(graph)) == []
+
+
+@pytest.mark.parametrize("room", MAY_IMPORT)
 def test_a_room_opened_in_a_fresh_process_opens_only_the_rooms_below(room: str) -> None:
-    modules = [".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts) for path in _modules(room)]
-    loaded = _loaded_after("; ".join(f"import {module.removesuffix('.__init__')}" for module in modules))
-    opened = {name.split(".")[1] for name in loaded if name.startswith("stablelab.")} - SHARED
-    assert opened - {room} <= MAY_IMPORT[room]
+    loaded = _loaded_after("; ".join(f"import {module}" for module in _in_room(room)))
+    opened = {_room(name) for name in loaded if name.startswith("stablelab.")}
+    assert opened <= MAY_IMPORT[room] | SHARED | {room}
     if room not in ("plots", "reports", "widgets"):
-        assert not loaded & DRAWING
+        assert not loaded & {*WIDGETS, "matplotlib"}
+
+
+# -- who may do what ---------------------------------------------------------------------------------------------------
 
 
 def test_formulas_know_nothing_but_torch() -> None:
-    imported = {name.split(".")[0] for path in _modules("formulas") for name in _imported_by(path)}
-    assert imported - set(sys.stdlib_module_names) <= {"torch", "stablelab"}
+    imported = set().union(*map(_packages_imported_by, _in_room("formulas")))
+    assert imported - set(sys.stdlib_module_names) <= {"torch"}
 
 
-def test_only_plots_reports_and_widgets_draw() -> None:
-    drawing = [path for path in PACKAGE.rglob("*.py") if {name.split(".")[0] for name in _imported_by(path)} & DRAWING]
-    assert drawing
-    assert {path.parent.name for path in drawing} <= {"plots", "reports", "widgets"}
+def test_only_widgets_import_widgets_and_only_three_rooms_draw() -> None:
+    with_widgets = {_room(module) for module in MODULES if _packages_imported_by(module) & WIDGETS}
+    drawing = {_room(module) for module in MODULES if "matplotlib" in _packages_imported_by(module)}
+    assert with_widgets == {"widgets"}
+    assert "plots" in drawing and drawing <= {"plots", "reports", "widgets"}
 
 
-def test_only_background_and_widgets_start_threads() -> None:
+def test_only_the_background_thread_starts_threads() -> None:
+    """But for ``asyncio.to_thread``, which waits in a thread of the event loop's own."""
     starting = set()
-    for path in PACKAGE.rglob("*.py"):
+    for module, path in MODULES.items():
         nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
         used = {node.attr for node in nodes if isinstance(node, ast.Attribute)}
         used |= {alias.name for node in nodes if isinstance(node, ast.ImportFrom) for alias in node.names}
-        if used & STARTS_THREADS and path.parent.name not in ("plots", "reports", "widgets"):
-            starting.add(path.relative_to(PACKAGE).as_posix())
-    assert starting == {"training/background.py"}
+        if used & STARTS_THREADS:
+            starting.add(module)
+    assert starting == {"stablelab.training.background"}
 
 
 def test_set_up_needs_nothing_but_the_standard_library() -> None:
-    imported = _imported_by(PACKAGE / "bootstrap.py") - {"stablelab.json"}  # the name of its stamp
-    assert {name.split(".")[0] for name in imported} <= sys.stdlib_module_names
+    source = (PACKAGE.parent / "setup_venv.py").read_text(encoding="utf-8")
+    assert {name.split(".")[0] for name in _imports(source, "")} - {"stablelab"} <= sys.stdlib_module_names
+    assert "import stablelab" not in source
+
+
+# -- the front desk ----------------------------------------------------------------------------------------------------
+
+
+def _offered() -> list[tuple[str, str]]:
+    """(module, name) for each name that the stub of the front desk imports."""
+    stub = ast.parse((PACKAGE / "__init__.pyi").read_text(encoding="utf-8"))
+    froms = [node for node in stub.body if isinstance(node, ast.ImportFrom)]
+    return [(node.module or "", alias.name) for node in froms for alias in node.names]
 
 
 def test_import_stablelab_is_light() -> None:
-    assert not _loaded_after("import stablelab") & HEAVY
+    assert not _loaded_after("import stablelab") & {*HEAVY, "torch"}
+
+
+@pytest.mark.parametrize("room", ["formulas", "training", "data", "models", "exercises"])
+def test_a_room_is_light_until_something_in_it_is_used(room: str) -> None:
+    assert not _loaded_after(f"import stablelab.{room}") & HEAVY
+
+
+@pytest.mark.parametrize(("module", "name"), _offered(), ids=lambda value: value)
+def test_what_the_front_desk_offers_is_there_and_explains_itself(module: str, name: str) -> None:
+    found = getattr(stablelab, name)
+    defined_in = importlib.import_module(f"stablelab.{module or name}")
+    assert found is (getattr(defined_in, name) if module else defined_in)
+    assert found.__doc__ and not found.__doc__.startswith(f"{name}(")  # as a dataclass without a docstring has it
+
+
+def test_tab_lists_what_the_front_desk_offers_and_nothing_else() -> None:
+    offered = sorted(name for _, name in _offered())
+    assert sorted(dir(stablelab)) == sorted(stablelab.__all__) == offered
+    assert re.fullmatch(r"\d+\.\d+\.\d+", stablelab.__version__)
+    with pytest.raises(AttributeError, match="stablelab has no 'fine_tunes'; it has .*fine_tune"):
+        _ = stablelab.fine_tunes  # type: ignore[attr-defined]

@@ -9,7 +9,9 @@ import shutil
 import subprocess
 import sys
 import tomllib
+import zipfile
 from collections import namedtuple
+from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
 
@@ -19,12 +21,15 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 import setup_venv
+import stablelab
 
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS = {name: [Requirement(line) for line in lines] for name, lines in PROJECT["optional-dependencies"].items()}
-OWN = [Requirement(line) for line in PROJECT["dependencies"]]
-OWN += [own for extra in EXTRAS.values() for own in extra if own.name != PROJECT["name"]]  # an extra may name others
+RUNTIME = [Requirement(line) for line in PROJECT["dependencies"]]
+OWN = RUNTIME + [
+    own for extra in EXTRAS.values() for own in extra if own.name != PROJECT["name"]
+]  # an extra may name others
 CUDA = re.compile(r"nvidia-|cuda-|triton$")  # torch pins these itself, and only on Linux
 Usage = namedtuple("Usage", "total used free")
 
@@ -34,10 +39,10 @@ def _pins() -> dict[str, str]:
     return dict(line.split("==") for line in lines if not line.startswith("#"))
 
 
-def _installed_dependencies() -> set[str]:
-    """Names of all that the package asks for here, directly or not, and that is installed."""
+def _installed_dependencies(wanted: Iterable[Requirement]) -> set[str]:
+    """Names of all that is asked for here, directly or not, and that is installed."""
     here = {canonicalize_name(found.name) for found in metadata.distributions()}
-    todo, seen = [(own.name, own.extras) for own in OWN], set()
+    todo, seen = [(each.name, each.extras) for each in wanted], set()
     while todo:
         name, extras = todo.pop()
         if canonicalize_name(name) in seen or canonicalize_name(name) not in here:
@@ -58,7 +63,7 @@ def test_constraints_are_exact_and_within_the_ranges_of_pyproject() -> None:
 
 def test_constraints_cover_everything_that_gets_installed() -> None:
     pins = {canonicalize_name(name) for name in _pins()}
-    assert not {name for name in _installed_dependencies() - pins if not CUDA.match(name)}
+    assert not {name for name in _installed_dependencies(OWN) - pins if not CUDA.match(name)}
 
 
 def test_environment_yml_lists_python_pip_and_the_package_itself() -> None:
@@ -257,6 +262,82 @@ def test_a_moved_checkout_and_a_broken_interpreter_are_set_up_anew(checkout: Pat
     (moved / ".venv" / "bin" / "python").unlink()
     setup_venv.set_up(moved)
     assert calls == ["venv", "install tests=False"] * 3
+
+
+WITHOUT_THE_LAB = """
+import importlib, pkgutil, sys
+from importlib.machinery import PathFinder
+
+import torch  # what other packages import where it is there, before the extra goes missing
+
+class Without(PathFinder):
+    missing = set(sys.argv[1:])
+
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        return None if name.partition(".")[0] in cls.missing else super().find_spec(name, path, target)
+
+sys.meta_path[:] = [Without if finder is PathFinder else finder for finder in sys.meta_path]
+
+import stablelab as lab
+for module in pkgutil.walk_packages(lab.__path__, "stablelab."):
+    if not module.name.endswith("__main__"):
+        importlib.import_module(module.name)
+for name in lab.__all__:
+    getattr(lab, name)
+
+task = lab.digits(train=32, validation=16, test=16)
+model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 32 * 32, 10))
+run = lab.fine_tune(model, task, steps=4, batch_size=8)
+dashboard = lab.Dashboard(run)
+run.start().wait(60)
+dashboard.close()
+print(run.state, *(name for name in Without.missing if name in sys.modules))
+
+from stablelab.cli import main
+print(main(["lab"]), main(["validate"]))
+"""
+
+
+@pytest.mark.slow
+def test_a_plain_script_needs_nothing_of_the_extra_lab(tmp_path: Path) -> None:
+    needed = _installed_dependencies(RUNTIME)
+    imports = metadata.packages_distributions()
+    missing = [name for name, owners in imports.items() if not {canonicalize_name(owner) for owner in owners} & needed]
+    missing = sorted({*missing} - {"stablelab", "setuptools", "pkg_resources", "_distutils_hack", "pip"})
+    assert {"jupyterlab", "ipykernel", "jupyter_core", "nbformat", "nbval", "pytest"} <= {*missing}
+    command = [sys.executable, "-c", WITHOUT_THE_LAB, *missing]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines() == ["finished", "1 1"], done.stderr
+    said = [line for line in done.stderr.splitlines() if line.startswith("stablelab: ")]
+    assert [line.split(" is not installed here")[0] for line in said] == ["stablelab: JupyterLab", "stablelab: nbval"]
+
+
+@pytest.mark.slow
+def test_a_wheel_has_the_notebooks_and_all_that_the_package_reads(tmp_path: Path) -> None:
+    build = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "-q", "-w", tmp_path, ROOT]
+    subprocess.run(build, check=True, capture_output=True)
+    wheel = tmp_path / f"stablelab-{stablelab.__version__}-py3-none-any.whl"
+    site = tmp_path / "site-packages"
+    with zipfile.ZipFile(wheel) as packed:
+        packed.extractall(site)
+        installed = set(packed.namelist())
+    files = [path for path in (ROOT / "stablelab").rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    assert installed >= {path.relative_to(ROOT).as_posix() for path in files}
+    assert installed >= {f"stablelab/notebooks/{path.name}" for path in (ROOT / "notebooks").glob("*.ipynb")}
+    assert not [name for name in installed if not name.startswith(("stablelab/", "stablelab-"))]
+
+    started = "from stablelab import cli; cli.launch = lambda command, _: print(*command); cli.main(['lab'])"
+    learner = tmp_path / "learner"
+    learner.mkdir()
+    environment = os.environ | {"PYTHONPATH": str(site)}
+    command = [sys.executable, "-c", started]
+    done = subprocess.run(command, cwd=learner, env=environment, capture_output=True, text=True, check=False)
+    assert f"--ServerApp.root_dir={learner}/stablelab-notebooks" in done.stdout, done.stderr
+    assert (learner / "stablelab-notebooks" / "00_start_here.ipynb").exists()
+    command = [sys.executable, "-m", "stablelab", "validate", "99"]
+    done = subprocess.run(command, cwd=learner, env=environment, capture_output=True, text=True, check=False)
+    assert done.stderr.startswith("stablelab: unknown notebook '99': there are 00_start_here, "), done.stderr
 
 
 @pytest.mark.parametrize(("required", "code"), [("", 0), ("1", 1)])

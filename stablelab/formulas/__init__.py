@@ -12,11 +12,9 @@ from .clipping import (
     clip_coefficient,
     global_norm,
 )
-from .layerwise import lamb, trust_ratio
 from .losses import cross_entropy, log_softmax, mean_squared_error
-from .optimizers import adam, adamw, gradient_descent, momentum
-from .penalties import l1, l2
-from .regularization import dropout, early_stopping, soft_threshold
+from .optimizers import adam, adamw, gradient_descent, lamb, momentum, trust_ratio
+from .regularization import dropout, early_stopping, l1, l2, soft_threshold
 from .schedules import SCHEDULES, constant, cosine, exponential, multiplier, plateau, warmup
 
 __all__ = [

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from .. import _validation as checks
+from .._validation import number, same_shape, whole
 from .losses import cross_entropy
 
 
@@ -32,7 +32,7 @@ def attention_weights(q: Tensor, k: Tensor, mask: Tensor | None = None, scale: f
     if q.dim() < 2 or k.dim() < 2 or q.shape[-1] != k.shape[-1] or 0 in (q.shape[-1], k.shape[-2]):
         shapes = f"{tuple(q.shape)} and {tuple(k.shape)}"
         raise ValueError(f"attention needs queries (..., T, d) and keys (..., S, d) of one d, not {shapes}")
-    factor = 1 / math.sqrt(q.shape[-1]) if scale is None else checks.number("scale", scale)
+    factor = 1 / math.sqrt(q.shape[-1]) if scale is None else number("scale", scale)
     scores = factor * q @ k.transpose(-2, -1)  # (..., T, S)
     if mask is not None:
         scores = scores.masked_fill(~_checked(mask, scores), -math.inf)
@@ -77,7 +77,7 @@ def causal_mask(length: int) -> Tensor:
     Raises:
         ValueError: length is no whole number of at least 1.
     """
-    checks.whole("length", length, 1)
+    whole("length", length, 1)
     return torch.ones(length, length, dtype=torch.bool).tril()
 
 
@@ -104,8 +104,8 @@ def info_nce(z1: Tensor, z2: Tensor, temperature: float = 0.1) -> Tensor:
         representations", Equation 1; from both sides as in Radford et al. 2021, "Learning transferable visual models
         from natural language supervision", Figure 3.
     """
-    checks.same_shape("z1", z1, "z2", z2)
-    checks.number("temperature", temperature, above=0)
+    same_shape("z1", z1, "z2", z2)
+    number("temperature", temperature, above=0)
     if z1.dim() != 2 or len(z1) < 2:
         raise ValueError(f"info_nce needs views (N, D) of at least two examples, not {tuple(z1.shape)}")
     u, w = (torch.nn.functional.normalize(z, dim=1) for z in (z1, z2))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .. import _validation as checks
+from .._validation import same_shape
 
 
 def mean_squared_error(prediction: Tensor, target: Tensor) -> Tensor:
@@ -25,7 +25,7 @@ def mean_squared_error(prediction: Tensor, target: Tensor) -> Tensor:
     Source:
         Goodfellow, Bengio & Courville 2016, "Deep learning", Equation 5.4.
     """
-    checks.same_shape("prediction", prediction, "target", target)
+    same_shape("prediction", prediction, "target", target)
     if prediction.numel() == 0:
         raise ValueError("the mean squared error of no elements is undefined: prediction and target are empty")
     return ((prediction - target) ** 2).mean()

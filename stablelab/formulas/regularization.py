@@ -1,14 +1,57 @@
-"""What is done against overfitting beside a penalty: soft thresholding, dropout, early stopping."""
+"""What is done against overfitting: L1 and L2 penalties, soft thresholding, dropout, early stopping."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
 
-from .. import _validation as checks
+from .._validation import number, same_shape, whole
+
+
+def l1(parameters: Tensor | Iterable[Tensor]) -> Tensor:
+    """The L1 penalty Σ |θ_i| over every element of every parameter.
+
+    Its gradient, sign(θ), pulls equally hard however small the weight is, until it is exactly zero; there the
+    gradient is taken as 0.
+
+    Args:
+        parameters: a tensor, or any number of them, of any shapes (`model.parameters()`).
+
+    Returns:
+        The penalty, a 0-dim tensor.
+
+    Raises:
+        ValueError: there are no parameters.
+
+    Source:
+        Tibshirani 1996, "Regression shrinkage and selection via the lasso"; Goodfellow, Bengio & Courville 2016,
+        "Deep learning", Section 7.1.2.
+    """
+    return torch.stack([theta.abs().sum() for theta in _listed(parameters)]).sum()
+
+
+def l2(parameters: Tensor | Iterable[Tensor]) -> Tensor:
+    """The L2 penalty ½ Σ θ_i² over every element of every parameter.
+
+    Convention: with the ½ the gradient is θ itself, so that λ · l2 in the loss is a `weight_decay` of λ in gradient
+    descent. (In Adam, too, it is; in AdamW it is not: that is AdamW's point.)
+
+    Args:
+        parameters: a tensor, or any number of them, of any shapes (`model.parameters()`).
+
+    Returns:
+        The penalty, a 0-dim tensor.
+
+    Raises:
+        ValueError: there are no parameters.
+
+    Source:
+        Goodfellow, Bengio & Courville 2016, "Deep learning", Section 7.1.1.
+    """
+    return 0.5 * torch.stack([(theta**2).sum() for theta in _listed(parameters)]).sum()
 
 
 def soft_threshold(theta: Tensor, threshold: float | Tensor) -> Tensor:
@@ -32,7 +75,7 @@ def soft_threshold(theta: Tensor, threshold: float | Tensor) -> Tensor:
         iterative shrinkage-thresholding algorithm for linear inverse problems", Section 3 (ISTA).
     """
     if not isinstance(threshold, Tensor):
-        checks.number("threshold", threshold, at_least=0)
+        number("threshold", threshold, at_least=0)
     elif not bool(((threshold >= 0) & threshold.isfinite()).all()):
         raise ValueError("threshold has entries that are negative or not finite; each must be a number at least 0")
     return torch.sign(theta) * (theta.abs() - threshold).clamp(min=0)
@@ -61,10 +104,10 @@ def dropout(x: Tensor, keep: Tensor, p: float) -> Tensor:
         Srivastava et al. 2014, "Dropout: a simple way to prevent neural networks from overfitting", Section 4; scaling
         in training instead of in use: Section 10.
     """
-    checks.same_shape("x", x, "keep", keep)
+    same_shape("x", x, "keep", keep)
     if keep.dtype != torch.bool:
         raise ValueError(f"keep must say True or False for each unit (torch.bool), not {keep.dtype}")
-    p = checks.number("p, the probability of being dropped,", p, at_least=0, below=1)
+    p = number("p, the probability of being dropped,", p, at_least=0, below=1)
     return x * keep / (1 - p)
 
 
@@ -88,7 +131,7 @@ def early_stopping(losses: Sequence[float], patience: int) -> tuple[int, int]:
     Source:
         Goodfellow, Bengio & Courville 2016, "Deep learning", Algorithm 7.1.
     """
-    checks.whole("patience", patience, at_least=1, of=" of evaluations")
+    whole("patience", patience, at_least=1, of=" of evaluations")
     if len(losses) == 0:
         raise ValueError("early stopping needs at least one validation loss; there is none")
     best, lowest = 0, math.inf
@@ -98,3 +141,10 @@ def early_stopping(losses: Sequence[float], patience: int) -> tuple[int, int]:
         elif i - best >= patience:
             return best, i
     return best, len(losses) - 1
+
+
+def _listed(parameters: Tensor | Iterable[Tensor]) -> list[Tensor]:
+    listed = [parameters] if isinstance(parameters, Tensor) else list(parameters)
+    if not listed:
+        raise ValueError("a penalty needs at least one parameter (model.parameters() can be used up only once)")
+    return listed

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from .. import _validation as checks
+from .._validation import number
 
 SCHEDULES = ("constant", "exponential", "cosine", "plateau")
 
@@ -36,8 +36,8 @@ def exponential(k: int, gamma: float, every: int = 1) -> float:
         ValueError: an argument outside its range.
     """
     _check_step(k)
-    checks.number("gamma", gamma, above=0, at_most=1)
-    checks.number("every", every, at_least=1)
+    number("gamma", gamma, above=0, at_most=1)
+    number("every", every, at_least=1)
     return gamma ** (k // every)
 
 
@@ -56,8 +56,8 @@ def cosine(k: int, total_steps: int, floor: float = 0.0) -> float:
         Loshchilov & Hutter 2017, "SGDR: stochastic gradient descent with warm restarts", Equation 5, without restarts.
     """
     _check_step(k)
-    checks.number("total_steps", total_steps, at_least=1)
-    checks.number("floor", floor, at_least=0, at_most=1)
+    number("total_steps", total_steps, at_least=1)
+    number("floor", floor, at_least=0, at_most=1)
     progress = min(k / total_steps, 1.0)
     return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * progress))
 
@@ -76,7 +76,7 @@ def warmup(k: int, warmup_steps: int) -> float:
         Goyal et al. 2017, "Accurate, large minibatch SGD: training ImageNet in 1 hour", Section 2.2 (gradual warmup).
     """
     _check_step(k)
-    checks.number("warmup_steps", warmup_steps, at_least=0)
+    number("warmup_steps", warmup_steps, at_least=0)
     return 1.0 if k + 1 >= warmup_steps else (k + 1) / warmup_steps
 
 
@@ -97,9 +97,9 @@ def plateau(losses: Sequence[float], factor: float = 0.1, patience: int = 10, th
     Source:
         torch.optim.lr_scheduler.ReduceLROnPlateau (mode "min", threshold mode "rel", no cooldown, no smallest rate).
     """
-    checks.number("factor", factor, above=0, below=1)
-    checks.number("patience", patience, at_least=0)
-    checks.number("threshold", threshold, at_least=0, below=1)
+    number("factor", factor, above=0, below=1)
+    number("patience", patience, at_least=0)
+    number("threshold", threshold, at_least=0, below=1)
     best, waited, result = math.inf, 0, 1.0
     for loss in losses:
         if loss < best * (1 - threshold):
@@ -137,9 +137,9 @@ def multiplier(
     if schedule not in SCHEDULES:
         raise ValueError(f"schedule must be one of {', '.join(SCHEDULES)}, not {schedule!r}")
     _check_step(k)
-    checks.number("total_steps", total_steps, at_least=1)
-    checks.number("warmup_steps", warmup_steps, at_least=0)
-    checks.number("gamma", gamma, above=0, at_most=1)
+    number("total_steps", total_steps, at_least=1)
+    number("warmup_steps", warmup_steps, at_least=0)
+    number("gamma", gamma, above=0, at_most=1)
     if k < warmup_steps:
         return warmup(k, warmup_steps)
     k -= warmup_steps
@@ -152,4 +152,4 @@ def multiplier(
 
 
 def _check_step(k: int) -> None:
-    checks.number("k, the step,", k, at_least=0)
+    number("k, the step,", k, at_least=0)

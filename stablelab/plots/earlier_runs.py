@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..training.log import settings_at
-from ..training.records import number
+from .._formatting import format_number
+from ..training.history import settings_at
 from .curve_data import Feed
 from .decimate import keep
 
@@ -98,7 +98,7 @@ def forget() -> None:
 def _ghost(run: Run, feed: Feed, id_: int) -> Ghost:
     # The optimizer and the learning rate it went its own way with are what a learner tells runs apart by.
     settings = settings_at(run.settings, run.history.interventions(), parted(run) + 1)
-    label = f"{id_}: {run.name} · {settings.label} · learning rate {number(settings.learning_rate)}"
+    label = f"{id_}: {run.name} · {settings.label} · learning rate {format_number(settings.learning_rate)}"
     rows = feed.rows[keep(feed.rows, POINTS)]
     return Ghost(
         id_, label, run.task.fingerprint, weakref.ref(run), run.version, len(feed), rows, feed.evaluations.copy()

@@ -14,7 +14,7 @@ from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from PIL import Image
 
-from ..training.records import number
+from .._formatting import format_number
 from .display import ink_on
 from .shades import SINGLE, beyond, colours, shades_of
 from .sweep_cells import Cells
@@ -97,7 +97,7 @@ def ticks(values: Sequence[Any]) -> tuple[list[float], list[str]]:
         powers = logs[[0, -1]]
     at = [float(each) for each in np.interp(powers, logs, list(numbers))]
     others = [i for i in range(len(values)) if i not in numbers]
-    return at + others, [number(10.0**each) for each in powers] + [say(values[i]) for i in others]
+    return at + others, [format_number(10.0**each) for each in powers] + [say(values[i]) for i in others]
 
 
 def _panel(axes: Axes, cells: Cells, values: np.ndarray, which: int) -> None:
@@ -118,7 +118,7 @@ def _panel(axes: Axes, cells: Cells, values: np.ndarray, which: int) -> None:
     axes.spines[:].set_color("#999999")
     ends = {(False, False): "neither", (True, False): "min", (False, True): "max", (True, True): "both"}
     look: dict[str, Any] = {"fraction": 0.06, "pad": 0.02, "extend": ends[beyond(values, norm)]}
-    bar = axes.figure.colorbar(image, ax=axes, format=FuncFormatter(lambda at, _: number(at)), **look)
+    bar = axes.figure.colorbar(image, ax=axes, format=FuncFormatter(lambda at, _: format_number(at)), **look)
     if isinstance(norm, LogNorm):
         bar.ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
         bar.ax.yaxis.set_minor_formatter(NullFormatter())

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from .._formatting import format_number
 from ..stability.sweeps.results import LAST, Results
 from ..stability.sweeps.trial import Outcome, Trial
-from ..training.records import number
 
 Grid = Mapping[str, tuple[Any, ...]]
 
@@ -147,9 +147,9 @@ def say(value: Any) -> str:
     """A setting's value as it is read: off, on, 3e-4, adam."""
     if value is None or isinstance(value, bool):
         return "on" if value else "off"
-    return number(value) if isinstance(value, float | int) else str(value)
+    return format_number(value) if isinstance(value, float | int) else str(value)
 
 
 def written(value: float) -> str:
     """A score as it is read; a dash where there is none."""
-    return number(float(value)) if np.isfinite(value) else "–"
+    return format_number(float(value)) if np.isfinite(value) else "–"

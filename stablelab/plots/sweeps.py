@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
+from .._formatting import format_number
 from ..stability.sweeps.results import Results
-from ..training.records import number
 from .heatmaps import two_panels
 from .sweep_cells import cells
 from .sweep_tables import Group, Row, axes_of, checked_score, finite, groups, rows_of, say, spaced
@@ -130,7 +130,7 @@ def _curves(axes: Axes, group: Group, results: Results) -> None:
             axes.plot(steps[-1], values[-1], color=VERMILLION, marker="x", ms=5, mew=1.4)
     axes.set_title("\n".join(f"{spaced(name)} {say(value)}" for name, value in group.values.items()), **_small())
     axes.set_yscale("log")
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda at, _: number(at)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda at, _: format_number(at)))
     axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
     axes.yaxis.set_minor_formatter(NullFormatter())
     axes.xaxis.set_major_locator(MaxNLocator(3, integer=True))

@@ -11,8 +11,8 @@ from matplotlib import ticker
 from matplotlib.figure import Figure
 from PIL import Image
 
+from .._formatting import format_number
 from ..training.history import History
-from ..training.records import number
 from .curve_data import COLUMNS, Feed
 from .decimate import keep
 
@@ -118,7 +118,7 @@ def _norm(axes: Axes, rows: np.ndarray, clipped: float) -> None:
 def _rate(axes: Axes, rows: np.ndarray) -> None:
     axes.plot(rows[:, _AT["step"]], rows[:, _AT["learning_rate"]], color=BLUE, lw=1.7, drawstyle="steps-post")
     axes.set_ylim(bottom=0)
-    axes.yaxis.set_major_formatter(ticker.FuncFormatter(lambda value, _: number(value)))
+    axes.yaxis.set_major_formatter(ticker.FuncFormatter(lambda value, _: format_number(value)))
     axes.yaxis.set_major_locator(ticker.MaxNLocator(3))
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from .._formatting import format_number
 from ..plots.sweep_tables import Group, groups, spaced
 from ..stability import spread
 from ..stability.calibration import reliability
@@ -20,7 +21,6 @@ from ..stability.sweeps.results import Results
 from ..stability.sweeps.trial import Outcome, Trial
 from ..stability.training_curves import clipped_share, median_steps_to_loss, sharpness_against
 from ..stability.variance_components import VarianceSplit, variance_split
-from ..training.records import number
 
 WINDOW = 10  # steps that a loss is averaged over, before it counts as reached
 
@@ -72,7 +72,7 @@ def percent(value: float) -> str:
 
 def plain(value: float) -> str:
     """Three digits; a dash where there is none, ∞ where it is never reached."""
-    return "–" if math.isnan(value) else "∞" if math.isinf(value) else number(value)
+    return "–" if math.isnan(value) else "∞" if math.isinf(value) else format_number(value)
 
 
 def whole(value: float) -> str:

@@ -12,10 +12,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from .._validation import number, whole
 from ..formulas import cross_entropy
-from ..training.building import trainable_parameters
 from ..training.evaluation import forward, mode, to_device
-from ..training.loop import Loss
-from ..training.protocols import Inputs
+from ..training.param_groups import trainable_parameters
+from ..training.protocols import Inputs, Loss
 from ..training.reproducibility import one_step_at_a_time, step_randomness
 
 

@@ -1,22 +1,18 @@
 """Training: settings, control, optimizers, the loop, the history, the run."""
 
-from .branches import replay
 from .checkpoints import Checkpoint, Checkpoints
 from .control import Control
 from .error_analysis import Diagnosis, diagnose
 from .evaluation import evaluate, forward, predict
 from .export import export
-from .history import History
-from .layerwise import Lamb
-from .log import Log
+from .history import History, Log
 from .loop import steps
 from .lr_range_test import RangeTest, range_test
-from .optimizers import Adam, AdamW, GradientDescent, Momentum
+from .optimizers import Adam, AdamW, GradientDescent, Lamb, Momentum
 from .protocols import Batches, Split, Task
 from .records import Evaluation, Intervention, Step
-from .reproducibility import step_randomness
-from .restored import restored
-from .resuming import reopen
+from .reproducibility import restored, step_randomness
+from .resuming import load, reopen, replay
 from .run import Run
 from .settings import Settings
 
@@ -45,6 +41,7 @@ __all__ = [
     "evaluate",
     "export",
     "forward",
+    "load",
     "predict",
     "range_test",
     "reopen",

@@ -1,4 +1,4 @@
-"""A daemon thread that drains a generator of steps into a history: pause it, let it do a step, stop it, wait for it."""
+"""Background threads: the one class that starts them, and what drains a generator of steps into a history in one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class BackgroundThread:
 
     A daemon, because any other thread would keep a kernel from shutting down.
 
-    Arguments:
+    Args:
         target: what to do.
         name: of the thread; all of the workbook's begin with "stablelab".
 
@@ -91,11 +91,11 @@ class Driver(ABC):
         self.starters: list[Callable[[], object]] = []
         self.watchers: list[Callable[[], object]] = []
 
-    def _stand(self, history: History, control: Control) -> None:
-        """Where nothing has been drained yet."""
+    def _get_ready(self, history: History, control: Control) -> None:
+        """To begin, with what was drained already and what steers it from now on."""
         self.history, self.control = history, control
         self.error: BaseException | None = None
-        self._thread: threading.Thread | None = None
+        self._thread: BackgroundThread | None = None
         self._ended: str | None = None
         self._diverged: Step | None = None
         self._settled = threading.Event()
@@ -150,21 +150,30 @@ class Driver(ABC):
     def stop(self) -> None:
         """End after the step under way and wait for the thread to be gone. Not to be called by that thread."""
         self.control.stop()
-        thread = self._thread
-        if thread is None:
+        if self._thread is None:
             self._end("stopped")
-        elif thread is not threading.current_thread():
-            thread.join()
+        else:
+            self._thread.join()
 
     def wait(self, timeout: float | None = None) -> Self:
-        """Wait until the run is finished, stopped or diverged; raises what the training thread raised.
+        """Wait until the run is over and its thread has ended, or until it stands still because it diverged.
 
         In a notebook ``await run.finished()`` does the same and leaves the sliders alive.
+
+        Args:
+            timeout: seconds to wait at most; without end if not given.
+
+        Raises:
+            ValueError: it has not started.
+            TimeoutError: it takes longer.
+            BaseException: what the training thread raised.
         """
         if self._thread is None and self._ended is None:
             raise ValueError("nothing to wait for: the run has not started; call run.start() first")
         if not self._settled.wait(timeout):
             raise TimeoutError(f"the run is still {self.state} after {timeout:g} s, at step {len(self.history)}")
+        if self._ended is not None and self._thread is not None:
+            self._thread.join()
         for watcher in tuple(self.watchers):
             watcher()
         if self.error is not None:
@@ -192,7 +201,7 @@ class Driver(ABC):
     @property
     def alive(self) -> bool:
         """Whether the training thread is running or paused."""
-        return self._thread is not None and self._thread.is_alive()
+        return self._thread is not None and self._thread.alive
 
     @property
     def state(self) -> str:
@@ -210,8 +219,7 @@ class Driver(ABC):
     def _launch(self) -> None:
         """Begin the thread."""
         self._need_unfinished("start")
-        self._thread = threading.Thread(target=self._drain, name=f"stablelab run {self.name}", daemon=True)
-        self._thread.start()
+        self._thread = BackgroundThread(self._drain, name=f"stablelab run {self.name}").start()
         for starter in tuple(self.starters):
             starter()
 
@@ -236,6 +244,7 @@ class Driver(ABC):
         self._settled.set()
 
     def _forgive(self) -> None:
+        """Forget a divergence: training goes on."""
         if self._diverged is not None:
             self._diverged = None
             self._settled.clear()

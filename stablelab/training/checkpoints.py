@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from .._validation import whole
-from .log import GESTURE
+from .history import GESTURE
 from .settings import Settings
 
 # Copying weights and optimizer state costs about as much as reading them twice: nothing for a small model, a fifth of a
@@ -43,7 +43,7 @@ class Checkpoint:
 
     Data order and randomness inside a step are functions of the seed and the step, so the one number stands for both.
 
-    Arguments:
+    Args:
         step: steps done.
         settings: those of the last of these steps, None before the first.
         weights: by name, all parameters that may be trained and all buffers.
@@ -79,7 +79,7 @@ class Checkpoints:
     Over the budget, the one that is missed least goes: the one whose neighbours stand closest together. The first, the
     newest, the newest safe one and the newest that stands before a change by hand stay.
 
-    Arguments:
+    Args:
         memory: bytes; about a sixteenth of the machine's memory if not given. 0 keeps only those that always stay.
         kept: to begin with, such as those that a branch shares with its parent.
     """
@@ -161,7 +161,7 @@ def trainable_names(model: nn.Module) -> set[str]:
     return {name for name, p in model.named_parameters() if p.requires_grad}
 
 
-def live(model: nn.Module, trainable: set[str]) -> dict[str, Tensor]:
+def changing_tensors(model: nn.Module, trainable: set[str]) -> dict[str, Tensor]:
     """What training changes, by name: the parameters named, and all buffers."""
     parameters = {name: p.detach() for name, p in model.named_parameters() if name in trainable}
     return parameters | dict(model.named_buffers())

@@ -5,16 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from .protocols import Inputs, Split
+from .protocols import Inputs, Loss, Split
 from .records import Evaluation
-
-if TYPE_CHECKING:
-    from .loop import Loss
 
 
 def forward(model: Callable[..., Any], inputs: Inputs) -> Tensor:

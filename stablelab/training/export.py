@@ -13,9 +13,7 @@ from torch import Tensor, nn
 
 from ..formulas import cross_entropy
 from ..formulas.schedules import plateau
-from .branches import trainable
-from .history import History
-from .log import settings_at
+from .history import History, settings_at
 from .plan import Plan
 from .script import written
 from .settings import AUGMENTATIONS, Settings
@@ -32,7 +30,7 @@ def export(run: Run, folder: str | os.PathLike[str], build: str, files: Mapping[
     On one machine and with as many threads it comes to the same losses, bit for bit on a CPU; it writes them to
     ``losses.json`` and the weights to ``trained.safetensors``.
 
-    Arguments:
+    Args:
         run: what it has done so far is exported.
         folder: new or empty, or with an earlier export, which is replaced.
         build: lines of Python that make ``model``, with any weights; they run in the folder.
@@ -46,7 +44,7 @@ def export(run: Run, folder: str | os.PathLike[str], build: str, files: Mapping[
             another model, or the run did what a few plain lines cannot say (LAMB, augmentation, a divergence).
     """
     target = Path(folder).expanduser()
-    run.need_first_weights("export it")
+    first_weights = run.first_weights("export it")
     history = History(run.history.since(0))  # a run that trains on meanwhile is exported as it stands now
     changes = history.interventions()
     at = {step: settings_at(run.settings, changes, step) for step in sorted({1, *(each.step for each in changes)})}
@@ -59,7 +57,7 @@ def export(run: Run, folder: str | os.PathLike[str], build: str, files: Mapping[
     target.mkdir(parents=True, exist_ok=True)
     for name, text in (files or {}).items():
         (target / name).write_text(text, encoding="utf-8")
-    start = _start(run)
+    start = _start(run, first_weights)
     _check_build(build, start, target)
     save_file(start, target / "start.safetensors")
     save_file({**first, "rows": order, "sizes": sizes}, target / "data.safetensors")
@@ -129,11 +127,11 @@ def _narrow(inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: tensor.int() for name, tensor in inputs.items()}
 
 
-def _start(run: Run) -> dict[str, Tensor]:
+def _start(run: Run, first_weights: dict[str, Tensor]) -> dict[str, Tensor]:
     """The weights that training began with, of the part that is trained, on the CPU."""
     prefix = next(name for name, module in run.model.named_modules() if module is run.trains)
     prefix = f"{prefix}." if prefix else ""
-    found = {name.removeprefix(prefix): t for name, t in run._initial.items() if name.startswith(prefix)}
+    found = {name.removeprefix(prefix): t for name, t in first_weights.items() if name.startswith(prefix)}
     return {name: tensor.detach().cpu().contiguous() for name, tensor in found.items()}
 
 
@@ -150,7 +148,7 @@ def _check(run: Run, history: History, settings: Collection[Settings]) -> None:
         why = f"its pictures were changed at random ({', '.join(augmented)}); set that to 0"
     elif run.loss is not cross_entropy:
         why = "its loss is not the workbook's cross-entropy"
-    elif len(trainable(run)) < len(list(run.trains.parameters())):
+    elif len(run.trained_parameters()) < len(list(run.trains.parameters())):
         why = "part of its weights is frozen, so it trains another part of the model than the whole"
     if why:
         raise ValueError(f"this run cannot be exported as a few plain lines: {why}")

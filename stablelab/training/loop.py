@@ -6,21 +6,19 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
 from ..formulas import clip_, multiplier
-from .building import apply, build, needs_rebuild
 from .checkpoints import (
     MOST,
     SHARE_OF_TIME,
     Best,
     Checkpoint,
     Checkpoints,
+    changing_tensors,
     copied,
-    live,
     put_back,
     safe_interval,
     state_copied,
@@ -28,44 +26,72 @@ from .checkpoints import (
 )
 from .control import Control
 from .evaluation import forward, to_device
-from .param_groups import Layers
-from .protocols import Batches, Inputs
+from .param_groups import Layers, apply_settings, build_optimizer, needs_rebuild
+from .protocols import Augment, Batches, Inputs, Loss
 from .records import Evaluation, Intervention, Step
 from .reproducibility import one_step_at_a_time, step_randomness
 from .settings import Settings
 
-Loss: TypeAlias = Callable[[Tensor, Tensor], Tensor]  # (logits (B, C), targets (B,)) -> mean loss ()
-Augment: TypeAlias = Callable[[Any, Settings], Any]  # (inputs, settings) -> inputs, drawing from torch's generator
 
-
-def steps(model: nn.Module, batches: Batches, loss: Loss, control: Control, **arguments: Any) -> Iterator[Step]:
+def steps(
+    model: nn.Module,
+    batches: Batches,
+    loss: Loss,
+    control: Control,
+    *,
+    total_steps: int,
+    seed: int = 0,
+    evaluate: Callable[[nn.Module, int], Evaluation] | None = None,
+    evaluate_every: int = 0,
+    layers: Sequence[Sequence[str]] | None = None,
+    augment: Augment | None = None,
+    checkpoints: Checkpoints | None = None,
+) -> Iterator[Step]:
     """Train, one optimizer step at a time; a script, a test, a sweep and the dashboard drain the same generator.
 
-    Arguments:
-        control: the settings are read once, at the start of each step; pause and stop act there too.
-        model, batches, loss and all others: see ``Trainer``.
+    Args:
+        model: any classifier; trained in place, wherever its parameters are.
+        batches: batch k as a pure function of k.
+        loss: mean loss of (logits (B, C), targets (B,)).
+        control: its settings are read once, at the start of each step; pause and stop act there too.
+        total_steps: length of the run; cosine ends there.
+        seed: of the randomness inside a step (dropout, augmentation); step k sees the same whatever happened before.
+        evaluate: scores the model after a number of steps; called every ``evaluate_every`` steps and after the last.
+        evaluate_every: steps between two validations; 0 for none.
+        layers: of each layer, from the head down, the names of its modules; needed for ``layer_decay``, ``unfrozen``
+            and ``unfreeze_every`` to mean anything.
+        augment: (inputs, settings) -> inputs: other training inputs of the same classes, as the settings say.
+        checkpoints: where states to go back to are kept; by default only what a divergence needs.
 
     Yields:
         A ``Step`` for every batch. Where the loss or the gradient is not finite the step is marked ``diverged``, no
         update is made, the last good weights are put back, and the optimizer starts with fresh state.
+
+    Raises:
+        ValueError: the model has nothing to train, or ``layers`` does not fit it.
     """
-    return Trainer(model, batches, loss, **arguments).steps(control)
+    loop = TrainingLoop(
+        model,
+        batches,
+        loss,
+        total_steps=total_steps,
+        seed=seed,
+        evaluate=evaluate,
+        evaluate_every=evaluate_every,
+        layers=layers,
+        augment=augment,
+        checkpoints=checkpoints,
+    )
+    return loop.steps(control)
 
 
-class Trainer:
-    """What lives from one step to the next.
+class TrainingLoop:
+    """What lives from one step to the next. The arguments are those of the function ``steps``.
 
-    Arguments:
-        model: any classifier; trained in place, wherever its parameters are.
-        batches: batch k as a pure function of k.
-        loss: mean loss of (logits (B, C), targets (B,)).
-        total_steps: length of the run; cosine ends there.
-        seed: of the randomness inside a step (dropout, augmentation); step k sees the same whatever happened before.
-        evaluate: scores the model after a number of steps; called every ``evaluate_every`` steps and after the last.
-        layers: of each layer, from the head down, the names of its modules; needed for ``layer_decay``, ``unfrozen``
-            and ``unfreeze_every`` to mean anything.
-        augment: makes other training inputs of the same classes, as the settings say.
-        checkpoints: where states to go back to are kept; by default only what a divergence needs.
+    Attributes:
+        k: how many steps are done.
+        best: the best weights so far, None before the first validation.
+        trainable: the names of the parameters that may be trained.
     """
 
     def __init__(
@@ -93,7 +119,7 @@ class Trainer:
         self.settings: Settings | None = None
         self.validation_losses: list[float] = []
         self.best: Best | None = None
-        self.k = 0  # steps done
+        self.k = 0
         self._diverged = self._over = False
         self._next_copy = 0.0  # by the clock; see SHARE_OF_TIME
 
@@ -107,7 +133,7 @@ class Trainer:
         self.k, self.settings, self.best = checkpoint.step, checkpoint.settings, checkpoint.best
         self.validation_losses = list(checkpoint.validation_losses)
         if self.settings is not None:
-            self.optimizer = build(self.layers.groups(), self.settings)
+            self.optimizer = build_optimizer(self.layers.groups(), self.settings)
         if checkpoint.optimizer is not None:
             self.optimizer.load_state_dict(state_copied(checkpoint.optimizer))
 
@@ -147,7 +173,7 @@ class Trainer:
             patience=settings.patience,
             losses=self.validation_losses,
         )
-        learning_rates = apply(settings, settings.learning_rate * factor, self.optimizer)
+        learning_rates = apply_settings(settings, settings.learning_rate * factor, self.optimizer)
         inputs, targets = self.batches(k)
         loss = self._gradients(k, settings, inputs, targets)
         gradients = [p.grad for group in self.optimizer.param_groups for p in group["params"] if p.grad is not None]
@@ -155,7 +181,7 @@ class Trainer:
         diverged = not (math.isfinite(loss) and math.isfinite(before))
         if before_it is not None and not diverged:  # only now is it known that its weights give a finite loss
             self.checkpoints.add(before_it, marked=bool(interventions))
-        kept = self._go_back(k, settings, loss) if diverged else None
+        kept = self._go_back(k, settings, loss, before_it) if diverged else None
         if not diverged:
             self.optimizer.step()
         self._diverged = diverged
@@ -201,7 +227,7 @@ class Trainer:
         """Take over new settings: what changed by hand, and another optimizer where one is asked for."""
         old, self.settings = self.settings, settings
         if old is None or needs_rebuild(old, settings):
-            self.optimizer = build(self.layers.groups(), settings)
+            self.optimizer = build_optimizer(self.layers.groups(), settings)
         if old is None or old is settings:
             return ()
         return tuple(Intervention(step, *change) for change in old.differences(settings))
@@ -218,12 +244,13 @@ class Trainer:
             loss.backward()
         return float(loss.detach())
 
-    def _go_back(self, k: int, settings: Settings, loss: float) -> int:
+    def _go_back(self, k: int, settings: Settings, loss: float, before_it: Checkpoint | None) -> int:
         """After a non-finite step: weights from before the trouble, and an optimizer that remembers none of it."""
-        self.optimizer = build(self.layers.groups(), settings)
-        good = self.checkpoints.safe(k)
+        self.optimizer = build_optimizer(self.layers.groups(), settings)
+        # At the very first step there is no good state yet, but batch norm's statistics must be put back there too.
+        good = self.checkpoints.safe(k) or before_it
         if math.isfinite(loss) or good is None:
-            return k  # a non-finite gradient, or the very first loss: the weights themselves are as good as they were
+            return k  # a non-finite gradient: the weights themselves are as good as they were
         put_back(good.weights, self._live())
         return good.step
 
@@ -243,7 +270,7 @@ class Trainer:
         return replace(step, kept=self.best.step, stopped_early=self._over and step.step < self.total_steps)
 
     def _live(self) -> dict[str, Tensor]:
-        return live(self.model, self.trainable)
+        return changing_tensors(self.model, self.trainable)
 
 
 def _tokens(inputs: Inputs, seconds: float) -> float | None:

@@ -12,11 +12,10 @@ from torch import nn
 from .._validation import number, whole
 from ..formulas import cross_entropy
 from .control import Control
-from .loop import Loss
 from .loop import steps as train
-from .protocols import Batches
+from .protocols import Batches, Loss
 from .records import Step
-from .restored import restored
+from .reproducibility import restored
 from .settings import Settings
 
 TELLING_FALL = 0.05  # of the first loss: a curve that falls less than this has taught nothing about the rate
@@ -26,7 +25,7 @@ TELLING_FALL = 0.05  # of the first loss: a curve that falls less than this has 
 class RangeTest:
     """What a range test saw.
 
-    Arguments:
+    Args:
         learning_rates: η of each step, each larger than the last by the same factor.
         losses: the training loss that each step met, before its own update (nats for cross-entropy).
         window: how many neighbouring steps ``smoothed`` and ``suggestion`` look at together.
@@ -85,7 +84,7 @@ def range_test(
     The test ends early at the first loss that is not finite, or above ``blow_up`` times the mean of those before it.
     Afterwards weights, buffers, modes, gradients and random states are as before, bit for bit; see ``restored``.
 
-    Arguments:
+    Args:
         model: any classifier with something to train, wherever it is.
         batches: batch k as a pure function of k: ``run.batches`` or ``task.batches(seed, batch_size)``.
         loss: mean loss of (logits (B, C), targets (B,)).

@@ -1,20 +1,30 @@
-"""Which layers of a model train in which step, and how fast: layer-wise learning rates and gradual unfreezing."""
+"""What a model gives an optimizer: its layers, which of them train in which step, and how fast; and that optimizer."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import nn
 
-from .building import trainable_parameters
+from .optimizers import Adam, AdamW, GradientDescent, Lamb, Momentum
 from .settings import Settings
+
+_KINDS: dict[str, tuple[Any, Any]] = {  # ours and torch's
+    "sgd": (GradientDescent, torch.optim.SGD),
+    "momentum": (Momentum, torch.optim.SGD),
+    "nesterov": (Momentum, torch.optim.SGD),
+    "adam": (Adam, torch.optim.Adam),
+    "adamw": (AdamW, torch.optim.AdamW),
+    "lamb": (Lamb, None),  # torch has none
+}
 
 
 class Layers:
     """The layers of a model, from the head down to the input.
 
-    Arguments:
+    Args:
         model: what is trained.
         names: of each layer, the modules or parameters (dotted names) that belong to it; None for one layer that
             holds everything.
@@ -75,6 +85,49 @@ class Layers:
         """Everything may train again."""
         if self._trained != len(self):
             self.hold(len(self))
+
+
+def trainable_parameters(model: nn.Module) -> list[nn.Parameter]:
+    """The parameters that are trained; raises ValueError where there is none."""
+    trainable = [p for p in model.parameters() if p.requires_grad]
+    if not trainable:
+        raise ValueError("the model has no trainable parameter: every requires_grad is False; unfreeze something")
+    return trainable
+
+
+def build_optimizer(groups: list[dict[str, Any]], settings: Settings) -> torch.optim.Optimizer:
+    """A fresh optimizer for these parameter groups; ``apply_settings`` must set its numbers before each step."""
+    own, theirs = _KINDS[settings.optimizer]
+    kind = {"momentum": settings.momentum} if settings.optimizer in ("momentum", "nesterov") else {}
+    if settings.optimizer == "nesterov":
+        kind["nesterov"] = True
+    if settings.uses_torch:
+        return theirs(groups, lr=settings.learning_rate, fused=True, **kind)
+    return own(groups, lr=settings.learning_rate, **kind)
+
+
+def apply_settings(settings: Settings, learning_rate: float, optimizer: torch.optim.Optimizer) -> tuple[float, ...]:
+    """Write the numbers of the settings into every group; returns the learning rate of each group.
+
+    Source of the learning rate that falls by a factor from layer to layer: Howard & Ruder 2018, "Universal language
+    model fine-tuning for text classification", Section 3.2 (discriminative fine-tuning).
+    """
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate * settings.layer_decay ** group["depth"]
+        group["weight_decay"] = settings.weight_decay if group["decays"] else 0.0
+        if "betas" in group:
+            group["betas"] = (settings.beta1, settings.beta2)
+            group["eps"] = settings.eps
+        if "bias_correction" in group:
+            group["bias_correction"] = settings.bias_correction
+        if settings.optimizer in ("momentum", "nesterov"):
+            group["momentum"] = settings.momentum
+    return tuple(group["lr"] for group in optimizer.param_groups)
+
+
+def needs_rebuild(old: Settings, new: Settings) -> bool:
+    """Whether going from old to new means another optimizer, with fresh state."""
+    return (old.optimizer, old.uses_torch) != (new.optimizer, new.uses_torch)
 
 
 def _part(model: nn.Module, name: str) -> nn.Module | nn.Parameter:

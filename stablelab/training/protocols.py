@@ -1,15 +1,19 @@
-"""What training asks of data: protocols that the zoo's tasks fit without importing them."""
+"""What training asks of data and of a loss: protocols and types that others fit without importing them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from torch import Tensor
 
+from .settings import Settings
+
 # A batch is (inputs, targets): inputs a tensor (B, ...) or a mapping of tensors (B, T); targets (B,) class numbers.
 Inputs: TypeAlias = Tensor | Mapping[str, Tensor]
 Batch: TypeAlias = tuple[Inputs, Tensor]
+Loss: TypeAlias = Callable[[Tensor, Tensor], Tensor]  # (logits (B, C), targets (B,)) -> mean loss ()
+Augment: TypeAlias = Callable[[Any, Settings], Any]  # (inputs, settings) -> inputs, drawing from torch's generator
 
 
 class Batches(Protocol):

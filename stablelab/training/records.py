@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from .._formatting import format_setting, setting_label
+
 FINAL = ("finished", "stopped", "failed")  # states of a run that is over
 
 
@@ -35,15 +37,15 @@ class Intervention:
     new: Any
 
     def __str__(self) -> str:
-        label = _LABELS.get(self.name, self.name.replace("_", " "))
-        return f"step {self.step}: {label} {_of(self.name, self.old)} → {_of(self.name, self.new)}"
+        old, new = format_setting(self.name, self.old), format_setting(self.name, self.new)
+        return f"step {self.step}: {setting_label(self.name)} {old} → {new}"
 
 
 @dataclass(frozen=True)
 class Step:
     """One optimizer step, as it was done.
 
-    Arguments:
+    Args:
         step: number of steps done after this one; the first is 1.
         epoch: passes over the training split so far, as a fraction (step / steps per epoch).
         loss: mean training loss of this batch, before the update.
@@ -95,38 +97,3 @@ class Step:
         if values["evaluation"] is not None:
             values["evaluation"] = Evaluation(**values["evaluation"])
         return cls(**values)
-
-
-_LABELS = {
-    "max_norm": "clip threshold",
-    "clip": "kind of clipping",
-    "warmup_steps": "warm-up steps",
-    "unfrozen": "trained layers",
-    "unfreeze_every": "gradual unfreezing",
-}
-_UNITS = {"unfreeze_every": "every {} steps", "early_stopping": "after {} validations", "rotation": "{}°"}
-_WORDS = {("unfrozen", None): "all", ("unfreeze_every", 0): "off", ("early_stopping", 0): "off"}
-
-
-def _of(name: str, value: Any) -> str:
-    """The value of a setting as a learner would write it: off, every 20 steps, 15°."""
-    return _WORDS.get((name, value)) or _UNITS.get(name, "{}").format(_short(value))
-
-
-def _short(value: Any) -> str:
-    """A value as a learner would write it: 1e-3, 0.5, off, adamw."""
-    if value is None:
-        return "off"
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    if isinstance(value, int | float):
-        return number(value)
-    return str(value)
-
-
-def number(value: float) -> str:
-    """At most three significant digits, in powers of ten below 0.01: 0.05, 3e-4, 1.25e-3."""
-    if value == 0 or 0.01 <= abs(value) < 10_000:
-        return f"{value:.3g}"
-    mantissa, exponent = f"{value:.2e}".split("e")
-    return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"

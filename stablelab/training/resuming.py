@@ -1,160 +1,227 @@
-"""A run that was written to disk, again: to look at, or to go on with."""
+"""A run, again: from a folder on disk, to look at or to go on with, or from the log of what was done by hand."""
 
 from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from torch import nn
+from torch import Tensor, nn
 
-from .branches import Past
-from .checkpoints import Checkpoint, Checkpoints, live, put_back, trainable_names
-from .keeper import NAME, Keeper, checkpoints_in
-from .log import Log
+from ..formulas import cross_entropy
+from .checkpoints import Checkpoint, changing_tensors, copied, put_back, trainable_names
+from .history import Log
 from .param_groups import Layers
-from .protocols import Task
-from .records import FINAL
-from .saving import SavedRun, header, read
-from .settings import Settings
-
-if TYPE_CHECKING:
-    from .run import Run
+from .protocols import Augment, Loss, Task
+from .run import Run
+from .saving import CheckpointFolder, Snapshot, first_beside, is_checkpoint, newest
 
 
-def load(folder: str | os.PathLike[str], model: nn.Module, task: Task, **arguments: Any) -> Run:
-    """See ``Run.load``."""
-    record, _ = _newest(folder)
-    return _over(_made(record, model, task, arguments), record)
+def load(
+    folder: str | os.PathLike[str],
+    model: nn.Module,
+    task: Task,
+    *,
+    loss: Loss = cross_entropy,
+    trains: nn.Module | None = None,
+    layers: Sequence[Sequence[str]] | None = None,
+    augment: Augment | None = None,
+    checkpoint_memory: int | None = None,
+) -> Run:
+    """A saved run, over: its weights in ``model``, its history, settings and interventions.
+
+    Args:
+        folder: that ``run.save(...)`` wrote, or that the run was given as ``folder``.
+        model: of the same structure as the one that was saved; its weights are replaced.
+        task: the data of that run.
+        loss, trains, layers, augment, checkpoint_memory: as of ``Run``, for branches of it; no file can hold them.
+
+    Raises:
+        FileNotFoundError: there is no run.
+        ValueError: in one line, where it is damaged, or the data or the model is another.
+    """
+    place, snapshot, _ = newest(Path(folder).expanduser())
+    run = _made(place, snapshot, model, task, loss, trains, layers, augment, checkpoint_memory)
+    _look_at(run, place, snapshot)
+    return run
 
 
-def reopen(folder: str | os.PathLike[str], model: nn.Module, task: Task, **arguments: Any) -> Run:
+def reopen(
+    folder: str | os.PathLike[str],
+    model: nn.Module,
+    task: Task,
+    *,
+    loss: Loss = cross_entropy,
+    trains: nn.Module | None = None,
+    layers: Sequence[Sequence[str]] | None = None,
+    augment: Augment | None = None,
+    checkpoint_memory: int | None = None,
+) -> Run:
     """A run that was killed, stopped or saved, ready to go on; a finished one is finished again. Says what it found.
 
     Trained on, it comes to the numbers of a run that was never interrupted, bit for bit on a CPU. It goes on writing
     checkpoints to the same folder.
 
-    Arguments:
+    Args:
         folder: what the run was given as ``folder``, or what ``run.save`` wrote.
         model: of the same structure; its weights are replaced.
         task: the data of that run.
-        arguments: of ``Run`` that no file can hold, such as ``layers``, ``augment`` and ``loss``.
+        loss, trains, layers, augment, checkpoint_memory: as of ``Run``, and as they were then; no file can hold them.
 
     Raises:
         FileNotFoundError: there is no run.
         ValueError: in one line, where nothing in it can be used, or the data or the model is another.
     """
-    record, damaged = _newest(folder)
-    run = _made(record, model, task, arguments)
+    place, snapshot, damaged = newest(Path(folder).expanduser())
+    run = _made(place, snapshot, model, task, loss, trains, layers, augment, checkpoint_memory)
     for line in damaged:
         print(f"{line}; an older checkpoint is used")
-    when = time.strftime("%d %b %Y, %H:%M", time.localtime(record.about["written"]))
-    done = f"step {len(record.history)} of {run.total_steps} (checkpoint of {when})"
-    if record.about["state"] == "finished":
+    when = time.strftime("%d %b %Y, %H:%M", time.localtime(snapshot.written))
+    done = f"step {len(snapshot.history)} of {run.total_steps} (checkpoint of {when})"
+    if snapshot.state == "finished":
         print(f"finished at {done}")
-        return _over(run, record)
-    _go_on(run, record)
+        _look_at(run, place, snapshot)
+        return run
+    start = first_beside(place)
+    checkpoints, first_weights = _known(run, place, snapshot, start)
+    _put_weights(snapshot, model, place)
+    writes = None
+    if is_checkpoint(place):
+        writes = CheckpointFolder(place.parent, [place] if start is None else [start[0], place])
+    run.take_up(snapshot, checkpoints, first_weights, over=False, folder=writes)
     print(f"reopened at {done}")
     return run
 
 
-def _newest(folder: str | os.PathLike[str]) -> tuple[SavedRun, list[str]]:
-    """The newest saved run in a folder that is whole, and a line on each newer one that is not."""
-    source = Path(folder).expanduser()
-    found = checkpoints_in(source)
-    if not found:
-        return read(source), []
-    damaged: list[str] = []
-    for each in found:
-        try:
-            return read(each), damaged
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            damaged.append(str(error))
-    raise ValueError(f"no checkpoint in {source} can be used: {'; '.join(damaged)}")
+def replay(
+    log: Log,
+    model: nn.Module,
+    task: Task,
+    *,
+    loss: Loss = cross_entropy,
+    trains: nn.Module | None = None,
+    layers: Sequence[Sequence[str]] | None = None,
+    augment: Augment | None = None,
+    checkpoint_memory: int | None = None,
+    folder: str | os.PathLike[str] | None = None,
+) -> Run:
+    """A run that does again what a log says, change by change; ready to start.
 
+    Args:
+        log: of a run, from ``run.log()``.
+        model: with the weights that the run of the log began with.
+        task: the data of that run.
+        loss, trains, layers, augment: as of ``Run``, and as they were then; a log does not hold them.
+        checkpoint_memory, folder: as of ``Run``.
 
-def _made(record: SavedRun, model: nn.Module, task: Task, arguments: dict[str, Any]) -> Run:
-    """A run that is ready, with the saved one's arguments."""
-    from .run import Run
-
-    about = record.about
-    if about["task"]["fingerprint"] != task.fingerprint:
-        raise ValueError(f"the run in {record.folder} was trained on other data than {task.name!r} as split here")
-    given = {key: about[key] for key in ("seed", "batch_size", "evaluate_every", "name")}
-    settings = Settings.from_dict(about["initial_settings"])
-    return Run(model, task, settings=settings, steps=about["total_steps"], **given, **arguments)
-
-
-def _over(run: Run, record: SavedRun) -> Run:
-    record.restore(run.model)  # refuses weights of another model
-    try:
-        run.checkpoints = Checkpoints(run.checkpoints.memory, _known(run, record, _start(record)))
-    except ValueError:
-        run._first_known = False  # here another part of the model would be trained: to be looked at, not to go back in
-    record.restore(run.model)
-    run.history = record.history
-    run.control.publish(Settings.from_dict(record.about["settings"]))
-    state = record.about["state"]
-    run._end(state if state in FINAL else "stopped")
+    Raises:
+        ValueError: the task is of other data, or another number of parameters would be trained.
+    """
+    if log.fingerprint != task.fingerprint:
+        raise ValueError(f"the log of {log.name!r} is of other data ({log.task}) than {task.name!r} as split here")
+    run = Run(
+        model,
+        task,
+        settings=log.settings,
+        seed=log.seed,
+        steps=log.total_steps,
+        batch_size=log.batch_size,
+        evaluate_every=log.evaluate_every,
+        loss=loss,
+        trains=trains,
+        name=f"{log.name}, again",
+        layers=layers,
+        augment=augment,
+        checkpoint_memory=checkpoint_memory,
+        folder=folder,
+    )
+    count = sum(p.numel() for p in run.trained_parameters())
+    if count != log.parameters:
+        raise ValueError(
+            f"the run of this log trained {log.parameters} parameters, this one would train "
+            f"{count}; give the same model, and train= as it was then"
+        )
+    run.do_again(log)
     return run
 
 
-def _go_on(run: Run, record: SavedRun) -> None:
-    """Give a run that is ready the past of the saved one."""
-    about, start = record.about, _start(record)
-    known = _known(run, record, start)
-    record.restore(run.model)
-    run._script = None if about["script"] is None else Log.from_dict(about["script"])
-    settings = Settings.from_dict(about["settings"])
-    run._past = Past(Checkpoints(run.checkpoints.memory, known), record.history.since(0), settings)
-    run._begin()
-    if _is_kept(record):
-        goes_on = [record.folder] if start is None else [start.folder, record.folder]
-        run._keeper = Keeper(record.folder.parent, goes_on)
+def _made(
+    folder: Path,
+    snapshot: Snapshot,
+    model: nn.Module,
+    task: Task,
+    loss: Loss,
+    trains: nn.Module | None,
+    layers: Sequence[Sequence[str]] | None,
+    augment: Augment | None,
+    checkpoint_memory: int | None,
+) -> Run:
+    """A run that is ready, with the saved one's arguments."""
+    if snapshot.fingerprint != task.fingerprint:
+        raise ValueError(f"the run in {folder} was trained on other data than {task.name!r} as split here")
+    return Run(
+        model,
+        task,
+        settings=snapshot.first_settings,
+        seed=snapshot.seed,
+        steps=snapshot.total_steps,
+        batch_size=snapshot.batch_size,
+        evaluate_every=snapshot.evaluate_every,
+        loss=loss,
+        trains=trains,
+        name=snapshot.name,
+        layers=layers,
+        augment=augment,
+        checkpoint_memory=checkpoint_memory,
+    )
 
 
-def _known(run: Run, record: SavedRun, start: SavedRun | None) -> list[Checkpoint]:
-    """The checkpoints that are there, oldest first; and the run remembers its first weights, if they are among them."""
-    last = record.checkpoint()
+def _look_at(run: Run, folder: Path, snapshot: Snapshot) -> None:
+    """Give a run that is ready the past of the saved one; it is over."""
+    _put_weights(snapshot, run.model, folder)  # refuses weights of another model
+    known: tuple[list[Checkpoint], dict[str, Tensor] | None]
+    try:
+        known = _known(run, folder, snapshot, first_beside(folder))
+    except ValueError:  # here another part of the model would be trained: it is to be looked at, not to go back in
+        known = [], None
+    _put_weights(snapshot, run.model, folder)
+    run.take_up(snapshot, *known, over=True)
+
+
+def _known(
+    run: Run, folder: Path, snapshot: Snapshot, start: tuple[Path, Snapshot] | None
+) -> tuple[list[Checkpoint], dict[str, Tensor] | None]:
+    """The checkpoints that are there, oldest first; and the weights that the run began with, where they are known."""
+    last = snapshot.checkpoint
     if last is None:
-        record.restore(run.model)
-        run._remember()
-        run._first_known = not len(record.history)
-        return []
-    _check_same(run, last, record.folder)
-    first = last if start is None else start.checkpoint()
-    run._first_known = first is not None and first.step == 0
-    if first is None or not run._first_known:
-        return [last]
-    (start or record).restore(run.model)
-    put_back(first.weights, live(run.trains, trainable_names(run.trains)))
-    run._remember()
-    return [first, last] if last.step else [first]
+        return [], None if len(snapshot.history) else snapshot.weights
+    _check_same(run, last, folder)
+    at_start = snapshot if start is None else start[1]
+    first = at_start.checkpoint
+    if first is None or first.step != 0:
+        return [last], None
+    _put_weights(at_start, run.model, folder)
+    put_back(first.weights, changing_tensors(run.trains, trainable_names(run.trains)))
+    return [first, last] if last.step else [first], copied(run.model.state_dict())
 
 
-def _is_kept(record: SavedRun) -> bool:
-    """Whether it is one of the checkpoints in a run's folder."""
-    return NAME.fullmatch(record.folder.name) is not None
-
-
-def _start(record: SavedRun) -> SavedRun | None:
-    """The checkpoint beside this one that holds the weights the run began with; None where it is gone or damaged."""
-    if not _is_kept(record):
-        return None
-    for folder in reversed(checkpoints_in(record.folder.parent)):
-        try:
-            about = header(folder)["checkpoint"]
-            if folder != record.folder and about["step"] == 0:
-                return read(folder)
-        except (OSError, ValueError, KeyError, TypeError):
-            continue
-    return None
+def _put_weights(snapshot: Snapshot, model: nn.Module, folder: Path) -> None:
+    """The saved weights into a model of the same structure; raises ValueError in one line if they do not fit."""
+    there = model.state_dict()
+    odd = sorted(there.keys() ^ snapshot.weights.keys())
+    if odd:
+        raise ValueError(f"the weights in {folder} are of another model: {odd[0]!r} is not in both")
+    odd = [name for name, tensor in there.items() if tensor.shape != snapshot.weights[name].shape]
+    if odd:
+        shapes = f"{tuple(snapshot.weights[odd[0]].shape)}, here {tuple(there[odd[0]].shape)}"
+        raise ValueError(f"the weights in {folder} do not fit this model: {odd[0]!r} is {shapes}")
+    model.load_state_dict(snapshot.weights)
 
 
 def _check_same(run: Run, checkpoint: Checkpoint, folder: Path) -> None:
     """That the checkpoint is of a run that trained the same parameters in the same groups."""
-    there = live(run.trains, trainable_names(run.trains))
+    there = changing_tensors(run.trains, trainable_names(run.trains))
     saved = checkpoint.weights
     odd = sorted(there.keys() ^ saved.keys()) or [name for name in there if there[name].shape != saved[name].shape]
     if odd:

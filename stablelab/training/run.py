@@ -1,52 +1,65 @@
-"""A run: a model, a task and a seed, trained in a daemon thread; it can go back, branch, be saved and reopened."""
+"""A run: a model, a task and a seed, trained in a daemon thread; it can go back, branch and be saved."""
 
 from __future__ import annotations
 
+import copy
 import math
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from .._validation import whole
 from ..formulas import cross_entropy
-from . import branches
-from . import resuming as reopening
-from . import saving as saved
+from . import saving
 from .background import Driver
-from .branches import Past
-from .checkpoints import Best, Checkpoints
+from .checkpoints import Best, Checkpoint, Checkpoints, changing_tensors, copied, put_back, trainable_names
 from .control import Control
 from .evaluation import evaluate
-from .history import History
-from .keeper import Keeper
-from .log import Log
-from .loop import Augment, Loss, Trainer
-from .protocols import Batches, Task
-from .records import Step
+from .history import History, Log, last_gesture, settings_at
+from .loop import TrainingLoop
+from .protocols import Augment, Batches, Loss, Task
+from .records import FINAL, Step
+from .reproducibility import one_step_at_a_time
+from .saving import CheckpointFolder, Snapshot
 from .settings import Settings
 
 VALIDATIONS_PER_RUN = 10
 
 
-class Run(Driver):
-    """Train ``model`` on ``task``; start, pause, step, resume, stop, wait, reset; go back and branch; save, load.
+@dataclass(frozen=True, eq=False)
+class Past:
+    """What a run begins with.
 
-    Arguments:
+    Args:
+        checkpoints: of these steps, or of fewer; oldest first.
+        steps: those that are done already; none for a run that starts from the beginning.
+        settings: to go on with; the run's own if not given.
+    """
+
+    checkpoints: Sequence[Checkpoint] = ()
+    steps: tuple[Step, ...] = ()
+    settings: Settings | None = None
+
+
+class Run(Driver):
+    """Train ``model`` on ``task``; start, pause, step, resume, stop, wait, reset; go back and branch; save.
+
+    Args:
         model: any classifier; trained in place.
         task: the data; its validation split is scored as training goes, its test split is never looked at here.
         settings: where the run starts from; change them later with ``run.control.change(learning_rate=...)``.
         seed: of the order of the data and of the randomness inside each step, ≥ 0.
-        epochs or steps: length of the run (one of the two; one epoch if neither is given).
+        epochs, steps: length of the run (one of the two; one epoch if neither is given).
         batch_size: examples per step.
         evaluate_every: steps between validations, 0 for none; about ten per run if not given.
         loss: mean loss of (logits, targets).
         trains: the part of the model that is handed to the loop, where the task's inputs are that part's inputs
             (a head on cached features); the whole model if not given.
-        name: how the run is called in charts.
+        name: how the run is called in charts; as its task if not given.
         layers: of each layer of what is trained, from the head down, the names of its modules: what ``layer_decay``,
             ``unfrozen`` and ``unfreeze_every`` act on.
         augment: (inputs, settings) -> inputs, for ``noise``, ``crop``, ``rotation`` and ``flip``.
@@ -58,6 +71,7 @@ class Run(Driver):
         parent, born: of a branch, the run it comes from and the number of steps it shares with it; None and 0 else.
         branches: those made of this run.
         branched: called with each of them, such as what notes which notebook cell made it; None for nothing.
+        version: how often it was put back to its start.
 
     Raises:
         ValueError: in one line, where the length, the batch size, the seed or the folder cannot be.
@@ -96,39 +110,59 @@ class Run(Driver):
         self.branches: list[Run] = []
         self.branched: Callable[[Run], object] | None = None
         self.version = 0
-        self._keeper = None if folder is None else Keeper(folder)
-        self._remember()
-        self._past = Past(Checkpoints(checkpoint_memory))
-        self._script: Log | None = None  # what is done again, step by step
-        self._begin()
+        self._checkpoint_memory = checkpoint_memory
+        self._folder = None if folder is None else CheckpointFolder(folder)
+        self._first_weights: dict[str, Tensor] | None = copied(model.state_dict())
+        self._replayed: Log | None = None  # what is done again, step by step
+        self._begin(Past())
 
-    def _remember(self) -> None:
-        """The model's weights of now are those that the run begins with."""
-        self._initial = {key: value.detach().clone() for key, value in self.model.state_dict().items()}
-        self._first_known = True  # not where the run comes from a disk that no longer holds them
-
-    def _begin(self) -> None:
+    def _begin(self, past: Past) -> None:
         """History, control and state of a run that has not started, or has come as far as its past."""
-        self._stand(History(self._past.steps), Control(self._past.settings or self.settings))
-        self.checkpoints = Checkpoints(self._past.checkpoints.memory, tuple(self._past.checkpoints))
-        self._trainer: Trainer | None = None
+        self._past = past
+        self._get_ready(History(past.steps), Control(past.settings or self.settings))
+        self.checkpoints = Checkpoints(self._checkpoint_memory, past.checkpoints)
+        self._loop: TrainingLoop | None = None
 
     def reset(self) -> None:
         """Stop, put the initial weights back and empty the history; the latest settings stay.
 
         A branch goes back to where it was born.
+
+        Raises:
+            ValueError: the weights that it began with are not known.
         """
         if self.parent is None:
-            self.need_first_weights("go back to its start")
+            self.first_weights("go back to its start")
         self.stop()
         if self.parent is not None:
-            self._past = replace(self._past, settings=self.control.settings)
+            past = replace(self._past, settings=self.control.settings)
         else:
-            self.settings = self.control.settings if self._script is None else self._script.settings
-            self._past = Past(Checkpoints(self.checkpoints.memory))
-        self.model.load_state_dict(self._initial)
+            self.settings = self.control.settings if self._replayed is None else self._replayed.settings
+            past = Past()
         self.version += 1
-        self._begin()
+        self._begin(past)
+        self._put_weights_back()
+
+    def first_weights(self, what: str) -> dict[str, Tensor]:
+        """The weights that this run began with, by name.
+
+        Args:
+            what: they are needed for, such as "export it".
+
+        Raises:
+            ValueError: in one line, where the run comes from a disk that no longer holds them.
+        """
+        if self._first_weights is None:
+            raise ValueError(f"cannot {what}: the weights that {self.name!r} began with were not saved with it")
+        return self._first_weights
+
+    def _put_weights_back(self) -> None:
+        """Into the model, those that training goes on from: of a checkpoint of the past, or the first ones."""
+        start = self.checkpoints.at_or_before(self.born)
+        if start is not None:
+            put_back(start.weights, changing_tensors(self.trains, trainable_names(self.trains)))
+        else:
+            self.model.load_state_dict(self.first_weights("go back that far"))
 
     # -- going back ------------------------------------------------------------------------------------------------
 
@@ -138,9 +172,9 @@ class Run(Driver):
         It has a copy of the model. Without changes, and without changes to this run after that step, it comes to the
         same numbers, bit for bit on a CPU. Steps between the last checkpoint and ``step`` are trained again.
 
-        Arguments:
+        Args:
             step: steps done, from 0 to as many as this run has done.
-            changes: any field of ``Settings``.
+            **changes: any field of ``Settings``, such as ``learning_rate=1e-3``.
 
         Returns:
             A run, ready to start. This one is not touched.
@@ -148,7 +182,7 @@ class Run(Driver):
         Raises:
             ValueError: in one line, for a step that was not done or a setting that cannot be.
         """
-        return branches.branch(self, step, changes)
+        return self._branch(step, f"{self.name} from step {step}", changes)
 
     def untouched(self) -> Run:
         """What if I had not touched it? A branch from before the last change by hand, without that change.
@@ -156,12 +190,39 @@ class Run(Driver):
         Raises:
             ValueError: nothing was changed by hand.
         """
-        return branches.untouched(self)
+        first = last_gesture(self.history)
+        if first is None:
+            raise ValueError("nothing was changed by hand in this run, so there is nothing to take back")
+        return self._branch(first - 1, f"{self.name}, untouched at step {first}", {})
 
-    def need_first_weights(self, what: str) -> None:
-        """Raise a one-line ValueError where the weights that this run began with are not known."""
-        if not self._first_known:
-            raise ValueError(f"cannot {what}: the weights that {self.name!r} began with were not saved with it")
+    def _branch(self, step: int, name: str, changes: dict[str, Any]) -> Run:
+        done = len(self.history)
+        whole("step", step, of=" of steps done")
+        if step > done:
+            raise ValueError(f"step is {step}, but the run has done {done} steps; branch at one of them")
+        if step >= self.total_steps:
+            raise ValueError(f"step is {step}, which is the end of the run; branch at an earlier one")
+        before = settings_at(self.settings, self.history.interventions(), step) if done else self.control.settings
+        past = Past(self.checkpoints.until(step), self.history.since(0)[:step], before.replace(**changes))
+        if self.checkpoints.at_or_before(step) is None:
+            self.first_weights("go back that far")
+        child = copy.copy(self)  # the data, the loss and the layers are shared; what is its own follows
+        child.name, child.parent, child.version = name, self, 0
+        child.branches, child.starters, child.watchers = [], [], []
+        child._folder = child._replayed = None
+        with one_step_at_a_time:  # no update may fall between two tensors
+            child.model, child.trains = copy.deepcopy((self.model, self.trains))
+        if self._loop is not None:
+            for parameter, p in child.trains.named_parameters():
+                p.requires_grad_(parameter in self._loop.trainable)  # some may be frozen at this very moment
+        if not step:  # nothing to share: it starts from the first weights, with settings of its own
+            child.settings = before.replace(**changes)
+        child._begin(past)
+        child._put_weights_back()
+        self.branches.append(child)
+        if self.branched is not None:
+            self.branched(child)
+        return child
 
     @property
     def born(self) -> int:
@@ -171,11 +232,33 @@ class Run(Driver):
     @property
     def best(self) -> Best | None:
         """The weights with the lowest validation loss so far; None before the first validation."""
-        return None if self._trainer is None else self._trainer.best
+        return None if self._loop is None else self._loop.best
+
+    def trained_parameters(self) -> list[nn.Parameter]:
+        """The parameters that this run may train, those included that are frozen at this moment."""
+        if self._loop is None:
+            return [p for p in self.trains.parameters() if p.requires_grad]
+        return [p for name, p in self.trains.named_parameters() if name in self._loop.trainable]
 
     def log(self) -> Log:
         """What was done by hand, as it can be done again by ``replay``."""
-        return branches.log(self)
+        return Log(
+            name=self.name,
+            task=self.task.name,
+            fingerprint=self.task.fingerprint,
+            seed=self.seed,
+            batch_size=self.batch_size,
+            total_steps=self.total_steps,
+            evaluate_every=self.evaluate_every,
+            steps=len(self.history),
+            parameters=sum(p.numel() for p in self.trained_parameters()),
+            settings=self.settings,
+            interventions=self.history.interventions(),
+        )
+
+    def do_again(self, log: Log) -> None:
+        """From now on, make the changes by hand that a log says, each at its step."""
+        self._replayed = log
 
     # -- what the learner sees -------------------------------------------------------------------------------------
 
@@ -189,8 +272,8 @@ class Run(Driver):
             return f"diverged at step {self._diverged.step}; weights of step {self._diverged.kept} kept"
         if self.state == "ready":
             return f"ready: {self.total_steps} steps" + (f", the first {done} already done" if done else "")
-        if self._trainer is not None and self._trainer.k < self.born:
-            return f"going back to step {self.born}: {self.born - self._trainer.k} steps to train again"
+        if self._loop is not None and self._loop.k < self.born:
+            return f"going back to step {self.born}: {self.born - self._loop.k} steps to train again"
         last = self.history[done - 1] if done else None
         if self.state == "finished" and last is not None and last.kept is not None:
             early = f"stopped early at step {done}" if last.stopped_early else f"finished at step {done}"
@@ -202,24 +285,75 @@ class Run(Driver):
     @property
     def trouble(self) -> str:
         """One line on why the last checkpoint could not be written to ``folder``; empty where nothing is wrong."""
-        return "" if self._keeper is None else self._keeper.trouble
+        return "" if self._folder is None else self._folder.trouble
 
     def save(self, folder: str | os.PathLike[str]) -> str:
         """Write history, settings, interventions, weights (safetensors) and a checkpoint to a folder.
 
+        Args:
+            folder: new, or with an earlier save, which is replaced.
+
         Returns:
             The folder's path. ``load`` opens it, ``reopen`` goes on with it.
-        """
-        return str(saved.write(Path(folder).expanduser(), self, self.state))
-
-    @classmethod
-    def load(cls, folder: str | os.PathLike[str], model: nn.Module, task: Task, **arguments: Any) -> Run:
-        """The run that ``save`` wrote, over: its weights in ``model``, its history, settings and interventions.
 
         Raises:
-            FileNotFoundError, ValueError: in one line, where there is none, it is damaged, or it is of another task.
+            ValueError: the folder is something else.
+            OSError: it cannot be written.
         """
-        return reopening.load(folder, model, task, **arguments)
+        return str(saving.write(Path(folder).expanduser(), self.snapshot()))
+
+    def snapshot(self, state: str | None = None) -> Snapshot:
+        """All that a file can hold of the run as it stands; ``state`` is put down as its state, if given."""
+        # In this order: a run that trains on meanwhile gets a checkpoint that is no younger than its history, and
+        # settings that are no older. A safe one, which needs no other to do again what came after it.
+        checkpoint, history = self.checkpoints.safe(), History(self.history.since(0))
+        with one_step_at_a_time:  # no update, and no probe that moves weights, may fall between two tensors
+            weights = copied(self.model.state_dict())
+        return Snapshot(
+            name=self.name,
+            state=state or self.state,
+            seed=self.seed,
+            batch_size=self.batch_size,
+            total_steps=self.total_steps,
+            evaluate_every=self.evaluate_every,
+            task=self.task.name,
+            fingerprint=self.task.fingerprint,
+            classes=tuple(self.task.classes),
+            first_settings=self.settings,
+            settings=self.control.settings,
+            replayed=self._replayed,
+            history=history,
+            weights=weights,
+            checkpoint=checkpoint,
+        )
+
+    def take_up(
+        self,
+        snapshot: Snapshot,
+        checkpoints: Sequence[Checkpoint],
+        first_weights: dict[str, Tensor] | None,
+        *,
+        over: bool,
+        folder: CheckpointFolder | None = None,
+    ) -> None:
+        """Stand where a saved run stood. Its weights are in the model already.
+
+        Args:
+            snapshot: of a run that was made with the same arguments.
+            checkpoints: that are known of it, oldest first.
+            first_weights: those it began with; None where they are not known.
+            over: whether it is only looked at; else it is ready to go on.
+            folder: where it goes on writing checkpoints.
+        """
+        self._first_weights, self._replayed, self._folder = first_weights, snapshot.replayed, folder
+        if not over:
+            self._begin(Past(checkpoints, snapshot.history.since(0), snapshot.settings))
+            return
+        self._begin(Past())
+        self.checkpoints = Checkpoints(self._checkpoint_memory, checkpoints)
+        self.history = snapshot.history
+        self.control.publish(snapshot.settings)
+        self._end(snapshot.state if snapshot.state in FINAL else "stopped")
 
     # -- what the driver asks --------------------------------------------------------------------------------------
 
@@ -229,29 +363,10 @@ class Run(Driver):
         super()._launch()
 
     def _train(self) -> Iterator[Step]:
+        """Where training goes on: from the start, or after the steps that are past."""
         if self.evaluate_every:
             import sklearn.metrics  # noqa: F401  (takes a second: better before the first step than at step n)
-        return self._prepared().steps(self.control)
-
-    def _after(self, step: Step) -> bool:
-        if self._script is not None:  # do again what was done by hand before the next step
-            due = {each.name: each.new for each in self._script.interventions if each.step == step.step + 1}
-            if due:
-                self.control.change(**due)
-        scripted = self._script is not None and step.step < self._script.steps
-        return step.diverged and not scripted
-
-    def _keep(self, end: str | None = None) -> None:
-        if self._keeper is not None:
-            self._keeper.keep(self, end)
-
-    def _complete(self) -> bool:
-        done = len(self.history)
-        return done == self.total_steps or (done > 0 and self.history[-1].stopped_early)
-
-    def _prepared(self) -> Trainer:
-        """Where training goes on: from the start, or after the steps that are past."""
-        self._trainer = trainer = Trainer(
+        self._loop = loop = TrainingLoop(
             self.trains,
             self.batches,
             self.loss,
@@ -265,12 +380,48 @@ class Run(Driver):
         )
         start = self.checkpoints.at_or_before(self.born) if self.born else None
         if start is not None:
-            trainer.restore(start)
-        branches.catch_up(self, trainer)
-        return trainer
+            loop.restore(start)
+        if loop.k < self.born:
+            self._catch_up(loop)
+        return loop.steps(self.control)
+
+    def _catch_up(self, loop: TrainingLoop) -> None:
+        """Train again, unseen, the steps between the checkpoint that the run starts from and the end of its past.
+
+        Their validations are known already.
+        """
+        changes = self.history.interventions()
+        control = Control(settings_at(self.settings, changes, loop.k + 1))
+        scored = loop.evaluate
+        if scored is not None:  # a run that was stopped may have left out its last validation
+            loop.evaluate = lambda model, step: self.history[step - 1].evaluation or scored(model, step)
+        for step in loop.steps(control, until=self.born):
+            control.publish(settings_at(self.settings, changes, step.step + 1))
+            if self.control.stopped:
+                control.stop()
+        loop.evaluate = scored
+        if self.parent is not None:  # a branch is asked to go on; a killed run that had stopped early stays over
+            loop.go_on()
+
+    def _after(self, step: Step) -> bool:
+        if self._replayed is not None:  # do again what was done by hand before the next step
+            due = {each.name: each.new for each in self._replayed.interventions if each.step == step.step + 1}
+            if due:
+                self.control.change(**due)
+        replaying = self._replayed is not None and step.step < self._replayed.steps
+        return step.diverged and not replaying
+
+    def _keep(self, end: str | None = None) -> None:
+        if self._folder is not None and (end is not None or self._folder.due or self.control.paused):
+            self._folder.add(lambda: self.snapshot(end))
+
+    def _complete(self) -> bool:
+        done = len(self.history)
+        return done == self.total_steps or (done > 0 and self.history[-1].stopped_early)
 
 
 def length(epochs: float | None, steps: int | None, per_epoch: int) -> int:
+    """How many steps a run takes that is given epochs or steps; raises ValueError in one line where it cannot be."""
     if epochs is not None and steps is not None:
         raise ValueError("give epochs or steps, not both")
     if steps is None:

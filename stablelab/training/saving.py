@@ -1,137 +1,322 @@
 """A run on disk: a folder with ``run.json``, ``history.jsonl``, ``weights.safetensors`` and, once it has trained,
-``state.safetensors`` (the checkpoint to go on from); whole or not at all."""
+``state.pt`` (the checkpoint to go on from); whole or not at all. Nothing in such a folder is ever executed.
+
+A run that is given a folder writes itself there again and again while it trains, each time into a subfolder of its own.
+"""
 
 from __future__ import annotations
 
-import hashlib
 import json
+import math
 import os
+import re
 import shutil
 import tempfile
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file, load_model, save_file, save_model
-from torch import nn
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
 
-from .checkpoints import Checkpoint
-from .history import History
-from .reproducibility import one_step_at_a_time
-from .stored import put_together, taken_apart
+from .._files import reason_of, sha256_of, to_disk
+from .checkpoints import Best, Checkpoint
+from .history import History, Log
+from .records import FINAL
+from .settings import Settings
 
-if TYPE_CHECKING:
-    from .run import Run
+FORMAT = 3
+ABOUT, HISTORY, WEIGHTS, STATE = "run.json", "history.jsonl", "weights.safetensors", "state.pt"
+WAIT_FACTOR = 50  # as many times as long as a write took, nothing is written after it: two per cent of the time at most
+NEWEST = 2  # so many checkpoints stay in a folder beside the first: if the last is damaged, there is one before it
+NAME = re.compile(r"checkpoint-(\d+)")
 
-FORMAT = 2
-STATE = "state.safetensors"
 
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """A run at one moment: plain values, tensors and the history.
 
-@dataclass(frozen=True)
-class SavedRun:
-    """What a folder holds: ``about`` (settings, seed, task, state; JSON values) and the history; the rest on demand."""
+    Args:
+        name, seed, batch_size, total_steps, evaluate_every: as of ``Run``.
+        state: how it stands, such as ``running``.
+        task, fingerprint, classes: of its data.
+        first_settings, settings: those it began with, and the latest.
+        replayed: the log of the run that it does again, None for a run of its own.
+        history: all steps so far.
+        weights: of the whole model, by name.
+        checkpoint: the state of training to go on from; None for a run that has not begun.
+        written: when it was written to disk, in seconds since 1970.
+    """
 
-    folder: Path
-    about: dict[str, Any]
+    name: str
+    state: str
+    seed: int
+    batch_size: int
+    total_steps: int
+    evaluate_every: int
+    task: str
+    fingerprint: str
+    classes: tuple[str, ...]
+    first_settings: Settings
+    settings: Settings
+    replayed: Log | None
     history: History
-
-    def restore(self, model: nn.Module) -> None:
-        """Put the saved weights into a model of the same structure; raises ValueError if they do not fit."""
-        try:
-            missing, unexpected = load_model(model, self.folder / "weights.safetensors", strict=False)
-        except (SafetensorError, RuntimeError, OSError) as error:
-            raise ValueError(f"the weights in {self.folder} do not fit this model: {_last_line(error)}") from error
-        if missing or unexpected:
-            odd = sorted(missing or unexpected)[0]
-            raise ValueError(f"the weights in {self.folder} are of another model: {odd!r} is not in both")
-
-    def checkpoint(self) -> Checkpoint | None:
-        """The state of training to go on from; None for a run that had not begun. Raises ValueError if damaged."""
-        if self.about["checkpoint"] is None:
-            return None
-        try:
-            return put_together(load_file(self.folder / STATE), self.about["checkpoint"])
-        except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"the saved run in {self.folder} is damaged: {STATE} cannot be read") from error
+    weights: dict[str, Tensor]
+    checkpoint: Checkpoint | None
+    written: float = 0.0
 
 
-def about(run: Run, history: History, state: str) -> dict[str, Any]:
-    """What ``run.json`` says of a run with this history, beside its format, its checkpoint and checksums."""
-    return {
-        "name": run.name,
-        "state": state,
-        "written": time.time(),
-        "step": len(history),
-        "seed": run.seed,
-        "batch_size": run.batch_size,
-        "total_steps": run.total_steps,
-        "evaluate_every": run.evaluate_every,
-        "initial_settings": run.settings.to_dict(),
-        "settings": run.control.settings.to_dict(),
-        "interventions": [str(each) for each in history.interventions()],
-        "script": None if run._script is None else run._script.to_dict(),
-        "task": {"name": run.task.name, "fingerprint": run.task.fingerprint, "classes": list(run.task.classes)},
-    }
-
-
-def write(target: Path, run: Run, state: str) -> Path:
+def write(target: Path, snapshot: Snapshot) -> Path:
     """Save a run. An earlier save in the same folder is replaced only once the new one is complete and on the disk.
+
+    Args:
+        target: the folder, new or with an earlier save.
+        snapshot: what is written.
+
+    Returns:
+        The folder.
 
     Raises:
         ValueError: the folder is something else.
         OSError, SafetensorError: it cannot be written; nothing is left behind.
     """
-    if target.exists() and not (target / "run.json").is_file():
+    if target.exists() and not (target / ABOUT).is_file():
         raise ValueError(f"{target} exists and is not a saved run; give a folder that is new or holds an earlier save")
     target.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-    # In this order: a run that trains on meanwhile gets a checkpoint that is no younger than its history, and settings
-    # that are no older. A safe one, which needs no other to do again what came after it.
-    checkpoint, history = run.checkpoints.safe(), History(run.history.since(0))
-    text = about(run, history, state)
     try:
-        history.write(draft / "history.jsonl")
-        with one_step_at_a_time:  # no update, and no probe that moves weights, may fall between two tensors
-            save_model(run.model, str(draft / "weights.safetensors"))
-        tensors, text["checkpoint"] = ({}, None) if checkpoint is None else taken_apart(checkpoint)
-        if checkpoint is not None:
-            save_file(tensors, draft / STATE)
-        text = {"format": FORMAT, **text, "sha256": {file.name: _sha256(file) for file in sorted(draft.iterdir())}}
-        (draft / "run.json").write_text(json.dumps(text, indent=1), encoding="utf-8")
+        snapshot.history.write(draft / HISTORY)
+        save_file({name: tensor.contiguous() for name, tensor in snapshot.weights.items()}, draft / WEIGHTS)
+        if snapshot.checkpoint is not None:
+            with (draft / STATE).open("wb") as stream:  # torch keeps the order in memory, which optimizers walk along
+                torch.save(_as_plain(snapshot.checkpoint), stream)
+        digests = {file.name: sha256_of(file) for file in sorted(draft.iterdir())}
+        about = {"format": FORMAT, **_about(snapshot), "sha256": digests}
+        (draft / ABOUT).write_text(json.dumps(about, indent=1), encoding="utf-8")
         for file in (*draft.iterdir(), draft):
-            _on_disk(file)
+            to_disk(file)
         _swap(draft, target)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     return target
 
 
-def read(folder: str | os.PathLike[str]) -> SavedRun:
-    """Open a saved run; raises FileNotFoundError if there is none, ValueError in one line if it is damaged."""
-    source = Path(folder).expanduser()
-    about = header(source)
+def read(folder: Path) -> Snapshot:
+    """Open a saved run.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: in one line, where it is damaged.
+    """
+    about = header(folder)
     for name, expected in about["sha256"].items():
-        if not (source / name).is_file() or _sha256(source / name) != expected:
-            raise ValueError(f"the saved run in {source} is damaged: {name} is missing or not what was written")
-    return SavedRun(source, about, History.read(source / "history.jsonl"))
+        if not (folder / name).is_file() or sha256_of(folder / name) != expected:
+            raise ValueError(f"the saved run in {folder} is damaged: {name} is missing or not what was written")
+    name = ABOUT
+    try:
+        task, replayed = about["task"], about["replayed"]
+        values = {
+            **{key: about[key] for key in ("name", "state", "seed", "batch_size", "total_steps", "evaluate_every")},
+            "task": task["name"],
+            "fingerprint": task["fingerprint"],
+            "classes": tuple(task["classes"]),
+            "first_settings": Settings.from_dict(about["first_settings"]),
+            "settings": Settings.from_dict(about["settings"]),
+            "replayed": None if replayed is None else Log.from_dict(replayed),
+            "written": float(about["written"]),
+        }
+        name = HISTORY
+        history = History.read(folder / HISTORY)
+        name = WEIGHTS
+        weights = load_file(folder / WEIGHTS)
+        name = STATE
+        checkpoint = None
+        if STATE in about["sha256"]:
+            checkpoint = _from_plain(torch.load(folder / STATE, map_location="cpu", weights_only=True))
+    except Exception as error:  # of many kinds, as many as there are ways of being damaged
+        raise ValueError(f"the saved run in {folder} is damaged: {name} cannot be read") from error
+    return Snapshot(**values, history=history, weights=weights, checkpoint=checkpoint)
 
 
-def header(source: Path) -> dict[str, Any]:
+def header(folder: Path) -> dict[str, Any]:
     """What ``run.json`` says; raises as ``read`` does. The other files are not looked at."""
-    if not (source / "run.json").is_file():
+    if not (folder / ABOUT).is_file():
         raise FileNotFoundError(
-            f"no saved run in {source}: there is no run.json; give the folder that run.save(...) wrote"
+            f"no saved run in {folder}: there is no {ABOUT}; give the folder that run.save(...) wrote"
         )
     try:
-        about = json.loads((source / "run.json").read_text(encoding="utf-8"))
+        about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
         version, _ = about["format"], dict(about["sha256"])
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"the saved run in {source} is damaged: run.json cannot be read") from error
+        raise ValueError(f"the saved run in {folder} is damaged: {ABOUT} cannot be read") from error
     if version != FORMAT:
-        raise ValueError(f"the saved run in {source} has format {version!r}; this version of stablelab reads {FORMAT}")
+        raise ValueError(f"the saved run in {folder} has format {version!r}; this version of stablelab reads {FORMAT}")
     return about
+
+
+def newest(folder: Path) -> tuple[Path, Snapshot, list[str]]:
+    """The newest saved run that is whole: of the checkpoints in a run's folder, or what ``run.save`` wrote there.
+
+    Returns:
+        Where it lies, the run, and one line on each newer checkpoint that is damaged.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: in one line, where none can be used.
+    """
+    found = checkpoints_in(folder)
+    if not found:
+        return folder, read(folder), []
+    damaged: list[str] = []
+    for each in found:
+        try:
+            return each, read(each), damaged
+        except (OSError, ValueError) as error:
+            damaged.append(str(error))
+    raise ValueError(f"no checkpoint in {folder} can be used: {'; '.join(damaged)}")
+
+
+def checkpoints_in(folder: Path) -> list[Path]:
+    """The checkpoints in a folder, the one that was written last first; one whose time is unreadable before all."""
+
+    def written(path: Path) -> tuple[float, int]:
+        try:
+            return float(header(path)["written"]), _steps(path)
+        except (OSError, ValueError, KeyError, TypeError):
+            return math.inf, _steps(path)
+
+    found = [path for path in folder.glob("checkpoint-*") if is_checkpoint(path) and path.is_dir()]
+    return sorted(found, key=written, reverse=True)
+
+
+def is_checkpoint(folder: Path) -> bool:
+    """Whether a folder is, by its name, one of the checkpoints that a run wrote while it trained."""
+    return NAME.fullmatch(folder.name) is not None
+
+
+def first_beside(folder: Path) -> tuple[Path, Snapshot] | None:
+    """The checkpoint beside this one that holds the weights the run began with; None where it is gone or damaged."""
+    for each in reversed(checkpoints_in(folder.parent)) if is_checkpoint(folder) else ():
+        try:
+            if each != folder and header(each)["checkpoint"] == 0:
+                return each, read(each)
+        except (OSError, ValueError, KeyError):
+            continue
+    return None
+
+
+class CheckpointFolder:
+    """Where a run writes itself while it trains: each time a saved run of its own, ``checkpoint-<steps done>``.
+
+    The first stays, for it holds the weights that the run began with, and so do the newest two. Nothing that goes wrong
+    with the disk stops training.
+
+    Args:
+        folder: new, empty, or with the checkpoints of an earlier run that is over; these are replaced.
+        goes_on: the checkpoints (folders in ``folder``) of the run that goes on here, oldest first.
+
+    Attributes:
+        trouble: one line on what kept the last checkpoint from being written; empty where nothing did.
+
+    Raises:
+        ValueError: in one line, where the folder cannot be made or written to, holds something else, or holds a run
+            that has not ended.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], goes_on: Sequence[Path] = ()) -> None:
+        self.folder = Path(folder).expanduser().absolute()
+        self.trouble = ""
+        self._written = list(goes_on)
+        self._last: tuple[Any, ...] = ()  # what tells whether there is anything new to write
+        self._next = -math.inf  # seconds on the monotonic clock
+        _check_free(self.folder, folder)
+        if not goes_on:
+            _check_over(self.folder, folder)
+
+    @property
+    def due(self) -> bool:
+        """Whether it is time to write again."""
+        return time.monotonic() >= self._next
+
+    def add(self, take: Callable[[], Snapshot]) -> None:
+        """Write a snapshot, unless nothing has happened since the last."""
+        began = time.monotonic()
+        try:
+            snapshot = take()
+            what = (len(snapshot.history), snapshot.settings, snapshot.state in FINAL and snapshot.state)
+            if snapshot.checkpoint is None or what == self._last:
+                return
+            target = write(self.folder / f"checkpoint-{len(snapshot.history)}", snapshot)
+        except Exception as error:  # whatever it is, the learner's training is worth more than its copy
+            there = [each for each in self._written if each.exists()]
+            last = f"the last one there is of step {_steps(there[-1])}" if there else "there is none there yet"
+            why = f"no checkpoint could be written to {self.folder} ({reason_of(error)})"
+            self.trouble = f"{why}; training goes on, {last}"
+        else:
+            self.trouble, self._last = "", what
+            if self._written and len(snapshot.history) < _steps(self._written[-1]):
+                self._written = []  # the run was put back to its start
+            self._written = [*(each for each in self._written if each != target), target]
+            self._clear()
+        self._next = time.monotonic() + WAIT_FACTOR * (time.monotonic() - began)
+
+    def _clear(self) -> None:
+        """Leave the first checkpoint and the newest ones, nothing of an earlier run, no halves."""
+        stay = {*self._written[:1], *self._written[-NEWEST:]}
+        self._written = [each for each in self._written if each in stay]
+        for path in self.folder.iterdir():
+            if path not in stay and NAME.match(path.name.removeprefix(".")):
+                shutil.rmtree(path, ignore_errors=True)
+
+
+def _about(snapshot: Snapshot) -> dict[str, Any]:
+    """What ``run.json`` says, beside its format and the checksums."""
+    return {
+        "name": snapshot.name,
+        "state": snapshot.state,
+        "written": time.time(),
+        "step": len(snapshot.history),
+        "checkpoint": None if snapshot.checkpoint is None else snapshot.checkpoint.step,
+        "seed": snapshot.seed,
+        "batch_size": snapshot.batch_size,
+        "total_steps": snapshot.total_steps,
+        "evaluate_every": snapshot.evaluate_every,
+        "first_settings": snapshot.first_settings.to_dict(),
+        "settings": snapshot.settings.to_dict(),
+        "interventions": [str(each) for each in snapshot.history.interventions()],
+        "replayed": None if snapshot.replayed is None else snapshot.replayed.to_dict(),
+        "task": {"name": snapshot.task, "fingerprint": snapshot.fingerprint, "classes": list(snapshot.classes)},
+    }
+
+
+def _as_plain(checkpoint: Checkpoint) -> dict[str, Any]:
+    """A checkpoint as tensors and plain values, which is all that ``torch.load(weights_only=True)`` lets in."""
+    best, settings = checkpoint.best, checkpoint.settings
+    return {
+        "step": checkpoint.step,
+        "safe_step": checkpoint.safe_step,
+        "settings": None if settings is None else settings.to_dict(),
+        "weights": checkpoint.weights,
+        "optimizer": checkpoint.optimizer,
+        "validation_losses": checkpoint.validation_losses,
+        "best": None if best is None else {"step": best.step, "loss": best.loss, "weights": best.weights},
+    }
+
+
+def _from_plain(values: dict[str, Any]) -> Checkpoint:
+    """The checkpoint that ``_as_plain`` wrote down."""
+    best, settings = values["best"], values["settings"]
+    return Checkpoint(
+        **{
+            **values,
+            "settings": None if settings is None else Settings.from_dict(settings),
+            "validation_losses": tuple(values["validation_losses"]),
+            "best": None if best is None else Best(**best),
+        }
+    )
 
 
 def _swap(draft: Path, target: Path) -> None:
@@ -140,26 +325,38 @@ def _swap(draft: Path, target: Path) -> None:
     if target.exists():
         os.replace(target, aside)
     os.replace(draft, target)
-    _on_disk(target.parent)
+    to_disk(target.parent)
     shutil.rmtree(aside, ignore_errors=True)
 
 
-def _on_disk(path: Path) -> None:
-    """Have the system write out what it still holds in memory: a power cut must not leave half of it."""
-    if os.name == "nt" and path.is_dir():  # folders cannot be opened there
-        return
-    handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+def _check_free(folder: Path, given: str | os.PathLike[str]) -> None:
+    """That checkpoints can be written there, and nothing else lies there."""
     try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        folder.mkdir(parents=True, exist_ok=True)
+        other = sorted(each.name for each in folder.iterdir() if not NAME.match(each.name.removeprefix(".")))
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ValueError(f"folder is {str(given)!r}, which cannot be written to: {reason_of(error)}") from error
+    visible = [name for name in other if not name.startswith(".")]
+    if visible:
+        raise ValueError(f"folder is {str(given)!r}, which holds something else ({visible[0]}); give a new one")
 
 
-def _sha256(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+def _check_over(folder: Path, given: str | os.PathLike[str]) -> None:
+    """That no run that could go on lies there."""
+    for path in checkpoints_in(folder)[:1]:
+        try:
+            about = header(path)
+        except (OSError, ValueError):
+            return
+        if about["state"] not in FINAL:
+            raise ValueError(
+                f"folder is {str(given)!r}, which holds a run that has not ended (step {about['step']} of "
+                f"{about['total_steps']}): reopen it, or give another folder, or delete this one"
+            )
 
 
-def _last_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[-1].strip() if lines else type(error).__name__
+def _steps(path: Path) -> int:
+    found = NAME.fullmatch(path.name)
+    return int(found[1]) if found else -1

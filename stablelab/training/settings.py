@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
-from .._validation import number, whole
+from .._validation import choice, number, switch, whole
 from ..formulas import CLIPS, SCHEDULES
 
 TITLES = {
@@ -25,7 +25,7 @@ IMPLEMENTATIONS = ("torch", "workbook")
 class Settings:
     """Everything about an optimizer step that may change between two steps.
 
-    Arguments:
+    Args:
         learning_rate: base learning rate η > 0; the schedule multiplies it.
         weight_decay: λ ≥ 0; coupled (L2) for every optimizer but ``adamw`` and ``lamb``, where it is decoupled.
         optimizer: one of ``sgd``, ``momentum``, ``nesterov``, ``adam``, ``adamw``, ``lamb``.
@@ -97,12 +97,11 @@ class Settings:
             whole("unfrozen", self.unfrozen, at_least=1, of=" of layers")
         for name, most in AUGMENTATIONS.items():
             number(name, getattr(self, name), at_least=0, at_most=most)
-        if not isinstance(self.bias_correction, bool):
-            raise ValueError(f"bias_correction is {self.bias_correction!r}; it must be True or False")
-        _choice("optimizer", self.optimizer, OPTIMIZERS)
-        _choice("implementation", self.implementation, IMPLEMENTATIONS)
-        _choice("clip", self.clip, CLIPS)
-        _choice("schedule", self.schedule, SCHEDULES)
+        switch("bias_correction", self.bias_correction)
+        choice("optimizer", self.optimizer, OPTIMIZERS)
+        choice("implementation", self.implementation, IMPLEMENTATIONS)
+        choice("clip", self.clip, CLIPS)
+        choice("schedule", self.schedule, SCHEDULES)
 
     def replace(self, **changes: Any) -> Settings:
         """The same settings with some fields changed; validated like new ones."""
@@ -138,8 +137,3 @@ class Settings:
 
 
 NAMES = frozenset(f.name for f in fields(Settings))
-
-
-def _choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise ValueError(f"{name} is {value!r}; it must be one of {', '.join(choices)}")

@@ -9,7 +9,7 @@ from typing import Any
 import ipywidgets as w
 
 from ..plots.curve_data import Feed
-from ..training.log import settings_at
+from ..training.history import settings_at
 from ..training.records import Intervention
 from ..training.run import Run
 from .entries import answer_anywhere

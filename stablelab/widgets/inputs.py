@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import ipywidgets as w
 
-from ..training.records import number
+from .._formatting import format_number
 from .entries import Note, look
 
 STEP = 0.05  # of a logarithmic slider, in powers of ten: a step is a factor of 1.12
@@ -116,7 +116,7 @@ class Number:
         return True
 
     def _refuse(self, why: str) -> None:
-        self._note(f"{why}; it stays at {number(self._number)}")
+        self._note(f"{why}; it stays at {format_number(self._number)}")
         self._show(self.entry)
 
     def _show(self, *widgets: w.Widget) -> None:
@@ -127,7 +127,7 @@ class Number:
                 if widget is self.off:
                     self.off.value = self._absent is not None and self.value == self._absent[0]
                 else:
-                    widget.value = self._nearest() if widget is self.slider else number(self._number)
+                    widget.value = self._nearest() if widget is self.slider else format_number(self._number)
         finally:
             self._syncing = False
 

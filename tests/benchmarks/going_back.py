@@ -16,8 +16,8 @@ def rows() -> list[Row]:
     on, off = (material.our_run(material.bert(), epochs=1_000) for _ in range(2))
     for run in (on, off):
         material.turn(run, 1)
-    off._trainer.safe_interval = off._trainer.spacing = NEVER
-    every = on._trainer.safe_interval  # a turn this long holds one of each kind of checkpoint, wherever it begins
+    off._loop.safe_interval = off._loop.spacing = NEVER
+    every = on._loop.safe_interval  # a turn this long holds one of each kind of checkpoint, wherever it begins
     times = alternate(
         lambda: seconds(lambda: material.turn(on, every)), lambda: seconds(lambda: material.turn(off, every)), PAIRS
     )

@@ -145,7 +145,7 @@ def test_a_divergence_and_what_came_after_it_are_replayed_too(make_run):
     for step in (bad - 1, bad, bad + 3):
         branch = run.branch(step)
         for change in (c for c in run.history.interventions() if c.step > step):
-            branch._script = run.log()  # the same changes by hand, at the same steps
+            branch.do_again(run.log())  # the same changes by hand, at the same steps
             if change.step == step + 1:
                 branch.control.change(**{change.name: change.new})
         branch.start().wait(60)

@@ -3,8 +3,8 @@ from __future__ import annotations
 import math
 import threading
 
+from stablelab._formatting import format_number
 from stablelab.training import Evaluation, History, Intervention, Step
-from stablelab.training.records import number
 
 
 def step(n: int, **changes) -> Step:
@@ -45,7 +45,7 @@ def test_the_frame_has_a_row_per_step_and_nan_where_no_validation_was_due():
 
 
 def test_numbers_read_as_a_learner_writes_them():
-    assert [number(x) for x in (1e-3, 3e-4, 1.25e-3, 0.05, 0.5, 1.0, 5e-5, 0, 20000)] == [
+    assert [format_number(x) for x in (1e-3, 3e-4, 1.25e-3, 0.05, 0.5, 1.0, 5e-5, 0, 20000)] == [
         "1e-3", "3e-4", "1.25e-3", "0.05", "0.5", "1", "5e-5", "0", "2e4",
     ]  # fmt: skip
     assert str(Intervention(7, "optimizer", "adam", "adamw")) == "step 7: optimizer adam → adamw"

@@ -21,10 +21,10 @@ STEPS = 120
 # What the process that is going to be killed does: as `begun` below, but slowly.
 SCRIPT = """
 import sys, time
-from stablelab.training import Run, Settings, keeper
+from stablelab.training import Run, Settings, saving
 sys.path.insert(0, {tests!r})
 from support import clouds
-keeper.TIMES = 0  # each checkpoint is written, however long writing takes here
+saving.WAIT_FACTOR = 0  # each checkpoint is written, however long writing takes here
 
 def slow(inputs, settings):
     time.sleep({seconds})
@@ -118,7 +118,7 @@ def test_a_run_whose_kernel_is_killed_goes_on_as_if_nothing_had_been(begun, make
 @pytest.fixture
 def every(monkeypatch):
     """Each checkpoint is written, however long writing takes on this machine."""
-    monkeypatch.setattr("stablelab.training.keeper.TIMES", 0)
+    monkeypatch.setattr("stablelab.training.saving.WAIT_FACTOR", 0)
 
 
 def damage(folder: Path, name: str) -> None:
@@ -133,12 +133,12 @@ def test_the_first_checkpoint_and_the_newest_two_stay(make_run, tmp_path, every)
 
 
 def test_writing_takes_a_small_share_of_the_time(make_run, tmp_path, monkeypatch):
-    monkeypatch.setattr("stablelab.training.keeper.TIMES", 1e9)
+    monkeypatch.setattr("stablelab.training.saving.WAIT_FACTOR", 1e9)
     make_run(tmp_path / "run", steps=40).start().wait(60)
     assert names(tmp_path / "run") == ["checkpoint-1", "checkpoint-40"]  # the first is not known to be slow
 
 
-@pytest.mark.parametrize("name", ["run.json", "history.jsonl", "weights.safetensors", "state.safetensors"])
+@pytest.mark.parametrize("name", ["run.json", "history.jsonl", "weights.safetensors", "state.pt"])
 def test_where_the_newest_is_damaged_the_one_before_is_used(begun, make_network, clouds, tmp_path, capsys, every, name):
     undisturbed = done(begun(steps=60))
     begun(tmp_path / "run", steps=60)  # and never heard of again

@@ -178,6 +178,25 @@ def test_a_diverged_step_makes_no_update_and_brings_the_last_good_weights_back(c
     assert all(torch.isfinite(p).all() for p in model.state_dict().values())
 
 
+@pytest.mark.parametrize("broken", [1, 2])
+def test_a_loss_that_is_not_finite_from_the_very_first_step_leaves_no_trace_in_batch_norm(clouds, make_network, broken):
+    """Nor in anything else: training goes on as if these steps had not been."""
+    model, first = make_network(), make_network().state_dict()
+    seen = []
+
+    def breaking(inputs, settings):
+        seen.append(1)
+        return inputs * math.nan if len(seen) <= broken else inputs
+
+    loop = steps(model, clouds.batches(0, 20), cross_entropy, Control(), total_steps=6, augment=breaking)
+    for step in loop:
+        assert step.diverged == (step.step <= broken)
+        if step.diverged:
+            assert step.kept == step.step - 1
+            assert all(torch.equal(value, first[name]) for name, value in model.state_dict().items())
+    assert all(value.isfinite().all() for value in model.state_dict().values())
+
+
 def test_a_model_with_nothing_to_train_is_refused(clouds, make_network):
     model = make_network().requires_grad_(False)
     with pytest.raises(ValueError, match="no trainable parameter"):

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from stablelab import formulas
-from stablelab.training import Lamb, shell
+from stablelab.training import Lamb, Settings, optimizers
 from stablelab.training.optimizers import Adam, AdamW, GradientDescent, Momentum
+from stablelab.training.param_groups import Layers, apply_settings, build_optimizer
 
 STEPS = 100
 SHAPES = ((4, 3), (), (7,), (2, 3, 2, 2), (1, 9), (30, 5), (0, 2))
@@ -68,7 +69,7 @@ def in_groups(thetas: list[torch.nn.Parameter], other: dict[str, Any]) -> list[d
 
 @pytest.fixture(params=[2**18, 8], ids=["whole", "in pieces"])
 def piece(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
-    monkeypatch.setattr(shell, "PIECE", request.param)
+    monkeypatch.setattr(optimizers, "PIECE", request.param)
     return request.param
 
 
@@ -191,3 +192,173 @@ def test_works_under_torchs_schedulers(ours: Rule, settings: dict[str, Any]) -> 
         rule.step()
         scheduler.step()
     assert rule.param_groups[0]["lr"] == pytest.approx(settings["lr"] / 8)
+
+
+def two_parameters() -> list[torch.nn.Parameter]:
+    return [torch.nn.Parameter(torch.ones(3, 2)), torch.nn.Parameter(torch.ones(2))]
+
+
+def test_tensors_are_cut_and_gathered_completely(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(optimizers, "PIECE", 8)
+    tensors = [torch.rand(s) + 1 for s in ((4, 3), (), (7,), (2, 3, 2, 2), (1, 9), (30, 5), (0, 2))]
+    sizes = []
+    for tensor in tensors:
+        twin = tensor.clone()
+        for a, b in optimizers.pieces(tensor, twin):
+            assert torch.equal(a, b)
+            assert a.numel() <= 8 or len(a) == 1, "a piece is at most PIECE elements, or one row"
+            sizes.append(a.numel())
+            a.zero_()
+    assert not any(t.any() for t in tensors)
+    assert sum(sizes) == sum(t.numel() for t in tensors)
+
+
+BAD_NUMBERS = [-0.1, float("nan"), float("inf"), "0.1", None, True, torch.tensor(0.1)]
+
+
+@pytest.mark.parametrize("bad", BAD_NUMBERS, ids=repr)
+@pytest.mark.parametrize(
+    ("ours", "name"),
+    [
+        *((rule, name) for rule in (GradientDescent, Momentum, Adam, AdamW) for name in ("lr", "weight_decay")),
+        (Momentum, "momentum"),
+        (Adam, "eps"),
+        (AdamW, "eps"),
+    ],
+)
+def test_a_bad_number_is_one_line(ours: Rule, name: str, bad: Any) -> None:
+    with pytest.raises(ValueError, match=rf"^{name} is .*; it must be a finite number at least 0.*$"):
+        ours(two_parameters(), **{name: bad})
+    with pytest.raises(ValueError, match=rf"^{name} is .*$"):
+        ours([{"params": two_parameters(), name: bad}])
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda p: Momentum(p, momentum=1.0), "momentum is 1.0; it must be a finite number at least 0 and below 1"),
+        (lambda p: Momentum(p, nesterov="yes"), "nesterov is 'yes'; it must be True or False"),
+        (lambda p: Adam(p, betas=(1.0, 0.999)), "beta1 is 1.0"),
+        (lambda p: AdamW(p, betas=(0.9, -0.1)), "beta2 is -0.1"),
+        (lambda p: Adam(p, betas=(0.9, float("nan"))), "beta2 is nan"),
+        (lambda p: Adam(p, betas=0.9), "betas is 0.9; it must be a pair of numbers such as (0.9, 0.999)"),
+        (lambda p: AdamW(p, betas=(0.9, 0.99, 0.999)), "betas is (0.9, 0.99, 0.999)"),
+        (lambda p: Adam(p, bias_correction="False"), "bias_correction is 'False'; it must be True or False"),
+        (lambda p: Adam([]), "empty parameter list"),
+    ],
+)
+def test_other_bad_settings_are_one_line(make: Callable[[Any], Any], words: str) -> None:
+    with pytest.raises(ValueError) as caught:
+        make(two_parameters())
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_sparse_or_complex_gradient_is_one_line() -> None:
+    embedding = torch.nn.Embedding(4, 2, sparse=True)
+    embedding(torch.tensor([1])).sum().backward()
+    with pytest.raises(ValueError, match=r"^Adam needs dense real gradients, not torch.sparse_coo torch.float32$"):
+        Adam(embedding.parameters()).step()
+    theta = torch.nn.Parameter(torch.zeros(2, dtype=torch.complex64))
+    theta.grad = torch.ones_like(theta)
+    with pytest.raises(ValueError, match=r"^AdamW needs dense real gradients, not torch.strided torch.complex64$"):
+        AdamW([theta]).step()
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours", "name"),
+    [
+        (lambda p: torch.optim.Adam(p, amsgrad=True), Adam, "amsgrad"),
+        (lambda p: torch.optim.AdamW(p, maximize=True), AdamW, "maximize"),
+        (lambda p: torch.optim.SGD(p, momentum=0.9, dampening=0.1), Momentum, "dampening"),
+        (lambda p: torch.optim.SGD(p, momentum=0.9), GradientDescent, "momentum"),
+    ],
+)
+def test_a_state_that_would_be_misread_is_refused(theirs: Callable[[Any], Any], ours: Rule, name: str) -> None:
+    rule = ours(two_parameters(), lr=0.25)
+    with pytest.raises(ValueError, match=rf"^the saved state has {name} .*; {ours.__name__} has no {name}$"):
+        rule.load_state_dict(theirs(two_parameters()).state_dict())
+    assert rule.param_groups[0]["lr"] == 0.25
+
+
+LAYER_SHAPES = ((4, 3), (7,), (2, 3, 2, 2), (30, 5), ())
+
+
+def layers_of_different_sizes(dtype: torch.dtype = torch.float64) -> list[nn.Parameter]:
+    """Of different sizes; the second starts at zero."""
+    generator = torch.Generator().manual_seed(0)
+    drawn = [torch.randn(s, dtype=torch.float64, generator=generator) * 10.0**i for i, s in enumerate(LAYER_SHAPES)]
+    drawn[1].zero_()
+    drawn[2] = drawn[2].to(memory_format=torch.channels_last)
+    return [nn.Parameter(each.to(dtype)) for each in drawn]
+
+
+def lamb_groups(thetas: list[nn.Parameter]) -> list[dict[str, Any]]:
+    return [{"params": thetas[:2]}, {"params": thetas[2:], "lr": 0.03, "betas": (0.8, 0.97), "weight_decay": 0.0}]
+
+
+def set_some_gradients(thetas: list[nn.Parameter], k: int) -> None:
+    """Gradient k, a pure function of k; every parameter goes without in some steps."""
+    generator = torch.Generator().manual_seed(1000 + k)
+    for i, theta in enumerate(thetas):
+        g = torch.randn(theta.shape, dtype=torch.float64, generator=generator).to(theta.dtype)
+        theta.grad = None if (k + i) % 7 == 3 else g
+
+
+@pytest.mark.parametrize("weight_decay", [0.0, 0.03])
+@pytest.mark.parametrize("piece", [2**18, 8])
+def test_lamb_equals_its_formula(weight_decay: float, piece: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(optimizers, "PIECE", piece)
+    mine, theirs = layers_of_different_sizes(), [p.detach().clone() for p in layers_of_different_sizes()]
+    rule = Lamb(lamb_groups(mine), lr=0.01, weight_decay=weight_decay)
+    memory = [(torch.zeros_like(p), torch.zeros_like(p), 0) for p in theirs]
+    for k in range(STEPS):
+        set_some_gradients(mine, k)
+        rule.step()
+        for i, p in enumerate(mine):
+            if p.grad is None:
+                continue
+            m, v, t = memory[i]
+            first = {"learning_rate": 0.01, "weight_decay": weight_decay}
+            settings = first if i < 2 else {"learning_rate": 0.03, "beta1": 0.8, "beta2": 0.97}
+            theirs[i], m, v = formulas.lamb(theirs[i], p.grad, m, v, t + 1, **settings)
+            memory[i] = m, v, t + 1
+        for ours, expected in zip(mine, theirs, strict=True):
+            torch.testing.assert_close(ours.detach(), expected, rtol=1e-11, atol=1e-13)
+
+
+def test_a_layer_that_starts_at_zero_leaves_it_and_the_gradient_is_only_read() -> None:
+    thetas = layers_of_different_sizes()
+    rule = Lamb(thetas, lr=0.01, weight_decay=0.1)
+    set_some_gradients(thetas, 0)
+    before = [(p.grad, None if p.grad is None else p.grad.clone()) for p in thetas]
+    rule.step()
+    assert thetas[1].norm() > 0
+    for p, (gradient, value) in zip(thetas, before, strict=True):
+        assert p.grad is gradient
+        assert value is None or torch.equal(p.grad, value)
+
+
+def test_settings_build_lamb_and_reach_every_group() -> None:
+    model = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2))
+    settings = Settings(optimizer="lamb", learning_rate=0.02, weight_decay=0.1, beta2=0.9, eps=1e-5)
+    rule = build_optimizer(Layers(model).groups(), settings)
+    assert isinstance(rule, Lamb)
+    assert apply_settings(settings, 0.01, rule) == (0.01, 0.01)
+    assert [group["weight_decay"] for group in rule.param_groups] == [0.1, 0.0]
+    assert all(group["betas"] == (0.9, 0.9) and group["eps"] == 1e-5 for group in rule.param_groups)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"lr": -1.0}, "lr is -1.0; it must be a finite number at least 0"),
+        ({"betas": (0.9, 1.0)}, "beta2 is 1.0"),
+        ({"eps": "small"}, "eps is 'small'"),
+    ],
+)
+def test_bad_settings_of_lamb_are_one_line(settings: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError) as caught:
+        Lamb(layers_of_different_sizes(), **settings)
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 import torch
@@ -31,6 +32,20 @@ def test_a_run_trains_to_the_end_in_a_daemon_thread(make_run):
     assert run.state == "finished" and not run.alive and len(run.history) == 40
     assert run.history.evaluations()[-1].accuracy > 0.8
     assert run.message == "finished at step 40 of 40"
+
+
+@pytest.mark.parametrize("waiting", [lambda run: run.wait(60), lambda run: asyncio.run(run.finished(60))])
+def test_who_waits_for_a_run_waits_for_its_thread(make_run, monkeypatch, waiting):
+    """A slow machine may take its time between the last record and the end of the thread."""
+    ended = Run._end
+
+    def slowly(run, state):
+        ended(run, state)
+        time.sleep(0.2)
+
+    monkeypatch.setattr(Run, "_end", slowly)
+    run = make_run(steps=3).start()
+    assert not waiting(run).alive and run.state == "finished"
 
 
 def test_pause_step_resume_stop(make_run):

@@ -6,7 +6,7 @@ import time
 import pytest
 import torch
 
-from stablelab.training import Run, Settings
+from stablelab.training import Run, Settings, load
 from stablelab.training.saving import read
 
 
@@ -24,7 +24,7 @@ def finished(clouds, make_network) -> Run:
 
 def test_a_saved_run_comes_back_whole(finished, clouds, make_network, tmp_path):
     folder = finished.save(tmp_path / "run")
-    loaded = Run.load(folder, make_network(seed=9), clouds)
+    loaded = load(folder, make_network(seed=9), clouds)
     assert list(loaded.history) == list(finished.history)
     assert loaded.control.settings == finished.control.settings
     assert loaded.settings == finished.settings
@@ -50,7 +50,7 @@ def test_a_folder_that_is_no_saved_run_is_never_overwritten(finished, tmp_path):
 
 def test_a_save_that_fails_half_way_leaves_the_earlier_one(finished, tmp_path, monkeypatch):
     finished.save(tmp_path / "run")
-    monkeypatch.setattr("stablelab.training.saving.save_model", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+    monkeypatch.setattr("stablelab.training.saving.save_file", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
     with pytest.raises(OSError, match="disk full"):
         finished.save(tmp_path / "run")
     assert [p.name for p in tmp_path.iterdir()] == ["run"]
@@ -73,7 +73,7 @@ def test_a_damaged_file_is_named_in_one_line(finished, tmp_path, clouds, make_ne
     model = make_network(seed=9)
     before = {k: v.clone() for k, v in model.state_dict().items()}
     with pytest.raises(ValueError, match=f"damaged: {name}") as caught:
-        Run.load(tmp_path / "run", model, clouds)
+        load(tmp_path / "run", model, clouds)
     assert "\n" not in str(caught.value)
     assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
 
@@ -97,10 +97,10 @@ def test_no_run_there(tmp_path):
 def test_other_data_or_another_model_is_refused(finished, tmp_path, clouds, make_network):
     folder = finished.save(tmp_path / "run")
     with pytest.raises(ValueError, match="do not fit this model|another model"):
-        Run.load(folder, torch.nn.Linear(4, 3), clouds)
+        load(folder, torch.nn.Linear(4, 3), clouds)
     clouds.fingerprint = "clouds-2"
     with pytest.raises(ValueError, match="other data"):
-        Run.load(folder, make_network(), clouds)
+        load(folder, make_network(), clouds)
 
 
 def test_run_json_is_plain_to_read(finished, tmp_path):
@@ -112,7 +112,7 @@ def test_run_json_is_plain_to_read(finished, tmp_path):
 
 def test_a_loaded_run_goes_back_only_as_far_as_it_was_saved(finished, tmp_path, clouds, make_network):
     folder = finished.save(tmp_path / "run")
-    loaded = Run.load(folder, make_network(seed=9), clouds)
+    loaded = load(folder, make_network(seed=9), clouds)
     for attempt in (lambda: loaded.branch(3), loaded.reset):
         with pytest.raises(ValueError, match="the weights that 'first' began with were not saved with it"):
             attempt()
@@ -122,5 +122,5 @@ def test_a_loaded_run_goes_back_only_as_far_as_it_was_saved(finished, tmp_path, 
 
 def test_a_run_with_a_folder_goes_back_to_its_start_after_it_was_loaded(tmp_path, clouds, make_network):
     run = Run(make_network(), clouds, steps=12, batch_size=20, folder=tmp_path / "run").start().wait(60)
-    branch = Run.load(tmp_path / "run", make_network(seed=9), clouds).branch(3).start().wait(60)
+    branch = load(tmp_path / "run", make_network(seed=9), clouds).branch(3).start().wait(60)
     assert [s.loss for s in branch.history] == [s.loss for s in run.history]

@@ -18,8 +18,8 @@ from ...formulas import cross_entropy
 from ...training.checkpoints import Checkpoints
 from ...training.control import Control
 from ...training.evaluation import evaluate, predict
-from ...training.loop import Augment, steps
-from ...training.protocols import Task
+from ...training.loop import steps
+from ...training.protocols import Augment, Task
 from ...training.records import Step
 from ..hessian import sharpness
 from .batched_heads import Heads, batched_logits, evaluation_slices, mean_losses, train_heads
