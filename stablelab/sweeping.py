@@ -13,11 +13,9 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from . import __version__
+from . import __version__, data
 from ._logging import log_level
 from ._validation import explain_unknown_arguments, whole
-from .data import Task as ZooTask
-from .data import subset
 from .fine_tuning import Prepared, check_acting, ready
 from .models import head_of
 from .models.rng import seeded_rng
@@ -329,9 +327,9 @@ def _part_of(task: Task, subsets: Subsets | None, number: int | None) -> Task:
     """The task that learns from subset ``number``, or from all."""
     if subsets is None or number is None:
         return task
-    if not isinstance(task, ZooTask):
+    if not isinstance(task, data.Task):
         raise ValueError(f"subsets need a task of lab.digits, images, reviews or texts; {task.name} is none")
-    return cast(Task, subset(task, subsets.positions(len(task.train), number)))
+    return cast(Task, data.subset(task, subsets.positions(len(task.train), number)))
 
 
 def _weights_digest(model: nn.Module) -> str:

@@ -28,7 +28,7 @@ import stablelab as lab
 from stablelab import formulas, papers
 from stablelab.models.rng import seeded_rng
 from stablelab.stability import Outcome, Trial, TrialSetup
-from stablelab.stability.sweeps import execution
+from stablelab.stability.sweeps import batched_heads, execution
 from stablelab.sweeping import NUMERICS_VERSION
 from stablelab.training import Settings
 
@@ -115,8 +115,9 @@ def _another_order(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _another_adam(monkeypatch: pytest.MonkeyPatch) -> None:
-    adamw = formulas.adamw
-    monkeypatch.setattr(formulas, "adamw", lambda *given: adamw(*given[:8], 1e-3, *given[9:]))  # ε
+    monkeypatch.setattr(
+        batched_heads, "adamw_", lambda *given: formulas.optimizers.adamw_(*given[:8], 1e-3, *given[9:])
+    )  # ε
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .._formatting import format_number
 from .._validation import number, whole
 
 RESAMPLES = 4_999  # 125 of them lie beyond each bound of a 95 % interval
@@ -143,5 +144,5 @@ def _bounds(
 
 
 def _short(value: float) -> str:
-    """Three digits, and no trace of rounding where the value is 0."""
-    return "0" if abs(value) < 1e-12 else f"{value:.3g}"
+    """As ``format_number``, with no trace of rounding where the value is 0."""
+    return format_number(0.0 if abs(value) < 1e-12 else value)

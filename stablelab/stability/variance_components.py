@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from .._formatting import format_number
 from .._validation import number, whole
 from ._inputs import array
 from .estimates import Estimate
@@ -41,7 +42,8 @@ class VarianceSplit:
 
     def __str__(self) -> str:
         design = " × ".join(f"{count} {name}" for name, count in self.levels.items())
-        lines = [f"variance {self.total:.3g}, standard deviation {math.sqrt(self.total):.3g} ({design})"]
+        total, deviation = format_number(self.total), format_number(math.sqrt(self.total))
+        lines = [f"variance {total}, standard deviation {deviation} ({design})"]
         for name, one in self.components.items():
             below = "; estimated below 0, set to 0" if name in self.set_to_zero else ""
             lines.append(f"{name:16} {self.shares[name]:6.1%}   {one}{below}")

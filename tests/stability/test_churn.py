@@ -48,7 +48,7 @@ def test_runs_that_agree_and_two_runs() -> None:
 
 
 def test_one_run_has_no_churn_and_says_so() -> None:
-    assert str(churn([[0, 1]])) == "nan (one run: no churn, no interval)"
+    assert str(churn([[0, 1]])) == "– (one run: no churn, no interval)"
 
 
 def test_runs_that_diverged_are_left_out_and_counted() -> None:

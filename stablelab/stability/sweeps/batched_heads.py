@@ -14,6 +14,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from ... import formulas
 from ..._validation import whole
+from ...formulas.optimizers import adam_, adamw_, gradient_descent_, momentum_
 from ...training.settings import AUGMENTATIONS, Settings
 
 Order: TypeAlias = Callable[[int], Tensor]  # k, from 0 -> (B,) positions of batch k
@@ -353,23 +354,22 @@ class Update:
     def __call__(self, g: Tensor, t: int, learning_rates: Tensor) -> None:
         """Step t (from 1) along the gradients g (R, C, P); ``learning_rates`` is (R, 1, 1)."""
         columns = self.theta, g.split(self.runs), self.state, learning_rates.split(self.runs), self.weight_decay
-        for i, (theta, *others) in enumerate(zip(*columns, strict=True)):
-            moved, *self.state[i] = self._formula(t, theta, *others)
-            theta.copy_(moved)
+        for theta, gradient, state, rates, decay in zip(*columns, strict=True):
+            self._step(t, theta, gradient, state, rates, decay)
 
-    def _formula(
+    def _step(
         self, t: int, theta: Tensor, g: Tensor, state: list[Tensor], learning_rate: Tensor, weight_decay: float | Tensor
-    ) -> tuple[Tensor, ...]:
-        """The new weights and what is remembered."""
+    ) -> None:
         own = self.settings
         if own.optimizer == "sgd":
-            return (formulas.gradient_descent(theta, g, learning_rate, weight_decay),)
-        if own.optimizer in ("momentum", "nesterov"):
+            gradient_descent_(theta, g, learning_rate, weight_decay)
+        elif own.optimizer in ("momentum", "nesterov"):
             nesterov = own.optimizer == "nesterov"
-            return formulas.momentum(theta, g, state[0], t, learning_rate, own.momentum, nesterov, weight_decay)
-        formula = formulas.adam if own.optimizer == "adam" else formulas.adamw
-        numbers = learning_rate, own.beta1, own.beta2, own.eps, weight_decay, own.bias_correction
-        return formula(theta, g, state[0], state[1], t, *numbers)
+            momentum_(theta, g, state[0], learning_rate, own.momentum, nesterov, weight_decay)
+        else:
+            formula = adam_ if own.optimizer == "adam" else adamw_
+            numbers = learning_rate, own.beta1, own.beta2, own.eps, weight_decay, own.bias_correction
+            formula(theta, g, state[0], state[1], t, *numbers)
 
 
 def _weight_decay(settings: Sequence[Settings], theta: Tensor, matrix: int) -> float | Tensor:
