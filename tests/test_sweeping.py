@@ -26,7 +26,7 @@ from torch import nn
 
 import stablelab as lab
 from stablelab import formulas, papers
-from stablelab.models.rng import drawn_from
+from stablelab.models.rng import seeded_rng
 from stablelab.stability import Outcome, Trial, TrialSetup
 from stablelab.stability.sweeps import execution
 from stablelab.sweeping import NUMERICS_VERSION
@@ -72,7 +72,7 @@ RUNS: dict[str, dict[str, Any]] = {
 
 def model(task: lab.data.Task, seed: int) -> nn.Module:
     """Two layers of 16 smooth units, drawn from the seed."""
-    with drawn_from(seed):
+    with seeded_rng(seed):
         return nn.Sequential(nn.Flatten(), nn.Linear(192, 16), nn.Tanh(), nn.Linear(16, len(task.classes)))
 
 

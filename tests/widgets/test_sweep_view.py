@@ -80,7 +80,7 @@ def test_what_was_done_before_is_there_at_once_and_a_resumed_sweep_goes_on(make_
     done = sweep.run(bar=False)
     view = show_sweep(sweep, score="accuracy")
     assert len(view.rows) == 18 and "validation accuracy (share)" in view.heat.value
-    assert [row.point for row in view.rows] == list(done.trials)
+    assert [row.trial for row in view.rows] == list(done.trials)
     view.close()
     assert sweep.watchers == []
 
