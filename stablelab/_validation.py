@@ -116,7 +116,7 @@ def explain_unknown_arguments(function: Callable[Arguments, Result]) -> Callable
     def checked(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
         for name in kwargs:
             if name not in known:
-                raise ValueError(f"{function.__name__} has no argument {name!r}; {did_you_mean(name, known)}")
+                raise ValueError(f"{function.__name__} has no argument {name!r}; {did_you_mean(name, sorted(known))}")
         return function(*args, **kwargs)
 
     return checked

@@ -214,6 +214,7 @@ def _map_view(make_run: Any, make_sweep: Any) -> tuple[CellView, list[weakref.re
     return found, [weakref.ref(found), weakref.ref(compute)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [_dashboard, _picture_dashboard, _sweep_view, _map_view])
 def test_of_twenty_views_shown_and_closed_nothing_is_kept(
     make, make_run, make_sweep, executed, png, monkeypatch
