@@ -130,7 +130,8 @@ def test_two_dashboards_do_not_disturb_each_other(open_notebook: Open) -> None:
     notebook.run(0)
     notebook.run(1)
     first, second = notebook.board(0), notebook.board(1)
-    second.until("Number(data.n) > 1")
+    for board in (first, second):
+        board.until("Number(data.n) > 1")
     first.move("lr", "ArrowLeft", 2)
     first.until("Math.abs(last.learning_rate - value) < 1e-9", 1e-3 * 10**-0.1)
     second.until_further()
