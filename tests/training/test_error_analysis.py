@@ -157,7 +157,7 @@ def test_how_many_must_be_a_number(n) -> None:
 
 
 class Words:
-    """Sentences of several lengths, as the zoo keeps them; the length is all that a model can see."""
+    """Sentences of several lengths, as the tasks of texts keep them; the length is all that a model can see."""
 
     def __init__(self, lengths: Tensor) -> None:
         self.lengths = lengths
