@@ -385,10 +385,7 @@ def ready(
     prepared = _prepared(model, task, train)
     if settings is not None:
         check_acting(settings, prepared, evaluate_every, task)
-    if train == "head":
-        freeze(model)
-    else:
-        unfreeze(model)
+    (freeze if train == "head" else unfreeze)(model)
     return prepared
 
 
