@@ -64,6 +64,7 @@ def test_training_all_after_the_head_moves_the_body_again(digits):
     assert not torch.equal(model.conv1.weight, before)
 
 
+@pytest.mark.slow
 def test_bert_trains_the_same_bit_for_bit_twice(movies):
     def losses() -> list[float]:
         run = lab.fine_tune(lab.bert(movies.classes), movies, steps=5, batch_size=8, learning_rate=1e-4)

@@ -140,6 +140,7 @@ keys = lab.sweep(model, task, {"learning_rate": [0.1, 0.2]}, steps=3, batch_size
 """
 
 
+@pytest.mark.slow
 def test_other_comments_and_docstrings_change_nothing(tmp_path: Path) -> None:
     """The runs of a package without a single comment, and with other docstrings, are the same runs."""
 

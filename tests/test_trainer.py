@@ -131,6 +131,7 @@ def apart(history, log) -> float:
 
 
 @pytest.mark.parametrize(("kind", "warmup_steps"), [(SameSteps, 0), (OurWarmup, WARMUP)])
+@pytest.mark.slow
 def test_fifty_steps_of_trainer_have_our_losses(trainer, ours, kind, warmup_steps):
     history, log = ours(warmup_steps), log_of(trainer(kind))
     assert len(log) == STEPS

@@ -72,10 +72,11 @@ class Control:
     def turn(self) -> Settings | None:
         """Called by the loop before each step: waits while paused; the settings to use, or None if it must end."""
         with self._changed:
-            self._waiting = self._allowed <= 0 and not self._stopped
-            if self._waiting:
-                self._changed.notify_all()
-            self._changed.wait_for(lambda: self._stopped or self._allowed > 0)
+            while self._allowed <= 0 and not self._stopped:
+                if not self._waiting:  # also after a resume that a pause followed before this thread woke up
+                    self._waiting = True
+                    self._changed.notify_all()
+                self._changed.wait()
             self._waiting = False
             if self._stopped:
                 return None

@@ -31,6 +31,21 @@ def test_turns_are_given_one_by_one_while_stepping():
     assert not thread.is_alive()
 
 
+def test_a_pause_right_after_a_resume_is_a_pause():
+    control = Control()
+    control.pause()
+    thread = threading.Thread(target=control.turn, daemon=True)
+    thread.start()
+    assert control.rest(timeout=5)
+    with control._changed:  # the loop cannot wake up in between
+        control.resume()
+        control.pause()
+    assert control.rest(timeout=5) and control.waiting
+    control.stop()
+    thread.join(5)
+    assert not thread.is_alive()
+
+
 @pytest.mark.parametrize("n", [0, -1, 1.5, "two", True])
 def test_a_number_of_steps_that_cannot_be(n):
     with pytest.raises(ValueError, match="whole number"):
