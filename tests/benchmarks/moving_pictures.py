@@ -33,7 +33,7 @@ def draw_loss(ax, learning_rate: float) -> str:
     _, loss = descent(learning_rate)
     ax.semilogy(loss, label="loss")
     ax.semilogy(loss.cummin(0).values, label="lowest so far")
-    ax.axhline(loss[0], color="0.5", lw=1)
+    ax.axhline(loss[0].item(), color="0.5", lw=1)
     ax.set(xlabel="step t", ylabel="loss f(θ)", ylim=(1e-8, 1e4), title="The loss")
     ax.legend()
     return f"The loss ends at {loss[-1]:.2g}."
