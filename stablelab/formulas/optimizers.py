@@ -1,7 +1,7 @@
 """One step downhill: gradient descent, momentum, Nesterov's momentum, Adam, AdamW and LAMB.
 
 Every function takes the weights θ_{t-1} and their gradient g_t and returns the weights θ_t, followed by what the
-rule remembers for the next step. Nothing is changed in place.
+rule remembers for the next step. Only the functions whose name ends in an underscore change anything in place.
 
     theta          θ    the weights, any shape
     g              g    the gradient of the loss at theta, same shape
