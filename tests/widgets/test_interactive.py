@@ -64,6 +64,12 @@ def test_a_move_draws_a_new_picture_with_new_words_under_it_and_as_its_alternati
     assert (pixels(before) != pixels(moving.image.value)).any()
 
 
+def test_the_file_holds_the_pixels_that_were_drawn() -> None:
+    drawing = Drawing(parabola)
+    png, _ = drawing(scale=1.0)
+    assert (pixels(png) == np.asarray(drawing._canvas.buffer_rgba())).all()
+
+
 def test_the_same_position_is_the_same_picture_whatever_was_drawn_in_between(moving: Moving) -> None:
     before = pixels(moving.image.value)
     for value in (3.0, 0.7, 1.0):
