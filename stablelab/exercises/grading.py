@@ -76,15 +76,15 @@ def judge(exercise: Exercise, answer: Any, time_limit: float | None = None) -> V
     with known_state():
         expected = _own_results(exercise.solution, exercise.cases)
         results = _results(answer, exercise.cases, time_limit, torch.float64)
-        single = isinstance(results[-1], _Failure) and results[-1].mixed
+        single = type(results[-1]) is _Failure and results[-1].mixed
         if single:
             others = _results(answer, exercise.cases, time_limit, torch.float32)
-            single = not isinstance(others[-1], _Failure)
+            single = type(others[-1]) is not _Failure
             results = others if single else results
         if _untouched(results[-1]):
             return not_attempted
         case = exercise.cases[len(results) - 1]
-        if isinstance(results[-1], _Failure):
+        if type(results[-1]) is _Failure:
             return _not_yet(answer, case, results[-1].message)
         tolerances = [_tolerance(exercise, case, single) for case in exercise.cases]
         for case, right, result, tolerance in zip(exercise.cases, expected, results, tolerances, strict=True):
@@ -138,7 +138,7 @@ def _results(answer: Callable[..., Any], cases: tuple[Case, ...], time_limit: fl
     results: list[Any] = []
     for case in cases:
         results.append(_result(answer, case, time_limit, dtype))
-        if isinstance(results[-1], _Failure) or _untouched(results[-1]):
+        if type(results[-1]) is _Failure or _untouched(results[-1]):
             break
     return results
 

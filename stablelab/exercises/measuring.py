@@ -361,7 +361,7 @@ CALIBRATION = Exercise(
             _by_bins(lambda w, g: g.abs().sum() / (w > 0).sum()),
         ),
         Slip(
-            "gaps of both signs cancel: take the absolute value in each bin, before the sum. Without bins they cancel, too",
+            "gaps of both signs cancel: take absolute values bin by bin, before the sum. One bin for all does the same",
             _by_bins(lambda w, g: (w * g).sum().abs()),
         ),
         Slip("that is the largest gap of a bin; take the weighted mean", _by_bins(lambda w, g: g.abs().max())),

@@ -140,7 +140,7 @@ class ProgressTable:
                 f"<td>{self._tries(one.name)}</td></tr>"
                 for one in exercises
             ]
-        end = f"<p>{self._share(ALL.values())} of all."
+        end = f"<p>{self._share(ALL.values())}."
         if self.next:
             end += f" Next: <code>{self.next}</code> in {_link(_notebook_of(self.next))}"
         return f"<table>{''.join(rows)}</table>{end}</p>"

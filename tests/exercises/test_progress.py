@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from stablelab.exercises import ALL, check, hints, progress
+from stablelab.exercises.notebook import NOTEBOOKS
 from stablelab.exercises.progress import read_progress, record_attempt
 
 NAME = next(iter(ALL))
@@ -33,11 +34,34 @@ def test_tries_and_the_first_right_answer_are_kept(data_folder: Path, capsys: py
 
 
 def test_the_table_has_every_exercise(capsys: pytest.CaptureFixture[str]) -> None:
+    second, third = list(ALL)[1:3]
     check(NAME, ALL[NAME].solution)
+    check(second, wrong)
+    check(second, wrong)
     lines = repr(progress()).splitlines()
-    assert len(lines) == len(ALL) + 1
-    assert "right since 20" in lines[0]
-    assert lines[-1] == f"1 of {len(ALL)} exercises right"
+    assert len(lines) == len(ALL) + len(NOTEBOOKS) + 2
+    assert lines[0] == "01_gradient_descent · 1 of 6 right"
+    assert re.fullmatch(rf"  {NAME} +right since \d{{4}}-\d\d-\d\d 1 try", lines[1])
+    assert re.fullmatch(rf"  {second} +not yet +2 tries", lines[2])
+    assert re.fullmatch(rf"  {third} +–", lines[3])
+    assert lines[-2:] == [f"all · 1 of {len(ALL)} right", f"next: {second} in 01_gradient_descent.ipynb"]
+
+
+def test_the_table_of_a_page_links_to_the_notebooks_and_to_the_next_exercise() -> None:
+    page = progress()._repr_html_()
+    assert page.count("<tr>") == len(ALL) + len(NOTEBOOKS)
+    assert page.endswith(
+        f"<p>0 of {len(ALL)} right. Next: <code>{NAME}</code> in "
+        '<a href="01_gradient_descent.ipynb">01_gradient_descent</a></p>'
+    )
+    assert all(f'<a href="{notebook}.ipynb">' in page for notebook in NOTEBOOKS)
+
+
+def test_after_the_last_exercise_none_is_next() -> None:
+    for name in ALL:
+        record_attempt(name, right=True)
+    assert progress().next is None
+    assert repr(progress()).splitlines()[-1] == f"all · {len(ALL)} of {len(ALL)} right"
 
 
 def test_no_line_is_so_long_that_a_page_would_break_it(capsys: pytest.CaptureFixture[str]) -> None:
