@@ -93,8 +93,9 @@ def _difference_of_numbers(expected: Any, got: Any, tolerance: Tolerance) -> str
     if theirs.shape != ours.shape:
         return f"expected {_shape(ours)}, got {_shape(theirs)}"
     if (ours.dtype == torch.bool) != (theirs.dtype == torch.bool):
-        words = "True and False, of type bool", f"numbers of type {str(theirs.dtype).removeprefix('torch.')}"
-        return "expected {}, got {}".format(*(words if ours.dtype == torch.bool else ("numbers", "True and False")))
+        if theirs.dtype == torch.bool:
+            return "expected numbers, got True and False"
+        return f"expected True and False, of type bool, got numbers of type {str(theirs.dtype).removeprefix('torch.')}"
     single = tolerance.single or theirs.dtype in (torch.float32, torch.float16, torch.bfloat16)
     as_they_are = ours, theirs
     ours, theirs = ours.double(), theirs.double()

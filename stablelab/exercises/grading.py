@@ -83,12 +83,9 @@ def judge(exercise: Exercise, answer: Any, time_limit: float | None = None) -> V
             results = others if single else results
         if _untouched(results[-1]):
             return not_attempted
-        case = exercise.cases[len(results) - 1]
-        if type(results[-1]) is _Failure:
-            return _not_yet(answer, case, results[-1].message)
         tolerances = [_tolerance(exercise, case, single) for case in exercise.cases]
-        for case, right, result, tolerance in zip(exercise.cases, expected, results, tolerances, strict=True):
-            wrong = difference(right, result, tolerance)
+        for case, right, result, tolerance in zip(exercise.cases, expected, results, tolerances, strict=False):
+            wrong = result.message if type(result) is _Failure else difference(right, result, tolerance)
             if wrong:
                 return _not_yet(answer, case, wrong, *_likely_slip(exercise, results, tolerances))
     tried = "; ".join(case.description for case in exercise.cases)
@@ -118,6 +115,8 @@ def _name(answer: Any) -> str:
 
 def _likely_slip(exercise: Exercise, results: list[Any], tolerances: list[Tolerance]) -> tuple[str, int] | tuple[()]:
     """The slip that does, on every case, what this answer does is what to tell the learner."""
+    if type(results[-1]) is _Failure:
+        return ()
     for number, slip in enumerate(exercise.slips):
         theirs = zip(_own_results(slip.answer, exercise.cases), results, tolerances, strict=True)
         if all(difference(one, other, tolerance) is None for one, other, tolerance in theirs):
@@ -134,7 +133,7 @@ def _own_results(function: Callable[..., Any], cases: tuple[Case, ...]) -> list[
 
 
 def _results(answer: Callable[..., Any], cases: tuple[Case, ...], time_limit: float, dtype: torch.dtype) -> list[Any]:
-    """What the learner's function returns, case by case, up to the first that is none."""
+    """What the learner's function returns, case by case, up to the first call that comes to nothing."""
     results: list[Any] = []
     for case in cases:
         results.append(_result(answer, case, time_limit, dtype))

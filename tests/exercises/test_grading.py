@@ -128,6 +128,17 @@ def test_what_cannot_be_right_is_said_in_a_line(answer: object, says: str) -> No
     assert "\n" not in verdict.message
 
 
+def test_a_wrong_result_is_shown_before_an_error_of_a_later_call() -> None:
+    def fails_on_matrices(theta: Tensor, g: Tensor, learning_rate: float) -> Tensor:
+        if theta.dim() > 1:
+            raise ValueError("no matrix")
+        return theta
+
+    message = judge(STEP, fails_on_matrices).message
+    assert "expected [0.95, -2.025], got [1, -2] (tried: two weights)" in message
+    assert "Likely slip" not in message
+
+
 def test_several_results_are_compared_one_by_one() -> None:
     assert judge(PAIR, lambda x: [x.mean(), x.mean() > 0]).status == RIGHT
     assert judge(PAIR, lambda x: (x.mean(), np.bool_(x.mean() > 0))).status == RIGHT
