@@ -65,8 +65,8 @@ def stratified_split(
         seed: seed of the draw.
         balanced: equal numbers of every class instead of the data's shares.
         first: (N,) of each example the position of the first one that equals it. Equal examples then stand in one
-            split, so that validation and test are as large as that allows; where no two are equal, the split is the same as
-            without.
+            split, so that validation and test are as large as that allows; where no two are equal, the split is the
+            same as without.
 
     Returns:
         The positions of each split, in random order.

@@ -108,8 +108,10 @@ def _delimited(content: str, delimiter: str, quoting: Any = csv.QUOTE_MINIMAL) -
     if bent:
         line, width = bent[0]
         others = f" (and {len(bent) - 1} more)" if len(bent) > 1 else ""
-        raise ValueError(f"line {line} has {width} fields{others}, but the header has {len(names)}: a {delimiter!r} too "
-                         "many or too few? Inside a text it needs quotes around the text")  # fmt: skip
+        raise ValueError(
+            f"line {line} has {width} fields{others}, but the header has {len(names)}; "
+            f"a text with {delimiter!r} in it needs quotes around it"
+        )
 
     def take(text: str, label: str) -> tuple[list[str], list[str]]:
         t, c = names.index(text), names.index(label)
