@@ -81,23 +81,28 @@ def stratified_split(
     generator = generator_for(seed)
     home = targets if first is None else targets[first]  # equal examples of two classes stay together
     groups = None if first is None or len(first.unique()) == len(first) else first
+    if groups is not None:
+        stratified_split(targets, sizes, classes, seed, balanced)  # what cannot be had without groups cannot with them
     pools = []
     for c in range(len(classes)):
         members = (home == c).nonzero().flatten()
         pools.append(members[torch.randperm(len(members), generator=generator)])
     splits = {}
     for split, size in sizes.items():
-        there = sum(len(pool) for pool in pools)
-        if groups is not None:  # whole groups may have taken more or less than was asked for
-            size = there if split == "train" and sum(sizes.values()) == len(targets) else min(size, there)
-            groups = None if split == "train" else groups  # what it leaves is in no other split
-        if not size:
-            raise ValueError(f"equal examples stay in one split, and so none is left for {split}; ask for fewer")
-        quotas = _equal_shares(size, pools, classes) if balanced else _proportional_shares(size, pools)
-        parts = [_taken(pool, quota, groups) for pool, quota in zip(pools, quotas, strict=True)]
+        there = [len(pool) for pool in pools]
+        if groups is None:
+            quotas = _equal_shares(size, pools, classes) if balanced else _proportional_shares(size, pools)
+        elif balanced:
+            quotas = [min(size // len(pools) + (c < size % len(pools)), n) for c, n in enumerate(there)]
+        else:  # whole groups may have taken more or less than was asked for
+            all_else = split == "train" and sum(sizes.values()) == len(targets)
+            size = sum(there) if all_else else min(size, sum(there))
+            quotas = _proportional_shares(size, pools) if size else there
+        whole = None if split == "train" else groups  # what it leaves is in no other split
+        parts = [_taken(pool, quota, whole) for pool, quota in zip(pools, quotas, strict=True)]
         chosen, pools = torch.cat([part for part, _ in parts]), [rest for _, rest in parts]
         if not len(chosen):
-            raise ValueError(f"equal examples stay in one split, and so none fits into {split}; ask for more")
+            raise ValueError(f"equal examples stay in one split, and so none is left for {split}; ask for other sizes")
         splits[split] = chosen[torch.randperm(len(chosen), generator=generator)]
     absent = set(range(len(classes))) - set(targets[splits["train"]].tolist())
     if absent:

@@ -138,7 +138,8 @@ def make_task(
     for split in SPLITS:
         digest.update(split.encode() + stores[split].digest() + targets[split].numpy().tobytes())
         splits[split] = Split(stores[split], targets[split], names)
-    return Task(name, kind, names, digest.hexdigest(), **splits)
+    parts = splits["train"], splits["validation"], splits["test"]
+    return Task(name, kind, names, digest.hexdigest(), *parts)
 
 
 def generator_for(*key: int) -> torch.Generator:

@@ -53,7 +53,8 @@ def cached_features(task: Task, model: nn.Module, progress: Progress | None = No
     for split in SPLITS:
         whole = getattr(task, split)
         splits[split] = Split(Features(whole, model, progress), whole.targets, whole.classes)
-    return FeatureTask(task.name, task.kind, task.classes, task.fingerprint, **splits)
+    parts = splits["train"], splits["validation"], splits["test"]
+    return FeatureTask(task.name, task.kind, task.classes, task.fingerprint, *parts, task.report)
 
 
 class Features:

@@ -97,9 +97,9 @@ def _check_pixels(model: nn.Module, task: Any, training: bool) -> None:
         return
     right = [each for each in USUAL_SIZES if _goes_through(twin, each)]
     if right:
-        least = "at least " if len(right) > 1 else ""
-        raise ValueError(f"{model_name(model)} takes pictures of {least}{right[0]} × {right[0]} pixels, but {task.name} "
-                         f"has {size} × {size}; make it with size={right[0]}")  # fmt: skip
+        least = f"{'at least ' if len(right) > 1 else ''}{right[0]} × {right[0]}"
+        raise ValueError(f"{model_name(model)} takes pictures of {least} pixels, but {task.name} has {size} × {size}; "
+                         f"make it with size={right[0]}")  # fmt: skip
 
 
 def _goes_through(twin: nn.Module, size: int) -> bool:
@@ -129,11 +129,10 @@ def _try_out(model: nn.Module, task: Any, validates: bool) -> None:
             strange = [part for part in parts if not isinstance(part, Tensor)]
             if strange:
                 raise ValueError(f"the {name} of {where} are {_called(strange[0])}; they must be a torch tensor")
-        if not targets.is_floating_point() and (
-            targets.dtype != torch.int64 or int(targets.max()) >= len(task.classes)
-        ):
-            raise ValueError(f"the targets of {where} are {targets.dtype} up to {int(targets.max())}; they must be int64 "
-                             f"from 0 to {len(task.classes) - 1}, one number for each class")  # fmt: skip
+        last, largest = len(task.classes) - 1, targets.max().item()
+        if not targets.is_floating_point() and (targets.dtype != torch.int64 or largest > last):
+            raise ValueError(f"the targets of {where} are {targets.dtype} up to {largest}; they must be int64 from 0 to "
+                             f"{last}, one number for each class")  # fmt: skip
         _check_output(model, inputs, len(targets), task)
 
 
@@ -144,8 +143,8 @@ def _check_output(model: nn.Module, inputs: Any, n: int, task: Any) -> None:
         raise ValueError(f"{name} returns {_called(logits)}; it must return the logits (B, C) alone, or an object with "
                          "the attribute logits")  # fmt: skip
     if logits.dim() < 2 or len(logits) != n or (logits.dim() == 2 and logits.shape[1] < len(task.classes)):
-        raise ValueError(f"{name} returns {tuple(logits.shape)} for {n} examples; for the {len(task.classes)} classes of "
-                         f"{task.name} it must be ({n}, {len(task.classes)})")  # fmt: skip
+        raise ValueError(f"{name} returns {tuple(logits.shape)} for {n} examples; for the {len(task.classes)} classes "
+                         f"of {task.name} it must be ({n}, {len(task.classes)})")  # fmt: skip
 
 
 def _evaluated(model: nn.Module, inputs: Any, task: Any) -> Any:
@@ -168,5 +167,4 @@ def _evaluated(model: nn.Module, inputs: Any, task: Any) -> Any:
 
 
 def _called(value: object) -> str:
-    return "nothing" if value is None else f"a {type(value).__module__.split('.')[0]}.{type(value).__name__}".replace(
-        "a builtins.", "a ")  # fmt: skip
+    return "nothing" if value is None else f"a {type(value).__name__}"

@@ -74,8 +74,8 @@ def test_missing_labels_one_class_and_labels_that_are_none(tmp_path: Path) -> No
         task_of(frame, tmp_path)
     with pytest.raises(ValueError, match=r"all 12 examples are of one class, 'good'"):
         task_of(FRAME[:12], tmp_path, validation=2, test=2)
-    with pytest.raises(ValueError, match=r"column 'sentence' has 20 different values in 20 rows; is it the label.$"):
-        task_of(FRAME, tmp_path, label="sentence")
+    with pytest.raises(ValueError, match=r"column 'name' has 20 different values in 20 rows; is it the label.$"):
+        task_of(FRAME.assign(name=FRAME.sentence), tmp_path, label="name")
 
 
 def test_files_that_are_missing_empty_damaged_or_of_another_kind(tmp_path: Path) -> None:
