@@ -131,8 +131,8 @@ def _try_out(model: nn.Module, task: Any, validates: bool) -> None:
                 raise ValueError(f"the {name} of {where} are {_called(strange[0])}; they must be a torch tensor")
         last, largest = len(task.classes) - 1, targets.max().item()
         if not targets.is_floating_point() and (targets.dtype != torch.int64 or largest > last):
-            raise ValueError(f"the targets of {where} are {targets.dtype} up to {largest}; they must be int64 from 0 to "
-                             f"{last}, one number for each class")  # fmt: skip
+            raise ValueError(f"the targets of {where} are {targets.dtype} up to {largest}; they must be int64 from 0 "
+                             f"to {last}, one number for each class")  # fmt: skip
         _check_output(model, inputs, len(targets), task)
 
 

@@ -44,9 +44,8 @@ def test_texts_that_repeat_stand_in_one_split_and_are_counted(tmp_path: Path) ->
     rows = different(60) + different(60, "bad")
     rows += [(f" {text.upper()} ", label) for text, label in rows[::4]]
     task = films(tmp_path, rows)
-    sides = [
-        {part.raw(i).strip().lower() for i in range(len(part))} for part in (task.train, task.validation, task.test)
-    ]
+    parts = (task.train, task.validation, task.test)
+    sides = [{part.raw(i).strip().lower() for i in range(len(part))} for part in parts]
     assert not sides[0] & sides[1] and not sides[0] & sides[2] and not sides[1] & sides[2]
     assert [len(task.train), len(task.validation), len(task.test)] == [90, 30, 30]
     assert said(task) == "30 texts repeat an earlier one; all copies of one are in the same split"
@@ -77,7 +76,7 @@ def test_equals_stay_together_however_many_there_are(copies: int, balanced: bool
     keys = [i // copies for i in range(60 * copies)]
     targets = torch.tensor([key % 2 for key in keys])
     first = first_of_equals(keys)
-    sizes = {"test": 12 * copies + 1, "validation": 12 * copies, "train": 36 * copies - 1}
+    sizes = {"test": 12 * copies + 2, "validation": 12 * copies, "train": 36 * copies - 2}
     splits = stratified_split(targets, sizes, "ab", 0, balanced, first)
     groups = [set(first[where].tolist()) for where in splits.values()]
     assert not groups[0] & groups[1] and not groups[0] & groups[2] and not groups[1] & groups[2]
@@ -86,7 +85,7 @@ def test_equals_stay_together_however_many_there_are(copies: int, balanced: bool
 
 
 def test_one_text_over_and_over_leaves_nothing_to_judge_by() -> None:
-    with pytest.raises(ValueError, match="equal examples stay in one split, and so none fits into test"):
+    with pytest.raises(ValueError, match="equal examples stay in one split, and so none is left for test"):
         stratified_split(
             torch.arange(40) % 2, {"test": 8, "validation": 8, "train": 24}, "ab", 0, first=torch.arange(40) % 2
         )
@@ -100,7 +99,7 @@ def test_labels_that_differ_by_case_or_blanks_are_said_and_merged_only_if_asked(
     merged = films(tmp_path, rows, merge_labels=True)
     assert merged.classes == ("neg", "pos")
     assert "one class was made of the labels 40 'pos', 20 'Pos', 20 'pos '" in said(merged)
-    assert merge_variants(["caf\u00e9", "cafe\u0301", "x"], True)[0] == ["caf\u00e9", "caf\u00e9", "x"]
+    assert merge_variants(["é", "é", "e\u0301"], True)[0] == ["é"] * 3
     with pytest.raises(ValueError, match="merge_labels is 'yes'; it must be True or False"):
         films(tmp_path, rows, merge_labels="yes")
 
@@ -218,8 +217,6 @@ def first_cat(pets: Path) -> np.ndarray:
 def test_pictures_of_sixteen_bits_keep_their_greys(kind: str, pets: Path) -> None:
     (pets / "cat" / "00.png").unlink()
     Image.fromarray(np.round(RAMP * 65535).astype(np.uint16)).save(pets / "cat" / f"a.{kind}")
-    (pets / "cat" / "b.png").write_bytes((pets / "dog" / "00.png").read_bytes()[:-1] + b"\0")
-    (pets / "cat" / "b.png").unlink()
     noise(77).save(pets / "cat" / "b.png"), noise(78).save(pets / "dog" / "b.png")
     assert np.abs(first_cat(pets)[..., 0] / 255 - RAMP).max() < 0.01
 
@@ -229,7 +226,11 @@ def test_floats_from_black_to_white_are_read_and_others_refused(pets: Path) -> N
     (pets / "cat" / "00.png").unlink()
     Image.fromarray(RAMP.astype(np.float32)).save(pets / "cat" / "a.tiff")
     assert np.abs(first_cat(pets)[..., 0] / 255 - RAMP).max() < 0.01
-    for values in ((RAMP * 900 - 3).astype(np.float32), (RAMP * 65535).astype(np.int32), RAMP.astype(np.float32) / 0):
+    for values in (
+        (RAMP * 900 - 3).astype(np.float32),
+        (RAMP * 65535).astype(np.int32),
+        np.full((9, 9), np.nan, np.float32),
+    ):
         Image.fromarray(values).save(pets / "cat" / "a.tiff")
         with pytest.raises(ValueError, match=r"a\.tiff holds 32-bit values from .*; save it with 8 or 16 bits$"):
             data.images(pets, size=64, train=24, validation=1, test=1)

@@ -42,7 +42,7 @@ def plain(i: int) -> str:
     ([plain(0), '"opens,good', plain(1), 'he said "so",bad', plain(2)], r"lines 3 to 5: .*written twice"),
     ([plain(0), '"opens,good', *map(plain, range(5)), 'closes",bad', plain(1)],
      "a quote makes one row of lines 3 to 9, but line 3 looks like a row of its own"),
-    ([plain(0), 'film,"good', plain(2), 'film,"'], "'label' of films.csv has a line break in row 2; is a quote missing"),
+    ([plain(0), 'film,"good', "more", 'film,"'], "'label' of films.csv has a line break in row 2; is a quote missing"),
 ])  # fmt: skip
 def test_what_shifts_columns_or_swallows_rows_is_refused(lines: list[str], message: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=message) as refused:
