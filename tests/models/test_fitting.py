@@ -81,12 +81,12 @@ def test_who_never_validates_needs_no_validation_split() -> None:
 
 
 @pytest.mark.parametrize(("change", "message"), [
-    (lambda x, y: (x, y.numpy()), r"the targets of own\.batches\(seed, batch_size\)\(k\) are a ndarray; they must be a"),
+    (lambda x, y: (x, y.numpy()), r"the targets of own\.batches\(seed, batch_size\)\(k\) are a ndarray; they must"),
     (lambda x, y: (x.numpy(), y), "the inputs of own.* are a ndarray; they must be a torch tensor"),
-    (lambda x, y: (x, y.int()), "the targets of own.* are torch.int32 up to 1; they must be int64 from 0 to 1"),
-    (lambda x, y: (x, y + 1), "the targets of own.* are torch.int64 up to 2; they must be int64 from 0 to 1"),
+    (lambda x, y: (x, y.int()), "the targets of own.* are torch.int32 up to .; they must be int64 from 0 to 1"),
+    (lambda x, y: (x, y + 2), "the targets of own.* are torch.int64 up to [23]; they must be int64 from 0 to 1"),
     (lambda x, y: x, "own.* gives a Tensor; it must be a pair"),
-    (lambda x, y: (x[:, :3], y), r"Sequential cannot take the inputs of own, \(2, 3\): mat1 and mat2"),
+    (lambda x, y: (x[:, :3], y), r"Sequential cannot take the inputs of own, \(2, 3\): .*mat1 and mat2"),
 ])  # fmt: skip
 def test_batches_that_are_none(change: Callable[[Tensor, Tensor], Any], message: str) -> None:
     with pytest.raises(ValueError, match=message) as refused:
@@ -107,7 +107,7 @@ class Returns(nn.Module):
     (lambda logits: (logits, logits), r"^Returns returns a tuple; it must return the logits \(B, C\) alone"),
     (lambda logits: logits.detach().numpy(), "^Returns returns a ndarray; it must return the logits"),
     (lambda logits: None, "^Returns returns nothing; it must return the logits"),
-    (lambda logits: logits[:, :3], r"returns \(2, 3\) for 2 examples; for the 10 classes of digits it must be \(2, 10\)"),
+    (lambda logits: logits[:, :3], r"returns \(2, 3\) for 2 examples; for the 10 classes of digits it must be \(2,"),
     (lambda logits: logits.mean(), r"returns \(\) for 2 examples"),
 ])  # fmt: skip
 def test_models_that_return_no_logits(change: Callable[[Tensor], Any], message: str) -> None:
