@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .._formatting import printable
 from .._validation import switch
 from .picture_files import find_pictures, read_pictures, remarks_on_pictures
 from .report import DataReport, balance, merge_variants, remarks_on
@@ -105,6 +104,6 @@ def images(
     remarks = [*found.remarks, *variants, *remarks_on_pictures(read, [found.name(i) for i in used])]
     remarks += remarks_on("pictures", classes, targets, splits, first, group_duplicates, found.name)
     counts = torch.bincount(targets, minlength=len(classes)).tolist()
-    report = DataReport(f"{printable(task.name)}: {n} pictures, {balance(classes, counts)}", tuple(remarks))
+    report = DataReport(f"{n} pictures: {balance(classes, counts)}", tuple(remarks))
     report.log()
     return replace(task, report=report)

@@ -48,9 +48,9 @@ def first_of_equals(keys: Sequence[Hashable]) -> Tensor:
 def balance(classes: Sequence[str], counts: Sequence[int]) -> str:
     """The sizes of the classes, in words: all of a few, the smallest and the largest of many."""
     if len(classes) <= MANY:
-        return ", ".join(f"{n} {printable(name)}" for name, n in zip(classes, counts, strict=True))
+        return ", ".join(f"{printable(name)} ({n})" for name, n in zip(classes, counts, strict=True))
     (small, name), (large, other) = min(zip(counts, classes, strict=True)), max(zip(counts, classes, strict=True))
-    return f"{len(classes)} classes of {small} ({printable(name)}) to {large} ({printable(other)})"
+    return f"{len(classes)} classes from {printable(name)} ({small}) to {printable(other)} ({large})"
 
 
 def remarks_on(

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .._formatting import format_percent, printable
+from .._formatting import format_percent
 from .._validation import switch, whole
 from .report import DataReport, balance, first_of_equals, folded, merge_variants, remarks_on
 from .splits import Size, split_sizes, stratified_split
@@ -167,7 +167,7 @@ def _summary(task: Task, n: int, targets: Tensor, max_tokens: int) -> str:
     full = int((lengths >= max_tokens).sum())
     cut = f", {format_percent(full / len(lengths))} fill max_tokens={max_tokens} and may be cut" if full else ""
     tokens = f"half have at most {int(lengths.median())} tokens, the longest {int(lengths.max())}{cut}"
-    return f"{printable(task.name)}: {n} texts, {balance(task.classes, counts)}; {tokens}"
+    return f"{n} texts: {balance(task.classes, counts)}; {tokens}"
 
 
 def _classes(labels: Sequence[str]) -> tuple[str, ...]:

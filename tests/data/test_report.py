@@ -36,7 +36,7 @@ def test_where_nothing_is_suspicious_one_line_is_said_and_kept(
 ) -> None:
     task = films(tmp_path, different(12) + different(8, "bad"))
     assert task.report is not None and not task.report.remarks
-    assert str(task.report) == "films: 20 texts, 8 bad, 12 good; half have at most 6 tokens, the longest 6"
+    assert str(task.report) == "20 texts: bad (8), good (12); half have at most 6 tokens, the longest 6"
     assert capsys.readouterr().out.splitlines() == [str(task.report)]
 
 
@@ -137,8 +137,8 @@ def pets(tmp_path: Path) -> Path:
 
 def test_pictures_of_which_nothing_is_suspicious(pets: Path, capsys: pytest.CaptureFixture[str]) -> None:
     task = data.images(pets, size=16)
-    assert str(task.report) == "pets: 24 pictures, 12 cat, 12 dog"
-    assert capsys.readouterr().out == "pets: 24 pictures, 12 cat, 12 dog\n"
+    assert str(task.report) == "24 pictures: cat (12), dog (12)"
+    assert capsys.readouterr().out == "24 pictures: cat (12), dog (12)\n"
 
 
 def test_what_programs_leave_behind_changes_nothing(pets: Path) -> None:

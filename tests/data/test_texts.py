@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import copy
+import re
 from pathlib import Path
 
 import pandas
@@ -10,6 +12,7 @@ from transformers import PreTrainedTokenizerFast
 
 from stablelab import data
 from stablelab.data.texts import Sentences
+from stablelab.data.tokenizers import token_ids
 
 ROWS = [{"sentence": f'what a "fine", sunny day {i}', "mood": "good"} for i in range(12)]
 ROWS += [{"sentence": f"NA rain again {i}", "mood": "bad"} for i in range(8)]
@@ -127,3 +130,21 @@ def test_the_side_of_the_padding_is_part_of_what_a_model_sees() -> None:
 def test_other_sentences_are_tokenized_and_cut_alike() -> None:
     store = sentences("left").like(["good good good good good", "film"])
     assert store.take(torch.tensor([0, 1]))["input_ids"].tolist() == [[3, 3, 3, 3], [0, 0, 0, 4]]
+
+
+@pytest.mark.parametrize("max_tokens", [4, 16, 64])
+def test_of_long_texts_the_beginnings_are_read_and_the_tokens_are_the_same(max_tokens: int) -> None:
+    words = re.split(
+        " ", "a film so unbelievably long, naïve & (slow) that 日本語 nobody re-watched it…\nNever! disestablish"
+    )
+    texts = [" ".join(words[(i * k) % len(words)] for k in range(60 * i)) + " end" for i in range(12)]
+    texts += ["w" * 3000, "日本" * 900, "x " * 2000, " " * 900 + "after blanks", "ü" * 400 + " n" * 9 + " z" * 300]
+    tokenizer = data.tokenizer_for()
+    expected = tokenizer(texts, truncation=True, max_length=max_tokens, padding=False)["input_ids"]
+    assert token_ids(texts, tokenizer, max_tokens) == expected
+    fast = sentences("left").tokenizer
+    assert token_ids(texts, fast, max_tokens) == fast(texts, truncation=True, max_length=max_tokens)["input_ids"]
+    from_the_end = copy.deepcopy(fast)
+    from_the_end.truncation_side = "left"
+    expected = from_the_end(texts, truncation=True, max_length=max_tokens)["input_ids"]
+    assert token_ids(texts, from_the_end, max_tokens) == expected
