@@ -134,9 +134,7 @@ def test_other_sentences_are_tokenized_and_cut_alike() -> None:
 
 @pytest.mark.parametrize("max_tokens", [4, 16, 64])
 def test_of_long_texts_the_beginnings_are_read_and_the_tokens_are_the_same(max_tokens: int) -> None:
-    words = re.split(
-        " ", "a film so unbelievably long, naïve & (slow) that 日本語 nobody re-watched…\nNever! unending"
-    )
+    words = re.split(" ", "a film so unbelievably long, naïve & (slow) that 日本語 nobody re-watched…\nNever! unending")
     texts = [" ".join(words[(i * k) % len(words)] for k in range(60 * i)) + " end" for i in range(12)]
     texts += ["w" * 3000, "日本" * 900, "x " * 2000, " " * 900 + "after blanks", "ü" * 400 + " n" * 9 + " z" * 300]
     tokenizer = data.tokenizer_for()
