@@ -380,7 +380,7 @@ def ready(
     """
     if train not in ("all", "head"):
         raise ValueError(f'train is {train!r}; it must be "all" or "head"')
-    check_fits(model, task)
+    check_fits(model, task, training=train == "all", validates=evaluate_every != 0)
     model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     prepared = _prepared(model, task, train)
     if settings is not None:

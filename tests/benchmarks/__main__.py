@@ -15,6 +15,7 @@ import moving_pictures
 import sharpness
 import shown_dashboard
 import sweeping
+import texts
 from timing import HEADER
 
 BENCHMARKS = {
@@ -28,6 +29,7 @@ BENCHMARKS = {
     "sweep": sweeping,
     "sharpness": sharpness,
     "adam": adam,
+    "texts": texts,
 }
 
 
