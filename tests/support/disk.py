@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -37,10 +37,13 @@ def nobody() -> Iterator[None]:
 
 
 @contextmanager
-def read_only_folder() -> Iterator[Path]:
-    """A new folder, which can be read but not written to from now on; what is in it is put there by ``opened``."""
+def read_only_folder(fill: Callable[[Path], object] = lambda folder: None) -> Iterator[Path]:
+    """A new folder that can be read, but not written to, and neither can the files that ``fill`` puts in it before."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
+        fill(folder)
+        for file in folder.iterdir():
+            file.chmod(0o444)
         folder.chmod(0o555)
         try:
             with nobody():
