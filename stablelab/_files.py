@@ -26,7 +26,10 @@ def sha256_of(file: Path) -> str:
 
 def require_sha256(file: Path, expected: str, cure: str) -> None:
     """Raise a ``ValueError`` that ends in ``cure`` unless ``file`` has the sha256 ``expected``."""
-    found = sha256_of(file)
+    try:
+        found = sha256_of(file)
+    except OSError as error:
+        raise ValueError(f"{file} cannot be read ({reason_of(error)}); {cure}") from error
     if found != expected:
         raise ValueError(f"{file} is damaged or another version (sha256 {found[:12]}…, not {expected[:12]}…); {cure}")
 
@@ -83,6 +86,10 @@ def digest_of(values: object) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
+class FormatError(ValueError):
+    """What was read is whole, but of another version of the format."""
+
+
 def seal(version: int, values: dict[str, Any]) -> dict[str, Any]:
     """JSON values with the version of their format and their checksum beside them; ``unseal`` takes both off again."""
     content = {"format": version, **values}
@@ -98,7 +105,8 @@ def unseal(version: int, text: str | bytes, name: str) -> dict[str, Any]:
         name: what it is called in the complaint.
 
     Raises:
-        ValueError: in one line, where they are damaged or of another format.
+        FormatError: in one line, where they are of another format.
+        ValueError: in one line, where they are damaged.
     """
     try:
         values = dict(json.loads(text))
@@ -106,8 +114,8 @@ def unseal(version: int, text: str | bytes, name: str) -> dict[str, Any]:
         digest = digest_of(values)
     except (ValueError, LookupError, TypeError, RecursionError):
         raise ValueError(f"{name} cannot be read") from None
-    if isinstance(found, int) and found != version:
-        raise ValueError(f"{name} has format {found}; this version of stablelab reads {version}")
+    if isinstance(found, int) and found != version and given in (digest, None):  # there was a time without checksums
+        raise FormatError(f"{name} has format {found}; this version of stablelab reads {version}")
     if given != digest:
         raise ValueError(f"{name} is not what was written")
     del values["format"]
