@@ -58,7 +58,8 @@ def read_progress() -> dict[str, Attempts]:
     if lines is None:
         lines = [_as_line(line) for line in content.split(b"\n") if line] or [None]
     attempts = {line.exercise: Attempts(line.tries, line.right) for line in lines if line is not None}
-    damaged = lines.count(None)
+    count = max(len(lines), *(line.of for line in lines if line is not None), 1)
+    damaged = count - len(attempts)
     if damaged:
         aside = _free_name(file)
         write_atomically(aside, content, mode=0o600)
@@ -66,7 +67,7 @@ def read_progress() -> dict[str, Attempts]:
             _write(attempts)
         else:
             file.unlink()
-        print(f"{damaged} of {len(lines)} lines of {file} are damaged and left out; as it was, it is {aside.name} now")
+        print(f"{damaged} of {count} lines of {file} are damaged and left out; as it was, it is {aside.name} now")
     return attempts
 
 
@@ -90,14 +91,16 @@ def record_attempt(name: str, right: bool) -> None:
 
 @dataclass(frozen=True)
 class _Line:
-    """A line of the file: an exercise, with how many answers and since when right; sealed, each by itself."""
+    """A line of the file, sealed by itself: an exercise, its attempts, and how many lines there are."""
 
     exercise: str
     tries: int
     right: str | None
+    of: int
 
     def __post_init__(self) -> None:
         whole("tries", self.tries)
+        whole("of", self.of, at_least=1)
         if self.tries > MOST:
             raise ValueError(f"tries is {self.tries}; nobody tries that often")
         if self.right is not None:
@@ -125,7 +128,7 @@ def _first_version(content: bytes) -> list[_Line | None] | None:
     for name, each in exercises.items():
         try:
             one = as_declared(Attempts, each, name)
-            lines.append(_Line(name, one.tries, one.right))
+            lines.append(_Line(name, one.tries, one.right, 1))
         except ValueError:
             lines.append(None)
     return lines
@@ -134,8 +137,9 @@ def _first_version(content: bytes) -> list[_Line | None] | None:
 def _write(attempts: dict[str, Attempts]) -> None:
     file = data_folder() / FILE
     file.parent.mkdir(parents=True, exist_ok=True)
-    lines = [json.dumps(seal(VERSION, {"exercise": name, **asdict(each)})) + "\n" for name, each in attempts.items()]
-    write_atomically(file, "".join(lines), mode=0o600)  # nobody else's business
+    lines = (_Line(name, each.tries, each.right, len(attempts)) for name, each in attempts.items())
+    text = "".join(json.dumps(seal(VERSION, asdict(line))) + "\n" for line in lines)
+    write_atomically(file, text, mode=0o600)  # nobody else's business
 
 
 def _free_name(file: Path) -> Path:

@@ -91,6 +91,8 @@ def test_a_damaged_line_hides_no_other(data_folder: Path, capsys: pytest.Capture
     said = f"1 of 3 lines of {file} are damaged and left out; as it was, it is progress.damaged-1.json now\n"
     assert capsys.readouterr().out == said
     assert list(read_progress()) == names[1:] and capsys.readouterr().out == ""
+    file.write_text(file.read_text().splitlines()[0] + "\n")  # cut where a line ends
+    assert list(read_progress()) == names[1:2] and "1 of 2 lines" in capsys.readouterr().out
 
 
 def test_a_file_of_the_first_version_is_read_on(data_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
