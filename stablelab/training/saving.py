@@ -26,7 +26,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from .._files import as_declared, reason_of, seal, sha256_of, to_disk, unseal
+from .._files import FormatError, as_declared, reason_of, seal, sha256_of, to_disk, unseal
 from .checkpoints import Checkpoint
 from .history import History, Log
 from .records import FINAL
@@ -180,6 +180,8 @@ def header(folder: Path) -> About:
         return as_declared(About, unseal(FORMAT, (folder / ABOUT).read_bytes(), ABOUT), ABOUT)
     except OSError as error:
         raise ValueError(f"the saved run in {folder} cannot be read: {ABOUT}: {reason_of(error)}") from error
+    except FormatError as error:
+        raise ValueError(f"the saved run in {folder} is of another version: {error}") from error
     except ValueError as error:
         raise ValueError(f"the saved run in {folder} is damaged: {error}") from error
 
@@ -358,8 +360,10 @@ def _finish_swaps(folder: Path, only: str | None = None) -> None:
         only: the name of the save; all of them if not given.
     """
     whole: dict[str, list[tuple[float, Path]]] = {}
-    for path, name in _leftovers(folder):
-        if name == (only or name) and not (folder / name).exists():
+    leftovers = _leftovers(folder)
+    aside = {name for path, name in leftovers if path.name.endswith("-old")}  # else the first is being written
+    for path, name in leftovers:
+        if name == (only or name) and name in aside and not (folder / name).exists():
             with contextlib.suppress(OSError, ValueError):
                 whole.setdefault(name, []).append((read(path).written, path))
     for name, found in whole.items():

@@ -230,7 +230,12 @@ def test_a_checkpoint_keeps_the_order_in_memory(finished, tmp_path):
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("{not json", "run.json cannot be read"), ("[]", "cannot be read"), ('{"format": 99, "sha256": {}}', "format 99")],
+    [
+        ("{not json", "is damaged: run.json cannot be read$"),
+        ("[]", "is damaged: run.json cannot be read$"),
+        ("[" * 100_000, "is damaged: run.json cannot be read$"),
+        ('{"format": 3, "sha256": {}}', "is of another version: run.json has format 3; this version of .* reads 4$"),
+    ],
 )
 def test_a_run_json_that_cannot_be_read(finished, tmp_path, text, message):
     (tmp_path / "run").mkdir()

@@ -49,6 +49,8 @@ CREATE TABLE runs (
 """
 SEALED = "key, description, point, numbers, arrays"
 STATES = ("open", "claimed", "done", "failed")
+# What comes of a damaged file: SQLite's own word, or Python's where a length or a name in it makes no sense.
+UNUSABLE = (sqlite3.Error, MemoryError, UnicodeDecodeError)
 OUTSIDE = ("SQLITE_FULL", "SQLITE_READONLY", "SQLITE_IOERR", "SQLITE_CANTOPEN")  # no fault of the file's
 
 
@@ -148,11 +150,11 @@ class Ledger:
         for table, key in (("descriptions", "id"), ("runs", "key")):
             numbers: set[int] = set()
             for order in ("rowid", "rowid DESC", key):  # a damaged page hides what lies behind it, but not to an index
-                with suppress(sqlite3.DatabaseError, MemoryError):
+                with suppress(*UNUSABLE):
                     for (number,) in base.execute(f"SELECT rowid FROM {table} ORDER BY {order}"):
                         numbers.add(number)
             for number in sorted(numbers):
-                with suppress(sqlite3.DatabaseError, MemoryError):
+                with suppress(*UNUSABLE):
                     for row in base.execute(f"SELECT * FROM {table} WHERE rowid=?", (number,)):
                         marks = ", ".join("?" * len(row))
                         whole.execute(f"INSERT OR IGNORE INTO {table} VALUES ({marks})", row)
@@ -182,10 +184,10 @@ class Ledger:
         with self._lock:
             try:
                 yield
-            except (sqlite3.Error, MemoryError) as error:
+            except UNUSABLE as error:
                 outside = str(getattr(error, "sqlite_errorname", "")).startswith(OUTSIDE)
                 cure = "; what was done before is kept: run the sweep again once that is mended" if outside else ""
-                why = str(error) or "it asks for more memory than there is"
+                why = reason_of(error) if isinstance(error, sqlite3.Error) else "it is damaged"
                 raise ValueError(f"{self.file} cannot be used as the file of a sweep: {why}{cure}") from None
 
     @contextmanager
@@ -349,7 +351,7 @@ def _connected(where: str) -> sqlite3.Connection:
 def _is_sound(base: sqlite3.Connection) -> bool:
     try:
         return bool(base.execute("PRAGMA integrity_check(1)").fetchone() == ("ok",))
-    except (sqlite3.DatabaseError, MemoryError):
+    except UNUSABLE:
         return False
 
 
