@@ -413,10 +413,12 @@ def _check_over(folder: Path, given: str | os.PathLike[str]) -> None:
             continue
         if there.state in FINAL:
             return
-        newer = f", newer ones are damaged ({damaged[0]})" if damaged else ""
+        total = there.log.total_steps
+        at = f"step {len(there.history)}" + ("" if total is None else f" of {total}")
+        at += f", newer ones are damaged ({damaged[0]})" if damaged else ""
         raise ValueError(
-            f"folder is {str(given)!r}, which holds a run that has not ended (step {len(there.history)} of "
-            f"{there.log.total_steps}{newer}): reopen it, or give another folder, or delete this one"
+            f"folder is {str(given)!r}, which holds a run that has not ended ({at}): "
+            "reopen it, or give another folder, or delete this one"
         )
     if damaged:
         raise ValueError(
