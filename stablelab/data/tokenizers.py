@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .cache import bundled_folder
+from .cache import verify_bundled
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -24,10 +24,11 @@ def tokenizer_for(name: str | None = None) -> PreTrainedTokenizerBase:
 
     Raises:
         OSError: it is neither a folder, nor in the cache, nor can it be fetched.
+        ValueError: the bundled one is damaged.
     """
     from transformers import AutoTokenizer
 
-    folder = bundled_folder() if name is None else name
+    folder = verify_bundled() if name is None else name
     with loading_pretrained(folder):
         tokenizer = AutoTokenizer.from_pretrained(folder)
     if tokenizer.pad_token is None:

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .._files import as_declared
 from .records import Evaluation, Intervention, Step
 from .settings import Settings
 
@@ -66,7 +67,7 @@ class History:
 
     @classmethod
     def read(cls, file: Path) -> History:
-        """What ``write`` wrote. Raises ValueError, KeyError or TypeError where a line is damaged."""
+        """What ``write`` wrote. Raises ValueError where a line is damaged."""
         with file.open(encoding="utf-8") as lines:
             return cls(tuple(Step.from_dict(json.loads(line)) for line in lines))
 
@@ -109,11 +110,9 @@ class Log:
     def from_dict(cls, values: dict[str, Any]) -> Log:
         """What ``to_dict`` wrote. Raises ValueError in one line where it is not that."""
         try:
-            settings = Settings.from_dict(values["settings"])
-            interventions = tuple(Intervention(**each) for each in values["interventions"])
-            return cls(**{**values, "settings": settings, "interventions": interventions})
-        except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"this is not the log of a run: {type(error).__name__}: {error}") from error
+            return as_declared(cls, values, "log")
+        except ValueError as error:
+            raise ValueError(f"this is not the log of a run: {error}") from error
 
     def __str__(self) -> str:
         rows = [f"{self.name}: seed {self.seed}, {self.steps} of {self.total_steps} steps, {self.settings.label}"]

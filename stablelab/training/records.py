@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from .._files import as_declared
 from .._formatting import format_setting, setting_label
 
 FINAL = ("finished", "stopped", "failed")  # states of a run that is over
@@ -90,10 +91,5 @@ class Step:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Step:
-        """The record that ``to_dict`` wrote."""
-        values = dict(values)
-        values["learning_rates"] = tuple(values["learning_rates"])
-        values["interventions"] = tuple(Intervention(**each) for each in values["interventions"])
-        if values["evaluation"] is not None:
-            values["evaluation"] = Evaluation(**values["evaluation"])
-        return cls(**values)
+        """The record that ``to_dict`` wrote; raises ValueError in one line where it is not that."""
+        return as_declared(cls, values, "step")
