@@ -68,6 +68,9 @@ class Tolerance:
         return f"± {self.asked}"
 
 
+EXACT = Tolerance("0", Decimal(0), relative=False)
+
+
 @dataclass(frozen=True)
 class Comparison:
     """What two texts have in common.
@@ -86,7 +89,7 @@ class Comparison:
         """A line for each thing that the tolerance does not allow; without one, for each that is another number."""
         if self.wording:
             return [self.wording]
-        allowed = tolerance or Tolerance("0", Decimal(0), False)
+        allowed = tolerance or EXACT
         return [
             f"number {place} of {len(self.stored)}: stored {old}, came {new}, "
             + (f"allowed {tolerance}" if tolerance else f"allowed exactly this, as the cell states no {MARK}")
@@ -98,7 +101,7 @@ class Comparison:
         """The largest absolute and relative difference of the numbers; infinite for nan or infinity against another."""
         absolute = relative = 0.0
         for old, new in () if self.wording else zip(map(value_of, self.stored), map(value_of, self.came), strict=True):
-            if Tolerance("0", Decimal(0), False).allows(old, new):
+            if EXACT.allows(old, new):
                 continue
             finite = old.is_finite() and new.is_finite()
             difference = abs(new - old) if finite else Decimal("inf")
@@ -108,7 +111,7 @@ class Comparison:
 
 
 def tolerance_of(source: str) -> Tolerance | None:
-    """The tolerance that a cell states, on a line of its own; None if it states none.
+    """The tolerance that a cell states in a comment; None if it states none.
 
     Raises:
         ValueError: it is malformed, or stated twice; says how one is written.
