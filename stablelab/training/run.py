@@ -230,6 +230,16 @@ class Run(Driver):
         return len(self._past.steps)
 
     @property
+    def source(self) -> str:
+        """The model, as what made it calls it, or by the name of its class."""
+        return getattr(self.model, "stablelab_source", type(self.model).__name__)
+
+    @property
+    def fingerprint(self) -> str:
+        """That of its data: runs of one task are drawn beside each other."""
+        return self.task.fingerprint
+
+    @property
     def best(self) -> Best | None:
         """The weights with the lowest validation loss so far; None before the first validation."""
         return None if self._loop is None else self._loop.best
