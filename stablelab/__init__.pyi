@@ -32,10 +32,10 @@ from .training.history import History
 from .training.knobs import choice, slider
 from .training.loop import steps
 from .training.lr_range_test import range_test
-from .training.own_loop import Watched
 from .training.records import Evaluation, Step
 from .training.run import Run
 from .training.settings import Settings
+from .training.watched import Watched
 from .watching import watch
 from .widgets.dashboard import Dashboard, dashboard
 from .widgets.map_view import stability_map_view

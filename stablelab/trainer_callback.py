@@ -10,7 +10,9 @@ from .watching import show
 
 
 class DashboardCallback(SteeringCallback):
-    """The dashboard on a Hugging Face ``Trainer`` whose ``train`` is called by hand::
+    """The dashboard on a Hugging Face ``Trainer`` whose ``train`` is called by hand.
+
+    Such as::
 
         trainer = Trainer(model, args, train_dataset=data, callbacks=[lab.DashboardCallback()])
         trainer.train()

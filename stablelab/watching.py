@@ -1,4 +1,4 @@
-"""A training loop that is not the workbook's, under the dashboard: a plain function, or a trainer of another package."""
+"""A loop that is not the workbook's, under the dashboard: a plain function, or a trainer of another package."""
 
 # No `from __future__ import annotations` here: Shift-Tab would show every type in quotes.
 
@@ -9,8 +9,9 @@ from typing import Any, cast
 
 from ._notebook_cells import claim, in_notebook, release_earlier
 from .training.background import BackgroundThread, Driver
-from .training.own_loop import OwnLoop, Watched
+from .training.own_loop import OwnLoop
 from .training.records import FINAL
+from .training.watched import Watched
 
 _LOOK = 0.1  # seconds between two looks of the progress bar
 
@@ -25,8 +26,8 @@ def watch(
 ) -> Watched:
     """Show the dashboard on a training loop that is not the workbook's. It trains in a thread of its own.
 
-    A function is called as ``train(live)``. Each knob is there by name, as ``live.learning_rate``, and is moved while it
-    trains; ``live.record(loss=loss, gradient_norm=norm)`` ends each step: it is drawn, and waits while the run is paused::
+    A function is called as ``train(live)``. Each knob is there by name, as ``live.learning_rate``, and is moved while
+    it trains. ``live.record(loss=loss, gradient_norm=norm)`` ends each step: it is drawn, and waits while paused::
 
         def train(live):
             for inputs, targets in loader:
@@ -36,11 +37,11 @@ def watch(
 
         run = lab.watch(train, learning_rate=1e-3, max_norm=1.0, dropout=lab.slider(0.1, 0, 0.5))
 
-    A Trainer of Hugging Face, or of PyTorch Lightning with what its ``fit`` is given, trains as it is; its learning rate
-    (whose schedule keeps its shape), its clip threshold and its weight decay can be moved.
+    A Trainer of Hugging Face, or of PyTorch Lightning with what its ``fit`` is given, trains as it is; its learning
+    rate (whose schedule keeps its shape), its clip threshold and its weight decay can be moved.
 
-    Nothing trains before the learner presses start, or ``run.start()`` is called. Where there is no notebook, or no page
-    that shows it, it trains the same and prints a progress bar.
+    Nothing trains before the learner presses start, or ``run.start()`` is called. Where there is no notebook, or no
+    page that shows it, it trains the same and prints a progress bar.
 
     Args:
         train: a function, a ``transformers.Trainer`` or a ``lightning.pytorch.Trainer``.
@@ -53,8 +54,8 @@ def watch(
             ``lab.slider(0.1, 0, 0.5)`` and ``lab.choice(["adam", "sgd"])`` say it themselves.
 
     Returns:
-        A ``Watched``: ``await run.finished()`` waits for its end, ``run.history`` is what was recorded. Running a notebook
-        cell again first stops the runs that the same cell had made before.
+        A ``Watched``: ``await run.finished()`` waits for its end, ``run.history`` is what was recorded. Running a
+        notebook cell again first stops the runs that the same cell had made before.
 
     Raises:
         ValueError: in one line, where it cannot be watched, a knob cannot be, or its name is taken.

@@ -1,4 +1,4 @@
-"""What a slider can change in a loop that is not the workbook's: knobs by name, and their values as one frozen whole."""
+"""What can be changed in a loop that is not the workbook's: knobs by name, and their values as one frozen whole."""
 
 from __future__ import annotations
 

@@ -17,8 +17,8 @@ class Evaluation:
     """Scores on the validation split after ``step`` optimizer steps.
 
     ``loss`` is the mean over examples (nats for cross-entropy); ``precision``, ``recall`` and ``f1`` are macro averages
-    over the classes, as scikit-learn defines them, and like ``accuracy`` in [0, 1]. ``seconds`` is what it took. What is
-    not known is NaN.
+    over the classes, as scikit-learn defines them, and like ``accuracy`` in [0, 1]. ``seconds`` is what it took. NaN
+    stands for what is not known.
     """
 
     step: int

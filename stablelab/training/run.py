@@ -101,7 +101,7 @@ class Run(Driver):
         self.trains = model if trains is None else trains
         self.settings = settings or Settings()
         self.batches: Batches = task.batches(seed, batch_size)
-        self.total_steps = length(epochs, steps, self.batches.per_epoch)
+        self.total_steps: int = length(epochs, steps, self.batches.per_epoch)
         every = math.ceil(self.total_steps / VALIDATIONS_PER_RUN) if evaluate_every is None else evaluate_every
         self.evaluate_every = whole("evaluate_every", every, of=" of steps")
         super().__init__(name or task.name)

@@ -64,7 +64,7 @@ class KnobControls:
         knob, value, publish = knobs.knobs[name], knobs.values[name], partial(self._change, name)
         label = knobs.label_of(name)
         css = _SHORT.get(name, f"knob-{name.replace('_', '-')}")
-        look = {"css": css, "tooltip": f"live.{name}: {_reach(knob)}"}
+        look: dict[str, Any] = {"css": css, "tooltip": f"live.{name}: {_reach(knob)}"}
         if isinstance(knob, Choice):
             options = [(str(each), each) for each in knob.options]
             return ChoiceInput(label, value, publish, self._note, options=options, **look)
@@ -73,12 +73,12 @@ class KnobControls:
         if isinstance(knob, Slider):
             resting = knob.value if knob.value else math.sqrt(knob.low * knob.high) if knob.log else knob.low
             if knob.log:
-                ends = {"low": math.log10(knob.low), "high": math.log10(knob.high)}
+                ends: dict[str, Any] = {"low": math.log10(knob.low), "high": math.log10(knob.high)}
                 return LogNumberInput(
                     label, value, publish, self._note, absent=knob.off, resting=resting, **ends, **look
                 )
             step = (knob.high - knob.low) / knob.steps
-            reach = {"low": float(knob.low), "high": float(knob.high), "step": step}
+            reach: dict[str, Any] = {"low": float(knob.low), "high": float(knob.high), "step": step}
             return LinearNumberInput(label, value, publish, self._note, absent=knob.off, **reach, **look)
         return WholeNumberInput(label, value, publish, self._note, **look)
 

@@ -9,7 +9,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelSummary, ProgressBar
 
-from ..own_loop import Stopped
+from ..watched import Stopped
 from .steering import Groups, TrainerRun, scores
 
 
@@ -32,7 +32,6 @@ class LightningRun(TrainerRun):
     def __init__(self, trainer: Trainer, arguments: tuple[Any, ...], *, name: str | None = None) -> None:
         if not arguments or not isinstance(arguments[0], LightningModule):
             raise ValueError("give lab.watch what trainer.fit is given: lab.watch(trainer, module, train_dataloader)")
-        _check_fresh(trainer)
         module = arguments[0]
         rate, decay = _asked_for(module)
         super().__init__(
@@ -46,9 +45,9 @@ class LightningRun(TrainerRun):
         )
         self._arguments = arguments
 
-    def _launch(self) -> None:
-        _check_fresh(self.trainer)
-        super()._launch()
+    def steps_before(self) -> int:
+        """Those that ``trainer.fit`` has done."""
+        return self.trainer.global_step
 
     def _work(self) -> None:
         callback = SteeringCallback(self)
@@ -134,11 +133,6 @@ class SteeringCallback(Callback):
         evaluation = scores(found, len(self.run.history))
         if evaluation is not None:
             self.run.add_evaluation(evaluation)
-
-
-def _check_fresh(trainer: Any) -> None:
-    if trainer.global_step:
-        raise ValueError(f"this Trainer has trained {trainer.global_step} steps already: make a new one")
 
 
 def _asked_for(module: LightningModule) -> tuple[float, float]:

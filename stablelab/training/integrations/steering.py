@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ..knobs import Knobs
-from ..own_loop import Watched
 from ..records import Evaluation
+from ..watched import Watched
 
 _NOTED = ("initial_lr", "max_lr", "min_lr")  # what schedules note in a parameter group, beside its learning rate
 
@@ -129,13 +129,20 @@ class TrainerRun(Watched):
             subject=model,
         )
         self.trainer = trainer
-        self.check_free()
+        self._claim_subject()
 
     def check_free(self) -> None:
-        """Raise ValueError in one line where the model is in another run's hands, or this trainer in another watch's."""
+        """Raise ValueError in one line where another run has the model, or the trainer has trained already."""
         super().check_free()
         if self.others():
             raise ValueError(f"{self.source} is watched already: start that run, or stop() it before you watch anew")
+        if self.steps_before():
+            kind, done = self.settings.label, self.steps_before()
+            raise ValueError(f"this {kind} has trained {done} steps already, and its schedule with it: make a new one")
+
+    def steps_before(self) -> int:
+        """How many steps the trainer has done before this run, where there must be none."""
+        return 0
 
     def corrects(self, **values: float) -> None:
         """What the knobs began with was not what the optimizers say: those that nobody moved show that from now on."""
@@ -158,6 +165,8 @@ def scores(metrics: Mapping[str, Any], step: int) -> Evaluation | None:
     found: dict[str, float] = {}
     for name, value in metrics.items():
         for score in ("loss", "accuracy", "precision", "recall", "f1"):
-            if score not in found and (name.lower().endswith(score) or (score == "accuracy" and name.lower().endswith("acc"))):
+            if score not in found and (
+                name.lower().endswith(score) or (score == "accuracy" and name.lower().endswith("acc"))
+            ):
                 found[score] = float(value)
     return Evaluation(step, **found) if found else None

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from transformers import PrinterCallback, ProgressCallback, Trainer, TrainerCallback
 
-from ..own_loop import Stopped
+from ..watched import Stopped
 from .steering import Groups, TrainerRun, scores
 
 
@@ -31,8 +31,7 @@ class HuggingFaceRun(TrainerRun):
         self, trainer: Trainer, arguments: tuple[Any, ...] = (), *, name: str | None = None, own: bool = True
     ) -> None:
         args = trainer.args
-        if own:
-            _check_fresh(trainer)
+        self._own = own
         super().__init__(
             trainer,
             trainer.model,
@@ -45,9 +44,9 @@ class HuggingFaceRun(TrainerRun):
         )
         self._arguments = arguments
 
-    def _launch(self) -> None:
-        _check_fresh(self.trainer)
-        super()._launch()
+    def steps_before(self) -> int:
+        """Those that ``trainer.train`` has done; whoever calls that by hand may let it go on."""
+        return self.trainer.state.global_step if self._own else 0
 
     def _work(self) -> None:
         callback = SteeringCallback(self)
@@ -154,7 +153,7 @@ class SteeringCallback(TrainerCallback):
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self._end()
 
-    # -- taking hold of a trainer, and letting it go ---------------------------------------------------------------------
+    # -- taking hold of a trainer, and letting it go ----------------------------------------------------------
 
     def let_go(self) -> None:
         """Leave the trainer as it was found, but for what it has learnt."""
@@ -207,12 +206,6 @@ class SteeringCallback(TrainerCallback):
                 return found
             frame = frame.f_back  # type: ignore[assignment]
         raise RuntimeError("this callback is for transformers.Trainer, which is not what calls it")
-
-
-def _check_fresh(trainer: Any) -> None:
-    if trainer.state.global_step or trainer.state.log_history:
-        done = trainer.state.global_step
-        raise ValueError(f"this Trainer has trained {done} steps already, and its schedule with it: make a new one")
 
 
 def _quieten(handler: Any, callback: TrainerCallback) -> Callable[[], object]:
