@@ -41,7 +41,7 @@ class OwnLoop(Watched):
                 taken = ", ".join(known for known in dir(Live) if not known.startswith("_"))
                 raise ValueError(f"a knob cannot be called {each!r}: live has {taken} already; give it another name")
         called = getattr(train, "__name__", type(train).__name__)
-        where = getattr(train, "__module__", ""), getattr(train, "__qualname__", called)
+        where = getattr(train, "__module__", None) or "", getattr(train, "__qualname__", called)
         super().__init__(
             name or called,
             Knobs.of(knobs or {}),

@@ -51,6 +51,7 @@ class HuggingFaceRun(TrainerRun):
     def _work(self) -> None:
         callback = SteeringCallback(self)
         self.trainer.add_callback(callback)
+        callback.quieten(self.trainer.callback_handler)  # before a bar of its own is drawn
         try:
             self.trainer.train(*self._arguments)
         except Stopped:
@@ -155,6 +156,23 @@ class SteeringCallback(TrainerCallback):
 
     # -- taking hold of a trainer, and letting it go ----------------------------------------------------------
 
+    def quieten(self, handler: Any) -> None:
+        """Take the progress bar and what prints away, also while the handler goes through its callbacks."""
+        before, here = list(handler.callbacks), handler.callbacks.index(self)
+        handler.callbacks[here + 1 :] = [each for each in before[here + 1 :] if not _prints(each)]
+        for each in before[:here]:
+            bar = getattr(each, "training_bar", None)
+            if _prints(each) and bar is not None:
+                bar.leave = False
+                bar.close()
+                each.training_bar = None
+        handler.callbacks = [each for each in before if not _prints(each)]
+
+        def undo() -> None:
+            handler.callbacks = [*before, *(each for each in handler.callbacks if each not in before)]
+
+        self._undo.append(undo)
+
     def let_go(self) -> None:
         """Leave the trainer as it was found, but for what it has learnt."""
         while self._undo:
@@ -162,7 +180,8 @@ class SteeringCallback(TrainerCallback):
         self._groups = None
 
     def _take_hold(self, trainer: Any, optimizer: Any, scheduler: Any) -> None:
-        self._undo.append(_quieten(trainer.callback_handler, self))
+        if self._by_hand:
+            self.quieten(trainer.callback_handler)
         self._groups = Groups([optimizer], [scheduler], trainer.args.learning_rate)
         self._loss, self._rates = None, self._groups.learning_rates
         training_step, clip = trainer.training_step, trainer.accelerator.clip_grad_norm_
@@ -206,25 +225,6 @@ class SteeringCallback(TrainerCallback):
                 return found
             frame = frame.f_back  # type: ignore[assignment]
         raise RuntimeError("this callback is for transformers.Trainer, which is not what calls it")
-
-
-def _quieten(handler: Any, callback: TrainerCallback) -> Callable[[], object]:
-    """Take its progress bar and what prints away, also while it goes through its callbacks; returns what undoes it."""
-    before = list(handler.callbacks)
-    quiet = [each for each in before if not _prints(each)]
-    here = handler.callbacks.index(callback)
-    handler.callbacks[here + 1 :] = [each for each in before[here + 1 :] if not _prints(each)]
-    for each in before[:here]:
-        bar = getattr(each, "training_bar", None)
-        if _prints(each) and bar is not None:
-            bar.close()
-            each.training_bar = None
-    handler.callbacks = quiet
-
-    def undo() -> None:
-        handler.callbacks = [*before, *(each for each in handler.callbacks if each not in before)]
-
-    return undo
 
 
 def _prints(callback: TrainerCallback) -> bool:
