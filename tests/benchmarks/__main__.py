@@ -15,11 +15,13 @@ import moving_pictures
 import sharpness
 import shown_dashboard
 import sweeping
+import watched_loops
 from timing import HEADER
 
 BENCHMARKS = {
     "import": importing,
     "dashboard": shown_dashboard,
+    "watch": watched_loops,
     "pictures": moving_pictures,
     "trainer": against_trainer,
     "head": cached_head,
