@@ -4,6 +4,7 @@
 
 import sys
 import time
+import weakref
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -69,13 +70,12 @@ def watch(
 
 def show(run: Watched) -> None:
     """Put the dashboard into the cell being executed; where nobody looks at one, a progress bar is printed instead."""
-    seen: Callable[[], bool] = lambda: False  # noqa: E731
+    board = None
     if in_notebook():
         from .widgets.dashboard import dashboard
 
-        board = dashboard(cast(Any, run))
-        seen = lambda: board.on_a_page  # noqa: E731
-    bar = ProgressBar(run, seen)
+        board = weakref.ref(dashboard(cast(Any, run)))  # weakly: once closed it must not live as long as the run
+    bar = ProgressBar(run, lambda: board is not None and getattr(board(), "on_a_page", True))
     run.starters.append(bar.start)
     run.watchers.append(bar.wait)
 

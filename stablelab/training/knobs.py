@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from numbers import Real
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
@@ -110,7 +111,7 @@ def slider(
     """
     named = f"slider {label!r}" if label else "slider"
     numbers = [each for each in (value, low, high) if each is not None]
-    if not all(isinstance(each, int | float) and math.isfinite(each) for each in numbers):
+    if not all(isinstance(each, Real) and math.isfinite(each) for each in numbers):
         raise ValueError(f"{named} needs three numbers: value, low, high; got {value!r}, {low!r}, {high!r}")
     if not low < high or (value is not None and not low <= value <= high) or (log and low <= 0):
         above = ", above 0" if log else ""
