@@ -2,6 +2,7 @@
 
 # No `from __future__ import annotations` here: Shift-Tab would show every type in quotes.
 
+import contextvars
 import sys
 import time
 import weakref
@@ -91,10 +92,13 @@ class ProgressBar:
     def __init__(self, run: Driver, seen: Callable[[], bool]) -> None:
         self._run, self._seen = run, seen
         self._thread: BackgroundThread | None = None
+        self._cell = contextvars.copy_context()  # in which a kernel keeps the cell that what is printed belongs to
 
     def start(self) -> None:
         """Begin; a page has two seconds to report, in a notebook."""
-        self._thread = BackgroundThread(self._print, f"stablelab progress {self._run.name}").start()
+        self._thread = BackgroundThread(
+            lambda: self._cell.run(self._print), f"stablelab progress {self._run.name}"
+        ).start()
 
     def wait(self) -> None:
         """Wait until the last of it is printed; at once while the run stands still."""

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from support.cell import Cell
 from support.helpers import until
 
 import stablelab as lab
@@ -102,6 +103,18 @@ def test_a_dashboard_steers_a_loop_of_the_learner() -> None:
     board.close()
 
 
+def test_its_cell_keeps_a_picture_even_where_no_rate_and_no_norm_are_known(monkeypatch) -> None:
+    run = lab.watch(short)
+    cell = Cell(monkeypatch)
+    board = Dashboard(run).show()
+    run.start()
+    board.wait()
+    until(lambda: cell.pictures == [True, False])
+    assert "display stopped" not in board.status.line.value
+    assert "validation loss 0.1, accuracy 0.9" in cell.outputs[0]["text/plain"]
+    board.close()
+
+
 def test_trouble_and_an_exception_are_shown() -> None:
     def train(live) -> None:
         import torch
@@ -189,3 +202,41 @@ def test_the_callback_shows_the_run_of_a_trainer_called_by_hand(tmp_path, capfd)
     assert (callback.run.state, len(callback.run.history), callback.run.source) == ("finished", 6, "Squares")
     captured = capfd.readouterr()
     assert "Squares: 100%" in captured.err and "train_runtime" not in captured.out
+
+
+@pytest.mark.slow
+def test_in_a_kernel_without_a_page_the_bar_belongs_to_the_cell_that_watches() -> None:
+    from jupyter_client.manager import start_new_kernel
+
+    watches = """
+import time, stablelab as lab
+def train(live):
+    for k in range(40):
+        time.sleep(0.1)
+        live.record(loss=1.0)
+run = lab.watch(train, steps=40, start=True)
+"""
+    manager, client = start_new_kernel(kernel_name="python3")
+    printed: dict[str, str] = {}
+
+    def listen(message: dict) -> None:
+        if message["msg_type"] == "stream":
+            cell = message["parent_header"]["msg_id"]
+            printed[cell] = printed.get(cell, "") + message["content"]["text"]
+
+    try:
+        assert client.execute_interactive(watches, timeout=120, output_hook=listen)["content"]["status"] == "ok"
+        waits = client.execute("await run.finished(60); print(run.message)")
+        assert client.get_shell_msg(timeout=120)["content"]["status"] == "ok"
+        for _ in range(1000):
+            message = client.get_iopub_msg(timeout=60)
+            listen(message)
+            over = message["content"].get("execution_state") == "idle"
+            if over and message["parent_header"]["msg_id"] == waits:
+                break
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)
+    assert printed.pop(waits) == "finished at step 40\n"
+    (bar,) = printed.values()
+    assert "train: 100%" in bar
