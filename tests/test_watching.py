@@ -240,3 +240,31 @@ run = lab.watch(train, steps=40, start=True)
     assert printed.pop(waits) == "finished at step 40\n"
     (bar,) = printed.values()
     assert "train: 100%" in bar
+
+
+def test_a_lightning_trainer_is_watched_with_what_its_fit_is_given(tmp_path) -> None:
+    import lightning.pytorch as pl
+    import pytorch_lightning
+    import torch
+
+    class Square(pl.LightningModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.w = torch.nn.Parameter(torch.ones(()))
+
+        def training_step(self, batch, _):
+            return (self.w - batch.mean()).square()
+
+        def configure_optimizers(self):
+            return torch.optim.SGD(self.parameters(), lr=0.25)
+
+    given = {"max_epochs": 1, "logger": False, "enable_checkpointing": False, "accelerator": "cpu"}
+    loader = torch.utils.data.DataLoader(torch.zeros(6, 1))
+    run = lab.watch(pl.Trainer(**given, default_root_dir=tmp_path), Square(), loader, start=True).wait()
+    assert [step.loss for step in run.history] == [4.0**-k for k in range(6)]
+    assert {step.learning_rates for step in run.history} == {(0.25,)}
+    assert (run.name, run.settings.learning_rate, run.history[0].norm_before) == ("Square", 0.25, 2.0)
+    with pytest.raises(ValueError, match="steps is for functions: a Trainer says itself how it trains"):
+        lab.watch(pl.Trainer(**given), Square(), loader, steps=3)
+    with pytest.raises(ValueError, match="of the package pytorch_lightning; take it from lightning.pytorch instead"):
+        lab.watch(pytorch_lightning.Trainer(**given), Square(), loader)
