@@ -109,8 +109,8 @@ class OwnLoop(Watched):
 class Live:
     """What a watched function is handed: its knobs by name, and where it puts what came of them.
 
-    ``live.learning_rate`` is the value of the knob ``learning_rate``. All knobs are read once in each step, when one is
-    first asked for, and stay what they are until ``record`` ends the step.
+    ``live.learning_rate`` is the value of the knob ``learning_rate``. All knobs are read once, when a step begins, and
+    stay what they are until ``record`` ends it.
     """
 
     __slots__ = ("_run",)

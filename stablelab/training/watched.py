@@ -45,6 +45,7 @@ class Watched(Driver):
         history: the steps, as they were recorded.
         control: ``run.control.change(learning_rate=1e-4)`` does what a slider does.
         settings: the values of the knobs at the first step.
+        now: those of the step under way, read once when it begins, so that a step sees one value only.
     """
 
     def __init__(
@@ -65,7 +66,7 @@ class Watched(Driver):
         self.subject = subject
         steered: Any = knobs
         self._get_ready(History(), Control(steered))
-        self._now: Knobs | None = None  # of the step under way, once they were asked for
+        self.now = knobs
         self._last = knobs  # of the step before
         self._cut = False  # whether it was ended before its time
         self._early: Evaluation | None = None  # a validation before the first step
@@ -102,15 +103,6 @@ class Watched(Driver):
 
     # -- what the loop says, in the thread that trains --------------------------------------------------------------
 
-    @property
-    def now(self) -> Knobs:
-        """The values of the step under way: read once, when they are first asked for, so that a step sees one only."""
-        now = self._now
-        if now is None:
-            latest: Any = self.control.settings
-            self._now = now = latest
-        return now
-
     def begin(self) -> bool:
         """The loop begins in this thread: waits while paused; whether to go on."""
         self._owner = threading.get_ident()
@@ -118,8 +110,11 @@ class Watched(Driver):
 
     def next_turn(self) -> bool:
         """Between two steps: waits while paused; whether to go on."""
-        if self.control.turn() is None:
+        settings: Any = self.control.turn()
+        if settings is None:
             self._cut = True
+        else:
+            self.now = settings
         self._began = time.perf_counter()
         return not self._cut
 
@@ -158,7 +153,7 @@ class Watched(Driver):
             evaluation=self._early,
             scalars=dict(scalars or {}),
         )
-        self._last, self._now, self._early = used, None, None
+        self._last, self._early = used, None
         self._take(step)
 
     def add_evaluation(self, evaluation: Evaluation) -> None:
