@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..training.history import History
-from ..training.records import Intervention, Step
+from ..training.records import Evaluation, Intervention, Step
 
 
 @dataclass(frozen=True)
@@ -110,13 +110,18 @@ class CurveData:
         self.interventions: list[Intervention] = []
         self.clipped = 0
         self.last: dict[str, Any] | None = None
+        self._scored = False  # whether the newest step had its validation
         self._mean = RunningMean(total_steps or 400)
         self._rows = _Table(len(COLUMNS))
         self._evaluations = _Table(len(EVALUATION_COLUMNS))
 
     def update(self) -> int:
         """Take in what the history has gained; returns how many steps that was."""
-        new = self.history.since(len(self._rows))
+        new = list(self.history.since(max(0, len(self._rows) - 1)))
+        if len(self._rows):  # a validation may have joined the step that was the newest one at the last look
+            before, *new = new
+            if before.evaluation is not None and not self._scored:
+                self._score(before.evaluation)
         for step in new:
             self._take(step)
         if new:
@@ -139,16 +144,21 @@ class CurveData:
     def _take(self, step: Step) -> None:
         limit = math.nan if step.max_norm is None else step.max_norm
         smooth = self._mean.add(step.loss)
-        rate = step.learning_rates[0]
+        rate = step.learning_rates[0] if step.learning_rates else math.nan
         after = math.nan if step.max_norm is None else step.norm_after
         self._rows.add((step.step, step.loss, smooth, step.norm_before, after, limit, rate, step.clipped))
         self.clipped += step.clipped
+        self._scored = False
         if step.evaluation is not None:
-            self._evaluations.add((step.evaluation.step, step.evaluation.loss, step.evaluation.accuracy))
+            self._score(step.evaluation)
         self.interventions += step.interventions
         self.marks += ({"step": each.step, "kind": each.name, "text": str(each)} for each in step.interventions)
         if step.diverged:
             self.marks.append({"step": step.step, "kind": "diverged", "text": f"step {step.step}: diverged"})
+
+    def _score(self, evaluation: Evaluation) -> None:
+        self._evaluations.add((evaluation.step, evaluation.loss, evaluation.accuracy))
+        self._scored = True
 
 
 class RunningMean:
@@ -225,7 +235,8 @@ class _Table:
 
 def _numbers(step: Step) -> dict[str, Any]:
     """The newest step in full precision, for the readers of the page."""
-    values = {"step": step.step, "learning_rate": step.learning_rates[0], "loss": step.loss, "max_norm": step.max_norm}
+    rate = step.learning_rates[0] if step.learning_rates else None
+    values = {"step": step.step, "learning_rate": rate, "loss": step.loss, "max_norm": step.max_norm}
     return {name: value if value is None or math.isfinite(value) else None for name, value in values.items()}
 
 

@@ -28,7 +28,7 @@ class EarlierRun:
     Attributes:
         id: its number in this kernel, from 1.
         label: number, name, optimizer and learning rate.
-        task: fingerprint of its data.
+        task: fingerprint of what it trained on: those that have the same one are drawn beside each other.
         run: where they come from, as long as it exists.
         version: of the run, which grows when it is reset.
         steps: how many it had done.
@@ -84,7 +84,7 @@ def beside(run: Run) -> tuple[EarlierRun, ...]:
     if parent is not None:
         remember(parent)
     with _lock:
-        found = [each for each in _remembered if each.task == run.task.fingerprint and not each.of(run)]
+        found = [each for each in _remembered if each.task == run.fingerprint and not each.of(run)]
     parents = [each for each in found if parent is not None and each.of(parent)]
     first = (replace(each, label=f"parent: {each.label.partition(': ')[2]}", parent=True) for each in parents)
     return (*first, *(each for each in found if each not in parents))
@@ -112,6 +112,8 @@ def forget() -> None:
 def _earlier(run: Run, data: CurveData, id_: int) -> EarlierRun:
     # The optimizer and the learning rate it went its own way with are what a learner tells runs apart by.
     settings = settings_at(run.settings, run.history.interventions(), branched_at(run) + 1)
-    label = f"{id_}: {run.name} · {settings.label} · learning rate {format_number(settings.learning_rate)}"
+    rate = getattr(settings, "learning_rate", None)  # a knob of that name, where the loop is not the workbook's
+    at = f" · learning rate {format_number(rate)}" if isinstance(rate, float) else ""
+    label = f"{id_}: {run.name} · {settings.label}{at}"
     rows, evaluations = data.rows[decimate(data.rows, POINTS)], data.evaluations.copy()
-    return EarlierRun(id_, label, run.task.fingerprint, weakref.ref(run), run.version, len(data), rows, evaluations)
+    return EarlierRun(id_, label, run.fingerprint, weakref.ref(run), run.version, len(data), rows, evaluations)

@@ -91,7 +91,8 @@ def training_words(data: CurveData) -> str:
     if len(data.evaluations):
         _, loss, accuracy = data.evaluations[-1].tolist()
         parts.append(f"validation loss {format_number(loss)}, accuracy {format_number(accuracy)}")
-    parts.append(f"learning rate {format_number(data.last['learning_rate'])}")
+    if data.last["learning_rate"] is not None:
+        parts.append(f"learning rate {format_number(data.last['learning_rate'])}")
     parts.append(f"{format_percent(data.clipped / len(data))} of the steps clipped")
     return ", ".join(parts)
 

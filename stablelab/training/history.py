@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
+import os
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,9 +30,14 @@ class History:
         self._lock = threading.Lock()
 
     def append(self, step: Step) -> None:
-        """Add the next step. Records are never changed or taken back."""
+        """Add the next step. Records are never taken back."""
         with self._lock:
             self._steps.append(step)
+
+    def add_evaluation(self, evaluation: Evaluation) -> None:
+        """Let a validation that came after its step was appended join it: the newest, and there has to be one."""
+        with self._lock:
+            self._steps[-1] = replace(self._steps[-1], evaluation=evaluation)
 
     def __len__(self) -> int:
         return len(self._steps)
@@ -55,10 +62,17 @@ class History:
         return tuple(change for s in self for change in s.interventions)
 
     def frame(self) -> pandas.DataFrame:
-        """One row per step; validation columns (``validation_loss``, ``accuracy`` …) are NaN where none was due."""
+        """One row per step, with a column per further scalar.
+
+        Validation columns (``validation_loss``, ``accuracy`` …) are NaN where none was due.
+        """
         import pandas
 
         return pandas.DataFrame([_row(step) for step in self])
+
+    def to_csv(self, file: str | os.PathLike[str]) -> None:
+        """Write ``frame()`` as a table of comma-separated values."""
+        self.frame().to_csv(file, index=False)
 
     def write(self, file: Path) -> None:
         """As JSON lines, one step a line."""
@@ -145,12 +159,12 @@ def last_gesture(history: History) -> int | None:
 
 def _row(step: Step) -> dict[str, object]:
     e = step.evaluation
-    nan = float("nan")
-    return {
+    nan = math.nan
+    known = {
         "step": step.step,
         "epoch": step.epoch,
         "loss": step.loss,
-        "learning_rate": step.learning_rates[0],
+        "learning_rate": step.learning_rates[0] if step.learning_rates else nan,
         "max_norm": nan if step.max_norm is None else step.max_norm,
         "norm_before": step.norm_before,
         "norm_after": step.norm_after,
@@ -166,3 +180,4 @@ def _row(step: Step) -> dict[str, object]:
         "optimizer": step.optimizer,
         "diverged": step.diverged,
     }
+    return known | {name: value for name, value in step.scalars.items() if name not in known}

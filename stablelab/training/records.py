@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from .._files import as_declared
@@ -16,16 +18,17 @@ class Evaluation:
     """Scores on the validation split after ``step`` optimizer steps.
 
     ``loss`` is the mean over examples (nats for cross-entropy); ``precision``, ``recall`` and ``f1`` are macro averages
-    over the classes, as scikit-learn defines them, and like ``accuracy`` in [0, 1]. ``seconds`` is what it took.
+    over the classes, as scikit-learn defines them, and like ``accuracy`` in [0, 1]. ``seconds`` is what it took. NaN
+    stands for what is not known.
     """
 
     step: int
-    loss: float
-    accuracy: float
-    precision: float
-    recall: float
-    f1: float
-    seconds: float
+    loss: float = math.nan
+    accuracy: float = math.nan
+    precision: float = math.nan
+    recall: float = math.nan
+    f1: float = math.nan
+    seconds: float = math.nan
 
 
 @dataclass(frozen=True)
@@ -44,13 +47,13 @@ class Intervention:
 
 @dataclass(frozen=True)
 class Step:
-    """One optimizer step, as it was done.
+    """One optimizer step, as it was done. Of a loop that is not the workbook's, numbers that are not known are NaN.
 
     Args:
         step: number of steps done after this one; the first is 1.
         epoch: passes over the training split so far, as a fraction (step / steps per epoch).
         loss: mean training loss of this batch, before the update.
-        learning_rates: learning rate of each parameter group, schedule included.
+        learning_rates: learning rate of each parameter group, schedule included; none where it is not known.
         max_norm: the clip threshold that was used, None if off.
         clip: what it bounded: ``norm``, ``tensor`` or ``value``.
         norm_before, norm_after: global L2 norm of the gradient before and after clipping.
@@ -64,6 +67,7 @@ class Step:
         kept: where earlier weights were put back (after a divergence, or because early stopping keeps the best ones),
             the number of steps after which they were taken.
         stopped_early: training ended here, because the validation loss had not fallen for long enough.
+        scalars: further numbers by name that a watched loop recorded, such as ``sharpness``.
     """
 
     step: int
@@ -84,6 +88,7 @@ class Step:
     diverged: bool = False
     kept: int | None = None
     stopped_early: bool = False
+    scalars: Mapping[str, float] = field(default_factory=dict, hash=False)
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""

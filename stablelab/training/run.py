@@ -101,7 +101,7 @@ class Run(Driver):
         self.trains = model if trains is None else trains
         self.settings = settings or Settings()
         self.batches: Batches = task.batches(seed, batch_size)
-        self.total_steps = length(epochs, steps, self.batches.per_epoch)
+        self.total_steps: int = length(epochs, steps, self.batches.per_epoch)
         every = math.ceil(self.total_steps / VALIDATIONS_PER_RUN) if evaluate_every is None else evaluate_every
         self.evaluate_every = whole("evaluate_every", every, of=" of steps")
         super().__init__(name or task.name)
@@ -228,6 +228,16 @@ class Run(Driver):
     def born(self) -> int:
         """How many steps of the history are those of the parent."""
         return len(self._past.steps)
+
+    @property
+    def source(self) -> str:
+        """The model, as what made it calls it, or by the name of its class."""
+        return getattr(self.model, "stablelab_source", type(self.model).__name__)
+
+    @property
+    def fingerprint(self) -> str:
+        """That of its data: runs of one task are drawn beside each other."""
+        return self.task.fingerprint
 
     @property
     def best(self) -> Best | None:

@@ -16,11 +16,13 @@ from ..plots.curve_data import CurveData
 from ..plots.display import to_png
 from ..plots.earlier_runs import EarlierRun, branched_at
 from ..plots.training_curves import training_figure, training_words
+from ..training.knobs import Knobs
 from ..training.records import FINAL
 from ..training.run import Run
 from . import wording
 from .controls import Controls
 from .family import Family, with_branches
+from .knob_controls import KnobControls
 from .live_chart import Chart
 from .run_buttons import ActionQueue, BranchButtons, RunButtons
 from .view import CellView, Refresher, in_a_row, stacked
@@ -59,7 +61,8 @@ class Dashboard(CellView):
         self._refresher = Refresher(self._refresh_safely)
         with self.making():
             actions = ActionQueue(self._pressed)
-            self.controls = Controls(run, lambda: self.run.control, self._say)
+            kind = KnobControls if isinstance(run.control.settings, Knobs) else Controls
+            self.controls: Any = kind(run, lambda: self.run.control, self._say)
             self.buttons = RunButtons(lambda: self.run, actions)
             self.chart = Chart(self._asked)
             self.branch_buttons = BranchButtons(lambda: self.run, self._turn, lambda: self.chart.picked, actions)
@@ -193,8 +196,7 @@ class Dashboard(CellView):
 
     def _adopt(self, run: Run) -> None:
         """Take up a run's present history: at the start, after a reset, and when another one is shown."""
-        if run is not self._shown_run:
-            self.controls.show(run.control.settings)
+        self.controls.show(run.control.settings)
         self._shown_run, self._version = run, run.version
         self._data = CurveData(run.history, run.total_steps, branched_at(run))
         self._family = Family(run)
@@ -241,7 +243,8 @@ class StatusDisplay:
     def show(self, run: Run, data: CurveData, state: str, note: str) -> None:
         """Show how a run stands that is in this state; and one line on the last thing that could not be done."""
         done, total = len(data), run.total_steps
-        self.bar.value, self.bar.bar_style = done / total, _BARS.get(state, "")
+        part = min(1.0, done / total) if total else float(state == "finished")
+        self.bar.value, self.bar.bar_style = part, _BARS.get(state, "")
         self.pace.value = wording.progress(done, total, self._pace.at(done, state == "running"))
         self.line.value = wording.status(run, note)
         if len(data.interventions) != self._logged:

@@ -194,7 +194,7 @@ class LinearNumberInput(NumberInput):
     def __init__(
         self,
         label: str,
-        value: float,
+        value: float | None,
         publish: Publish,
         note: Note,
         *,
@@ -203,9 +203,10 @@ class LinearNumberInput(NumberInput):
         low: float,
         high: float,
         step: float,
+        absent: tuple[float | None] | None = None,
     ) -> None:
         slider = w.FloatSlider(value=low, min=low, max=high, step=step, readout=False, **_labels(label, tooltip))
-        super().__init__(slider, value, publish, note, css)
+        super().__init__(slider, value, publish, note, css, absent, low)
 
     def _nearest(self) -> float:
         stop = self.slider.min + round((self._number - self.slider.min) / self.slider.step) * self.slider.step

@@ -57,7 +57,7 @@ class Chart(anywidget.AnyWidget):
             self._wanted = False
             self._send_pair(everything(data, earlier_runs, picked))
         else:
-            if self._sent is not None and self._sent[0] < len(data):
+            if self._sent is not None and self._sent != (len(data), len(data.evaluations)):
                 self._send_pair(news(data, *self._sent))
             if self.heard and picked != self._marked:
                 self.send({"type": "pick", "step": picked}, buffers=[])

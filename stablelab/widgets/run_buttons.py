@@ -89,8 +89,9 @@ class RunButtons:
     def show(self, state: str) -> None:
         """Enable those that make sense in this state."""
         for name, button in self.buttons.items():
-            states = _BUTTONS[name][3]
-            button.disabled = not (state in states or ("over" in states and state in _OVER))
+            states, why = _BUTTONS[name][3], self._run().cannot.get(name)
+            button.disabled = why is not None or not (state in states or ("over" in states and state in _OVER))
+            button.tooltip = why or _BUTTONS[name][2]
 
     def press(self, name: str) -> None:
         """Do what a button does; returns at once."""
@@ -181,13 +182,16 @@ class BranchButtons:
         """
         return self._go_on(lambda run: run.untouched())
 
-    def show(self, data: CurveData, total: int) -> None:
+    def show(self, data: CurveData, total: int | None) -> None:
         """Bring the widgets up to date, for a run of so many steps in all. Refresher only."""
         step = self._picked()
         there = step is not None and 0 <= step <= len(data)
         self.branch_button.description = f"branch from step {step}" if there else _PICK
-        self.branch_button.disabled = not there or step == total
-        self.untouched_button.disabled = not data.interventions
+        cannot = self._run().cannot
+        self.branch_button.disabled = "branch" in cannot or not there or step == total
+        self.branch_button.tooltip = cannot.get("branch", _BRANCH)
+        self.untouched_button.disabled = "untouched" in cannot or not data.interventions
+        self.untouched_button.tooltip = cannot.get("untouched", _UNTOUCHED)
         self._list(self._run())
 
     def _go_on(self, make: Callable[[Run], Run]) -> Run:

@@ -35,12 +35,13 @@ class Pace:
         return (latest - first) / (last - then) if last > then else 0.0
 
 
-def progress(done: int, total: int, pace: float) -> str:
-    """Such as ``step 120 of 640 · 35 steps/s · 15 s left``."""
-    parts = [f"step <b>{done:,}</b> of {total:,}".replace(",", " ")]
+def progress(done: int, total: int | None, pace: float) -> str:
+    """Such as ``step 120 of 640 · 35 steps/s · 15 s left``; without an end that is known, ``step 120 · 35 steps/s``."""
+    of = "" if total is None else f" of {total:,}"
+    parts = [f"step <b>{done:,}</b>{of}".replace(",", " ")]
     if pace > 0:
         parts.append(f"{format_number(pace)} steps/s" if pace < 1000 else f"{pace:,.0f} steps/s".replace(",", " "))
-        if done < total:
+        if total is not None and done < total:
             parts.append(f"{format_duration((total - done) / pace)} left")
     return f"<span class='stablelab-progress'>{' · '.join(parts)}</span>"
 
@@ -50,9 +51,8 @@ def status(run: Run, note: str) -> str:
     state = html.escape(run.state)
     steps = len(run.history)
     optimizer = run.history[steps - 1].optimizer if steps else run.control.settings.label
-    source = getattr(run.model, "stablelab_source", type(run.model).__name__)
     origin = [] if run.parent is None else [f"branch of {run.parent.name}"]
-    about = " · ".join(html.escape(one_line(text, LONGEST)) for text in (run.name, *origin, source, optimizer))
+    about = " · ".join(html.escape(one_line(text, LONGEST)) for text in (run.name, *origin, run.source, optimizer))
     message = html.escape(_message(run, state))
     line = f"<span class='stablelab-state stablelab-{state}'>{state}</span> {message}"
     notes = (html.escape(one_line(each, LONGEST)) for each in (note, run.trouble) if each)

@@ -16,11 +16,13 @@ import sharpness
 import shown_dashboard
 import sweeping
 import texts
+import watched_loops
 from timing import HEADER
 
 BENCHMARKS = {
     "import": importing,
     "dashboard": shown_dashboard,
+    "watch": watched_loops,
     "pictures": moving_pictures,
     "trainer": against_trainer,
     "head": cached_head,
