@@ -272,7 +272,7 @@ def _about(snapshot: Snapshot) -> dict[str, Any]:
         "step": len(snapshot.history),
         "checkpoint": None if snapshot.checkpoint is None else snapshot.checkpoint.step,
         "settings": snapshot.settings.to_dict(),
-        "interventions": [str(each) for each in snapshot.history.interventions()],
+        "interventions": [str(each) for each in snapshot.history.gestures()],
         "classes": list(snapshot.classes),
         "log": snapshot.log.to_dict(),
         "replayed": None if snapshot.replayed is None else snapshot.replayed.to_dict(),
@@ -338,9 +338,11 @@ def _check_over(folder: Path, given: str | os.PathLike[str]) -> None:
         except (OSError, ValueError):
             return
         if about["state"] not in FINAL:
+            total = about["log"]["total_steps"]
+            at = f"step {about['step']}" + ("" if total is None else f" of {total}")
             raise ValueError(
-                f"folder is {str(given)!r}, which holds a run that has not ended (step {about['step']} of "
-                f"{about['log']['total_steps']}): reopen it, or give another folder, or delete this one"
+                f"folder is {str(given)!r}, which holds a run that has not ended ({at}): "
+                "reopen it, or give another folder, or delete this one"
             )
 
 

@@ -118,16 +118,52 @@ def test_untouched_is_the_run_without_the_last_change_by_hand(make_run):
     run = trained(make_run(), {12: {"learning_rate": 0.3}})
     assert timeless(run.history) != timeless(quiet.history)
     what_if = run.untouched()
-    assert what_if.born == 12 and what_if.name == "clouds, untouched at step 13"
+    assert what_if.born == 12 and what_if.name == "run 2 · untouched at 13"
     assert run.checkpoints.at_or_before(12).step == 12  # kept on purpose: nothing has to be trained again
     what_if.start().wait(60)
     assert timeless(what_if.history) == timeless(quiet.history)
 
 
 def test_one_drag_of_a_slider_is_one_change(make_run):
-    run = trained(make_run(), {5: {"max_norm": 0.5}, 12: {"learning_rate": 0.1}, 13: {"learning_rate": 0.2}})
-    assert run.untouched().born == 12
+    drag = {12: 0.1, 13: 0.2, 15: 0.15, 18: 0.05}
+    changes = {step: {"learning_rate": rate, "gesture": 7} for step, rate in drag.items()}
+    run = trained(make_run(checkpoint_memory=0), {5: {"max_norm": 0.5}, **changes})
+    assert [str(each) for each in run.history.gestures()] == [
+        "step 6: clip threshold off → 0.5",
+        "steps 13–19: learning rate 0.02 → 0.05",
+    ]
+    assert [rate for step in run.history if (rate := step.interventions)][1][0].new == 0.1, "a step says what it used"
+    assert len(run.history.interventions()) == 5
+    assert run.untouched().born == 12 and run.checkpoints.at_or_before(12).step == 12
     assert run.branch(12).untouched().born == 5
+    kept = [each.step for each in run.checkpoints]
+    assert 12 in kept and not {13, 15, 18} & set(kept), "of a drag, the state before it is what one goes back to"
+
+
+def test_a_drag_back_to_where_it_began_is_no_change_that_could_be_taken_back(make_run):
+    drag = {12: 0.1, 13: 0.3, 14: 0.02}
+    run = trained(make_run(), {step: {"learning_rate": rate, "gesture": 7} for step, rate in drag.items()})
+    assert len(run.history.interventions()) == 3 and run.history.gestures() == ()
+    with pytest.raises(ValueError, match="nothing was changed by hand"):
+        run.untouched()
+
+
+def test_the_runs_of_a_family_have_short_numbers(make_run):
+    run = make_run().start().wait(60)
+    child = run.branch(20, learning_rate=0.003).start().wait(60)
+    names = [each.name for each in (run, child, child.branch(28), run.branch(3), child.untouched())]
+    assert names == ["clouds", "run 2 · from 20", "run 3 · from 28", "run 4 · from 3", "run 5 · untouched at 21"]
+
+
+def test_a_branch_is_one_gesture_and_what_follows_another(make_run):
+    run = trained(make_run(), {5: {"max_norm": 0.5}})
+    branch = run.branch(20, learning_rate=0.003, weight_decay=0.0)
+    trained(branch, {25: {"learning_rate": 0.01}})
+    assert [(each.first, [name for name, _, _ in each.changes]) for each in branch.history.gestures()] == [
+        (6, ["max_norm"]),
+        (21, ["learning_rate", "weight_decay"]),
+        (26, ["learning_rate"]),
+    ]
 
 
 def test_a_divergence_and_what_came_after_it_are_replayed_too(make_run):
@@ -158,8 +194,9 @@ def test_replay_of_a_log_gives_the_same_curve(make_run, clouds, make_network):
     log = Log.from_dict(run.log().to_dict())
     again = replay(log, make_network(), clouds, layers=LAYERS, augment=noisy).start().wait(60)
     assert timeless(again.history) == timeless(run.history)
+    assert again.history.gestures() == run.history.gestures(), "the gestures too"
     assert same_weights(again.model, run.model)
-    assert str(log).splitlines()[1:] == [str(each) for each in run.history.interventions()]
+    assert str(log).splitlines()[1:] == [str(each) for each in run.history.gestures()]
     branch = run.branch(20, learning_rate=0.5).start().wait(60)
     once_more = replay(branch.log(), make_network(), clouds, layers=LAYERS, augment=noisy).start().wait(60)
     assert timeless(once_more.history) == timeless(branch.history)
