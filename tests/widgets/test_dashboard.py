@@ -32,8 +32,17 @@ def test_one_thread_writes_what_is_shown(make_run, monkeypatch) -> None:
     run = make_run(100_000, pause=0.002)
     board = Dashboard(run)
     status, back = board.status, board.branch_buttons
-    watched = [board.chart, status.line, status.log, status.bar, status.pace, *board.buttons.buttons.values()]
+    watched = [
+        board.chart,
+        status.line,
+        status.log.box,
+        status.log.rest,
+        status.bar,
+        status.pace,
+        *board.buttons.buttons.values(),
+    ]
     watched += [back.branch_button, back.untouched_button, back.run_choice]
+    watched += [each.mark for each in board.controls.inputs.values()]
     writers: set[str] = set()
 
     def note(widget, message, buffers=None) -> None:
@@ -102,8 +111,9 @@ def test_a_change_reaches_a_later_step_and_the_log(make_run) -> None:
     until(lambda: len(run.history) > 3)
     board.controls.inputs["learning_rate"].field.value = "1e-4"
     board.controls.inputs["optimizer"].dropdown.value = "sgd"
-    until(lambda: "optimizer adamw → sgd (fresh optimizer state)" in board.status.log.value)
-    assert "learning rate 0.01 → 1e-4" in board.status.log.value
+    until(lambda: len(board.status.log.lines) == 2)
+    said = [line.text.value for line in board.status.log.lines]
+    assert "optimizer adamw → sgd (fresh optimizer state)" in said[0] and "learning rate 0.01 → 1e-4" in said[1]
     assert "fresh optimizer state" in board.status.line.value
     until(lambda: "SGD · torch fused" in board.status.line.value)
     assert run.history[len(run.history) - 1].learning_rates[0] == 1e-4
