@@ -76,7 +76,8 @@ def fine_tune(
             batch-norm statistics and dropout included, and computes the body's features once (where it has no single
             head, its body runs at every step).
         device: ``"cuda"``, ``"cpu"`` …; a GPU if there is one.
-        epochs: length of the run in passes over the training split, > 0; 1 if neither it nor ``steps`` is given.
+        epochs: length of the run in passes over the training split, > 0; 1 if neither it nor ``steps`` is given, and
+            ``math.inf`` for a run that goes on until it is stopped.
         steps: length of the run in optimizer steps, ≥ 1; instead of ``epochs``.
         batch_size: examples per step.
         seed: of the order of the data and of the randomness inside each step, ≥ 0.
@@ -105,12 +106,14 @@ def fine_tune(
         crop: share of the side by which training pictures are shifted at most, in [0, 0.5].
         rotation: degrees by which they are turned at most, in [0, 180].
         flip: probability with which each is mirrored, in [0, 1].
-        evaluate_every: steps between validations, 0 for none; about ten per run if not given.
+        evaluate_every: steps between validations, 0 for none; about ten per run if not given, and without an end about
+            ten per epoch.
         loss: mean loss of (logits (B, C), targets (B,)).
         name: how the run is called in charts; as the task if not given.
         folder: where checkpoints are written while it trains, so that ``lab.reopen`` finds the run again if the process
             ends; nowhere if not given.
-        checkpoint_memory: bytes for states to go back to; about a sixteenth of the machine's memory if not given.
+        checkpoint_memory: bytes for this run's states to go back to. In any case all runs of the process share about a
+            sixteenth of the machine's memory.
 
     Returns:
         A ``Run``. Running a notebook cell again first stops the runs that the same cell had made before.
