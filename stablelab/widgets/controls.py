@@ -97,6 +97,7 @@ class Controls(InputColumn):
         options = ((_NONE, _OWN), *((each.name, i) for i, each in enumerate(self._presets)))
         start, take = self._in_force(settings), self._take
         self.preset = ChoiceInput("preset", start, take, note, options=options, css="preset", tooltip=_PRESET)
+        self.preset.dropdown.style.description_width = "48px"  # their names are long
         tooltip = (
             f"Open or close: {', '.join(title for title, names in groups.items() if names)}. All of it acts anyway."
         )

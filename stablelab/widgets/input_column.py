@@ -59,7 +59,7 @@ class InputColumn:
 
 def in_a_column(inputs: Sequence[Input]) -> w.Box:
     """The inputs below each other, each as wide as the column."""
-    column = w.VBox([each.box for each in inputs], layout={"width": "100%"})
+    column = w.VBox([each.box for each in inputs], layout={"width": "100%", "flex_flow": "column nowrap"})
     column.add_class("stablelab-column")
     return column
 

@@ -10,7 +10,7 @@ import ipywidgets as w
 
 from .._formatting import format_number, one_line
 
-LABEL_WIDTH = "96px"
+LABEL_WIDTH = "104px"
 LOG_STEP = 0.05  # of a logarithmic slider, in powers of ten: a step is a factor of 1.12
 _DIGITS = 6  # after the point, of what a linear slider publishes: 0.3, not 0.30000000000000004
 Publish = Callable[[Any], None]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import random
 
 import pytest
 import torch
 from support.helpers import same_weights, timeless
 
-from stablelab.training import Log, Run, Settings, replay
+from stablelab.training import Log, Run, Settings, checkpoints, replay
 
 LAYERS = (("4",), ("1", "0"))
 KINDS = {
@@ -264,3 +265,49 @@ def test_what_cannot_be_is_said_in_one_line(make_run, clouds, make_network):
         replay(log, whole, clouds, trains=whole[4])
     with pytest.raises(ValueError, match="not the log of a run"):
         Log.from_dict({"settings": {}})
+
+
+def test_five_branches_share_one_budget_and_stay_exact_when_their_checkpoints_go(make_run, monkeypatch):
+    monkeypatch.setattr("stablelab.training.loop.SHARE_OF_TIME", 1e9)  # a checkpoint after every step
+    gc.collect()
+    expected = make_run().start().wait(60)
+    budget = checkpoints.memory_in_use()[0]
+    monkeypatch.setattr(checkpoints, "default_memory", lambda: budget)
+    run = trained(make_run(), {12: {"learning_rate": 0.3}})
+    family, newest = [run], []
+    try:
+        for step in (5, 7, 15, 20, 25):
+            branch = family[-1].branch(step) if step < 15 else run.branch(step)
+            branch.step(3)
+            newest.append(branch.wait_paused().checkpoints.newest)
+            family.append(branch)
+            assert branch.checkpoints.newest.step == branch.born + 2
+            used, limit = checkpoints.memory_in_use()
+            assert limit == budget and used <= budget
+        assert len(run.checkpoints) < 35 and run.checkpoints.at_or_before(12).step == 12, "the one before the change"
+        assert [each.checkpoints.newest for each in family[1:]] == newest, "the newest of a living run stays"
+        for branch in family[1:]:
+            branch.resume()
+            branch.wait(60)
+    finally:
+        for each in family:
+            each.stop()
+    assert checkpoints.memory_in_use()[0] <= budget
+    for branch, same in zip(family[1:], (expected, expected, run, run, run), strict=True):
+        assert timeless(branch.history) == timeless(same.history) and same_weights(branch.model, same.model)
+    assert timeless(run.untouched().start().wait(60).history) == timeless(expected.history)
+    family[1].reset()
+    assert timeless(family[1].start().wait(60).history) == timeless(expected.history)
+    del family, branch, each, newest, expected, run, same
+    gc.collect()
+    assert checkpoints.memory_in_use()[0] == 0, "what nobody holds gives its share back"
+
+
+def test_with_no_memory_at_all_going_back_begins_at_the_start(make_run, monkeypatch):
+    monkeypatch.setattr(checkpoints, "default_memory", lambda: 0)
+    run = make_run().start().wait(60)
+    branch = run.branch(20)
+    for each in (run, branch):
+        each.checkpoints._kept.clear()  # by what other runs needed meanwhile
+    branch.start().wait(60)
+    assert timeless(branch.history) == timeless(run.history) and same_weights(branch.model, run.model)

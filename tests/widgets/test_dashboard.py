@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import threading
 
@@ -10,6 +11,7 @@ import pytest
 from support.helpers import until
 
 from stablelab.plots import display
+from stablelab.training import Run
 from stablelab.widgets import Dashboard
 
 
@@ -237,4 +239,39 @@ def test_the_picture_is_placed_at_the_end_and_taken_away_by_a_reset(make_run, mo
     assert placed == [(True, False)], "when wait() returns the picture is there"
     board.buttons.press("reset")
     until(lambda: placed == [(True, False), (True, True), (False, True)])
+    board.close()
+
+
+def test_a_run_without_an_end_trains_until_it_is_stopped(make_run) -> None:
+    given = make_run(5)
+    run = Run(given.model, given.task, epochs=math.inf)
+    board = Dashboard(run).show()
+    board.buttons.press("start")
+    until(lambda: len(run.history) > 40 and "step <b>" in board.status.pace.value)
+    assert " of " not in board.status.pace.value and "left" not in board.status.pace.value
+    board.controls.inputs["schedule"].dropdown.value = "cosine"
+    until(lambda: "this run has no end; it stays as it was" in board.status.line.value)
+    assert board.controls.inputs["schedule"].dropdown.value == "constant"
+    board.branch(10)
+    until(lambda: len(board.run.history) > 20)
+    board.buttons.press("stop")
+    until(lambda: board.run.state == "stopped")
+    run.stop()
+    board.close()
+
+
+def test_a_loss_that_runs_away_is_said_and_what_if_leads_back(make_run) -> None:
+    run = make_run(60, optimizer="sgd")
+    run.step(20)
+    run.wait_paused()
+    board = Dashboard(run).show()
+    board.controls.preset.dropdown.label = "known to diverge"
+    run.step(20)
+    until(lambda: "it diverges since step 2" in board.status.line.value)
+    assert "paused" in board.status.line.value and "“what if I had not touched it?”" in board.status.line.value
+    board.branch_buttons.untouched_button.click()
+    until(lambda: board.run is not run)
+    board.wait()
+    assert "diverges" not in board.run.message and board.run.state == "finished"
+    run.stop()
     board.close()
