@@ -2,6 +2,7 @@
 
 # No `from __future__ import annotations` here: Shift-Tab would show every type in quotes.
 
+import gc
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ import torch
 from torch import nn
 
 from . import training
-from ._notebook_cells import claim, release_earlier
+from ._notebook_cells import before_next_cell, claim, in_notebook, release_earlier
 from ._validation import explain_unknown_arguments
 from .data import Task as ZooTask
 from .data import augment
@@ -355,6 +356,11 @@ def _end(run: Run) -> None:
     from .widgets.dashboard import end_family  # only in a notebook, for a cell that is executed again
 
     end_family(run)
+    if in_notebook():
+        # A run and its dashboard hold each other in circles, and Python seldom looks for these: gigabytes would wait
+        # for it. The cell's variables let go of this run while it is executed again, so it is looked for after that.
+        gc.collect()
+        before_next_cell(gc.collect)
 
 
 def ready(
