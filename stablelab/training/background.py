@@ -128,7 +128,7 @@ class Driver(ABC):
         self.starters: list[Callable[[], object]] = []
         self.watchers: list[Callable[[], object]] = []
 
-    def _get_ready(self, history: History, control: Control) -> None:
+    def _get_ready(self, history: History, control: Control[Any]) -> None:
         """To begin, with what was drained already and what steers it from now on."""
         self.history, self.control = history, control
         self.error: BaseException | None = None

@@ -263,7 +263,7 @@ def _plan(
         logits="logits" if inputs != ["inputs"] or getattr(run.trains, "aux_logits", False) else "",
         settings=at,
         steps=len(history),
-        total_steps=run.total_steps,
+        total_steps=run.total_steps or len(history),
         seed=run.seed,
         layers=None if run.layers is None else [list(each) for each in run.layers],
         plateau=_drops(history, at),

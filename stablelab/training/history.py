@@ -12,14 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .._files import as_declared
-from .records import Evaluation, Intervention, Step
+from .records import Evaluation, Gesture, Intervention, Step, gestures_in
 from .settings import Settings
 
 if TYPE_CHECKING:
     import pandas
-
-
-GESTURE = 1.5  # seconds of training between two changes of one setting that still count as one drag of its slider
 
 
 class History:
@@ -61,14 +58,23 @@ class History:
         """Every change made by hand, in order."""
         return tuple(change for s in self for change in s.interventions)
 
+    def gestures(self) -> tuple[Gesture, ...]:
+        """What was changed by hand, in order: all changes of one gesture, such as a drag of a slider, as one."""
+        return gestures_in(self.interventions())
+
     def frame(self) -> pandas.DataFrame:
         """One row per step, with a column per further scalar.
 
-        Validation columns (``validation_loss``, ``accuracy`` …) are NaN where none was due.
+        Validation columns (``validation_loss``, ``accuracy`` …) are NaN where none was due. ``changed`` says in words
+        what a gesture changed, in the row of the first step that used it; empty elsewhere.
         """
         import pandas
 
-        return pandas.DataFrame([_row(step) for step in self])
+        steps = self.since(0)
+        words: dict[int, list[str]] = {}
+        for each in gestures_in(change for step in steps for change in step.interventions):
+            words.setdefault(each.first, []).append(each.words)
+        return pandas.DataFrame([{**_row(step), "changed": "; ".join(words.get(step.step, ()))} for step in steps])
 
     def to_csv(self, file: str | os.PathLike[str]) -> None:
         """Write ``frame()`` as a table of comma-separated values."""
@@ -93,7 +99,7 @@ class Log:
     Args:
         name: of the run.
         task, fingerprint: the data's name and fingerprint.
-        seed, batch_size, total_steps, evaluate_every: as of ``Run``.
+        seed, batch_size, total_steps, evaluate_every: as of ``Run``; without an end ``total_steps`` is None.
         steps: how many steps the run has done.
         parameters: how many numbers it trains: tells a head from a whole model.
         settings: those of the first step.
@@ -105,7 +111,7 @@ class Log:
     fingerprint: str
     seed: int
     batch_size: int
-    total_steps: int
+    total_steps: int | None
     evaluate_every: int
     steps: int
     parameters: int
@@ -129,8 +135,9 @@ class Log:
             raise ValueError(f"this is not the log of a run: {error}") from error
 
     def __str__(self) -> str:
-        rows = [f"{self.name}: seed {self.seed}, {self.steps} of {self.total_steps} steps, {self.settings.label}"]
-        return "\n".join([*rows, *map(str, self.interventions)])
+        steps = f"{self.steps} steps" if self.total_steps is None else f"{self.steps} of {self.total_steps} steps"
+        rows = [f"{self.name}: seed {self.seed}, {steps}, {self.settings.label}"]
+        return "\n".join([*rows, *map(str, gestures_in(self.interventions))])
 
 
 def settings_at(first: Settings, interventions: Sequence[Intervention], step: int) -> Settings:
@@ -140,21 +147,9 @@ def settings_at(first: Settings, interventions: Sequence[Intervention], step: in
 
 
 def last_gesture(history: History) -> int | None:
-    """The first step that the last change by hand acted on; None where there was none.
-
-    Changes of one setting that follow each other within a moment of training are one drag of its slider.
-    """
-    changes = history.interventions()
-    if not changes:
-        return None
-    names = {each.name for each in changes if each.step == changes[-1].step}
-    first = changes[-1].step
-    for each in reversed(changes):
-        between = sum(step.seconds for step in history.since(each.step - 1)[: first - each.step])
-        if each.name not in names or between > GESTURE:
-            break
-        first = each.step
-    return first
+    """The first step that the last change by hand acted on; None where there was none."""
+    gestures = history.gestures()
+    return gestures[-1].first if gestures else None
 
 
 def _row(step: Step) -> dict[str, object]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -33,16 +33,72 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Intervention:
-    """One field of the settings, changed by hand: ``step`` is the first optimizer step that used ``new``."""
+    """One field of the settings, changed by hand: ``step`` is the first optimizer step that used ``new``.
+
+    ``gesture`` is the number of the gesture that it is part of, such as one drag of a slider; 0 where that is not
+    known, as in a run that was saved before gestures were counted.
+    """
 
     step: int
     name: str
     old: Any
     new: Any
+    gesture: int = 0
 
     def __str__(self) -> str:
-        old, new = format_setting(self.name, self.old), format_setting(self.name, self.new)
-        return f"step {self.step}: {setting_label(self.name)} {old} → {new}"
+        return f"step {self.step}: {change_in_words(self.name, self.old, self.new)}"
+
+
+@dataclass(frozen=True)
+class Gesture:
+    """What one gesture changed in all: a drag of a slider over many steps, or several settings at once.
+
+    Args:
+        number: of the gesture; 0 where it is not known.
+        first, last: the first step that used one of its values, and the first that used the last of them.
+        changes: (name, value before, value after) of each setting that ended up another than it was.
+    """
+
+    number: int
+    first: int
+    last: int
+    changes: tuple[tuple[str, Any, Any], ...]
+
+    @property
+    def before(self) -> dict[str, Any]:
+        """By name, the values that undo it."""
+        return {name: old for name, old, _ in self.changes}
+
+    @property
+    def words(self) -> str:
+        """What it changed: ``learning rate 1e-4 → 1e-3``."""
+        return ", ".join(change_in_words(*each) for each in self.changes)
+
+    def __str__(self) -> str:
+        steps = f"step {self.first}" if self.first == self.last else f"steps {self.first}–{self.last}"
+        return f"{steps}: {self.words}"
+
+
+def change_in_words(name: str, old: Any, new: Any) -> str:
+    """Such as ``clip threshold off → 0.5``."""
+    return f"{setting_label(name)} {format_setting(name, old)} → {format_setting(name, new)}"
+
+
+def gestures_in(interventions: Iterable[Intervention]) -> tuple[Gesture, ...]:
+    """The interventions of each gesture folded into one, oldest first; one that led back to where it began is none."""
+    together: dict[tuple[int, int], list[Intervention]] = {}
+    for each in interventions:
+        together.setdefault((each.gesture, 0 if each.gesture else each.step), []).append(each)
+    folded = []
+    for (number, _), parts in together.items():
+        old: dict[str, Any] = {}
+        for each in parts:
+            old.setdefault(each.name, each.old)
+        new = {each.name: each.new for each in parts}
+        changes = tuple((name, old[name], new[name]) for name in old if old[name] != new[name])
+        if changes:
+            folded.append(Gesture(number, parts[0].step, parts[-1].step, changes))
+    return tuple(sorted(folded, key=lambda each: (each.first, each.number)))
 
 
 @dataclass(frozen=True)

@@ -313,7 +313,7 @@ def _about(snapshot: Snapshot) -> dict[str, Any]:
         "step": len(snapshot.history),
         "checkpoint": None if snapshot.checkpoint is None else snapshot.checkpoint.step,
         "settings": snapshot.settings.to_dict(),
-        "interventions": [str(each) for each in snapshot.history.interventions()],
+        "interventions": [str(each) for each in snapshot.history.gestures()],
         "classes": list(snapshot.classes),
         "log": snapshot.log.to_dict(),
         "replayed": None if snapshot.replayed is None else snapshot.replayed.to_dict(),

@@ -149,7 +149,9 @@ class Watched(Driver):
             tokens_per_second=None,
             seconds=time.perf_counter() - self._began,
             optimizer=optimizer or used.label,
-            interventions=tuple(Intervention(done, *each) for each in self._last.differences(used)),
+            interventions=tuple(
+                Intervention(done, *each, self.control.gesture_of(each[0])) for each in self._last.differences(used)
+            ),
             evaluation=self._early,
             scalars=dict(scalars or {}),
         )

@@ -17,9 +17,10 @@ from ..plots.display import to_png
 from ..plots.earlier_runs import EarlierRun, branched_at
 from ..plots.training_curves import training_figure, training_words
 from ..training.knobs import Knobs
-from ..training.records import FINAL
+from ..training.records import FINAL, Gesture
 from ..training.run import Run
 from . import wording
+from .change_log import ChangeLog
 from .controls import Controls
 from .family import Family, with_branches
 from .knob_controls import KnobControls
@@ -67,9 +68,9 @@ class Dashboard(CellView):
             self.chart = Chart(self._asked)
             self.branch_buttons = BranchButtons(lambda: self.run, self._turn, lambda: self.chart.picked, actions)
             self.picture = PictureChart(self.chart, self._asked, on=chart == "picture")
-            self.status = StatusDisplay()
+            self.status = StatusDisplay(self.controls.undo)
             above = (in_a_row(self.buttons.box, self.status.progress), self.status.line, self.controls.box)
-            self.box = stacked(*above, self.branch_buttons.box, self.picture.box, self.status.log)
+            self.box = stacked(*above, self.branch_buttons.box, self.picture.box, self.status.log.box)
         self._adopt(run)
         self._follow(run)
         _open.add(self)
@@ -183,6 +184,7 @@ class Dashboard(CellView):
         self._data.update()
         self.chart.push(self._data, beside)
         self.buttons.show(state)
+        self.controls.look(state)
         self.branch_buttons.show(self._data, run.total_steps)
         self.status.show(run, self._data, state, self._note)
         waited = time.monotonic() - self._began > PATIENCE
@@ -227,18 +229,16 @@ class StatusDisplay:
         progress: a bar and a line with the pace; line: the state; log: the changes by hand.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, undo: Callable[[Gesture], object]) -> None:
         self.bar = w.FloatProgress(value=0.0, min=0.0, max=1.0)
-        self.pace, self.line, self.log = w.HTML(), w.HTML(), w.HTML()
+        self.pace, self.line, self.log = w.HTML(), w.HTML(), ChangeLog(undo)
         self.progress = w.HBox([self.bar, self.pace])
         self.line.add_class("lab-status")
-        self.log.add_class("lab-log")
         self.renew()
 
     def renew(self) -> None:
         """The next data are another one."""
         self._pace = wording.Pace()
-        self._logged = -1  # lines of the log that are shown; none are, not even the one that says so
 
     def show(self, run: Run, data: CurveData, state: str, note: str) -> None:
         """Show how a run stands that is in this state; and one line on the last thing that could not be done."""
@@ -247,9 +247,7 @@ class StatusDisplay:
         self.bar.value, self.bar.bar_style = part, _BARS.get(state, "")
         self.pace.value = wording.progress(done, total, self._pace.at(done, state == "running"))
         self.line.value = wording.status(run, note)
-        if len(data.interventions) != self._logged:
-            self._logged = len(data.interventions)
-            self.log.value = wording.log(data.interventions)
+        self.log.show(data.gestures)
 
 
 class PictureChart:

@@ -11,22 +11,14 @@ import ipywidgets as w
 
 from .._formatting import format_number
 from ..training.knobs import Choice, Knob, Knobs, Slider, Switch
-from .inputs import (
-    LABEL_WIDTH,
-    ChoiceInput,
-    Input,
-    LinearNumberInput,
-    LogNumberInput,
-    Note,
-    Publish,
-    WholeNumberInput,
-)
+from .input_column import InputColumn, all_widgets, in_a_column
+from .inputs import ChoiceInput, Input, LinearNumberInput, LogNumberInput, Note, SwitchInput, WholeNumberInput
 
 _SHORT = {"learning_rate": "lr", "max_norm": "clip", "weight_decay": "decay"}  # CSS classes, as of the settings
 
 
-class KnobControls:
-    """An input for each knob, in the order in which they were given.
+class KnobControls(InputColumn):
+    """An input for each knob, in the order in which they were given, in one narrow column.
 
     Args:
         run: what is steered; the values of its knobs are shown at first.
@@ -38,21 +30,18 @@ class KnobControls:
         box: all, laid out.
     """
 
+    over = "the run is over: run its cell again to use this"
+
     def __init__(self, run: Any, control: Callable[[], Any], note: Note) -> None:
-        self._control, self._note = control, note
+        super().__init__(control, note, run.state)
         knobs: Knobs = run.control.settings
         self.inputs = {name: self._input(knobs, name) for name in knobs.knobs}
-        sliding = [each for each in self.inputs.values() if isinstance(each, LogNumberInput | LinearNumberInput)]
-        others = [each for each in self.inputs.values() if each not in sliding]
-        numbers = w.VBox([w.HBox(each.widgets) for each in sliding]).add_class("stablelab-numbers")
-        lists = w.VBox([widget for each in others for widget in each.widgets])
-        beside = w.HBox([lists] if others else []).add_class("stablelab-choices")
-        self.box = w.HBox([part for part in (numbers, beside) if part.children]).add_class("stablelab-controls")
+        self.box = in_a_column(list(self.inputs.values())).add_class("stablelab-steering")
 
     @property
     def widgets(self) -> tuple[w.Widget, ...]:
         """All that a learner can touch."""
-        return tuple(widget for each in self.inputs.values() for widget in each.widgets)
+        return all_widgets(list(self.inputs.values()))
 
     def show(self, knobs: Knobs) -> None:
         """Show these values from now on; nothing is published."""
@@ -84,41 +73,7 @@ class KnobControls:
 
     def _change(self, name: str, value: Any) -> None:
         self._control().change(**{name: value})
-        self._note("")
-
-
-class SwitchInput:
-    """On or off.
-
-    Args:
-        label: what the learner reads beside it.
-        value: how it starts.
-        publish: called with the new value when the learner switches.
-        note: not needed: it can be either.
-        css: class of the box to tick, with ``-switch`` at its end.
-        tooltip: what is switched.
-    """
-
-    def __init__(self, label: str, value: bool, publish: Publish, note: Note, *, css: str, tooltip: str) -> None:
-        self.label, self.value, self._publish = label, value, publish
-        style = {"description_width": LABEL_WIDTH}
-        self.box = w.Checkbox(value=value, description=label, tooltip=tooltip, style=style)
-        self.box.add_class(f"{css}-switch").observe(self._switched, "value")
-
-    @property
-    def widgets(self) -> tuple[w.Widget, ...]:
-        """The box to tick."""
-        return (self.box,)
-
-    def show(self, value: bool) -> None:
-        """Show this from now on; nothing is published."""
-        self.value = value
-        self.box.value = value
-
-    def _switched(self, change: dict[str, bool]) -> None:
-        if change["new"] != self.value:
-            self.value = change["new"]
-            self._publish(self.value)
+        self._say()
 
 
 def _reach(knob: Knob) -> str:

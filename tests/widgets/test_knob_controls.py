@@ -6,8 +6,8 @@ import pytest
 
 from stablelab.training.knobs import choice, slider
 from stablelab.training.own_loop import OwnLoop
-from stablelab.widgets.inputs import ChoiceInput, LinearNumberInput, LogNumberInput, WholeNumberInput
-from stablelab.widgets.knob_controls import KnobControls, SwitchInput
+from stablelab.widgets.inputs import ChoiceInput, LinearNumberInput, LogNumberInput, SwitchInput, WholeNumberInput
+from stablelab.widgets.knob_controls import KnobControls
 
 KNOBS = {
     "learning_rate": 1e-3,
@@ -52,25 +52,25 @@ def test_each_kind_of_knob_has_its_input_and_shows_where_it_starts(controls) -> 
     inputs = controls.inputs
     assert (inputs["learning_rate"].slider.min, inputs["learning_rate"].slider.max) == (-6, 0)
     assert inputs["learning_rate"].slider.value == pytest.approx(1e-3)
-    assert (inputs["max_norm"].off.value, inputs["max_norm"].slider.disabled) == (True, True)
+    assert (inputs["max_norm"].switch.value, inputs["max_norm"].slider.disabled) == (False, True)
     assert (inputs["dropout"].slider.max, inputs["dropout"].slider.value) == (0.5, 0.1)
     assert (
         inputs["dropout"].slider.description == "dropout p"
         and inputs["max_norm"].slider.description == "clip threshold"
     )
-    assert inputs["noise"].off.value and inputs["learning_rate"].off is None
-    assert inputs["nesterov"].box.value is True and inputs["kind"].dropdown.value == "adam"
+    assert not inputs["noise"].switch.value and inputs["learning_rate"].switch is None
+    assert inputs["nesterov"].tick.value is True and inputs["kind"].dropdown.value == "adam"
 
 
 def test_what_is_moved_is_published(run, controls, said) -> None:
     inputs = controls.inputs
     inputs["learning_rate"].slider.value = 1e-2
-    inputs["max_norm"].off.value = False
+    inputs["max_norm"].switch.value = True
     inputs["max_norm"].field.value = "0.25"
     inputs["dropout"].slider.value = 0.3
-    inputs["noise"].off.value = False
+    inputs["noise"].switch.value = True
     inputs["accumulate"].field.value = "8"
-    inputs["nesterov"].box.value = False
+    inputs["nesterov"].tick.value = False
     inputs["kind"].dropdown.value = "sgd"
     assert run.control.settings.to_dict() == {
         "learning_rate": pytest.approx(1e-2),
@@ -82,7 +82,7 @@ def test_what_is_moved_is_published(run, controls, said) -> None:
         "kind": "sgd",
     }
     assert set(said) == {""}
-    inputs["max_norm"].off.value = True
+    inputs["max_norm"].switch.value = False
     assert run.control.settings.max_norm is None
 
 
@@ -100,7 +100,7 @@ def test_other_values_are_shown_without_being_published(run, controls, said) -> 
     controls.show(other)
     inputs = controls.inputs
     assert inputs["learning_rate"].field.value == "0.01"
-    assert (inputs["max_norm"].off.value, inputs["max_norm"].field.value) == (False, "2")
-    assert (inputs["nesterov"].box.value, inputs["kind"].dropdown.value) == (False, "sgd")
+    assert (inputs["max_norm"].switch.value, inputs["max_norm"].field.value) == (True, "2")
+    assert (inputs["nesterov"].tick.value, inputs["kind"].dropdown.value) == (False, "sgd")
     assert inputs["accumulate"].field.value == "3"
     assert run.control.settings.learning_rate == 1e-3 and said == []

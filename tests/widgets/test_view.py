@@ -178,8 +178,12 @@ def test_messages_of_the_page_may_arrive_while_a_cell_executes() -> None:
 def _dashboard(make_run: Any, make_sweep: Any) -> tuple[CellView, list[weakref.ref[Any]]]:
     run = make_run(30)
     board = dashboard(run)
-    run.start()
+    run.step(5)
+    run.wait_paused()
+    run.control.change(learning_rate=1e-3)
+    run.resume()
     board.wait()
+    board.status.log.lines[0].button.click()
     board.branch(10)
     board.wait()
     return board, [weakref.ref(each) for each in (board, run, run.model, board.run, board.run.model)]

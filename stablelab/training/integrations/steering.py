@@ -148,8 +148,9 @@ class TrainerRun(Watched):
         """What the knobs began with was not what the optimizers say: those that nobody moved show that from now on."""
         wrong = {name: value for name, value in values.items() if self.settings.values[name] != value}
         if wrong and len(self.history) == 0:
-            moved = {name for name, *_ in self.settings.differences(self.control.settings)}  # type: ignore[arg-type]
-            self.control.change(**{name: value for name, value in wrong.items() if name not in moved})
+            moved = {name for name, *_ in self.settings.differences(self.control.settings)}
+            corrected: dict[str, Any] = {name: value for name, value in wrong.items() if name not in moved}
+            self.control.change(**corrected)
             self.settings = self._last = self.settings.replace(**wrong)
             self.version += 1
 
