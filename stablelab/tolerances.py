@@ -2,8 +2,8 @@
 
 A cell says ``# NBVAL_TOLERANCE 0.03`` (absolute) or ``# NBVAL_TOLERANCE 5%`` (of the stored number). Then its numbers
 may differ by as much, while the words and the count of the numbers must be the stored ones; white space does not count.
-Without such a comment the text must be the stored one, as nbval has it. pytest finds this module by its entry point and
-asks it about files alone; nbval is not imported here.
+Without such a comment the text must be the stored one, as nbval has it. pytest finds this module by its entry point;
+neither pytest nor nbval is imported here.
 """
 
 from __future__ import annotations
@@ -12,14 +12,11 @@ import copy
 import json
 import re
 from collections import defaultdict
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
-from pathlib import Path
 from typing import Any
-
-import pytest
 
 MARK = "NBVAL_TOLERANCE"
 PROPERTY = "differences"  # of a cell in a report of JUnit's kind, for tests/portable.py
@@ -187,28 +184,24 @@ def _quote(words: Sequence[str]) -> str:
 # -- pytest and nbval --------------------------------------------------------------------------------------------------
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_collect_file(file_path: Path) -> Generator[None, list[Any], list[Any]]:
+def pytest_collectstart(collector: Any) -> None:
     """Give each cell of a notebook that nbval collects its tolerance; a malformed one is an error of the notebook."""
-    collectors = yield
-    for notebook in collectors if file_path.suffix == ".ipynb" else ():
-        if type(notebook).__module__ == "nbval.plugin":
-            notebook.collect = partial(_collect, notebook.collect, file_path)
-    return collectors
+    if type(collector).__module__ == "nbval.plugin":
+        collector.collect = partial(_collect, collector, collector.collect)
 
 
-def _collect(collect: Callable[[], Iterable[Any]], notebook: Path) -> list[Any]:
+def _collect(notebook: Any, collect: Callable[[], Iterable[Any]]) -> list[Any]:
     """The cells of a notebook, each with the comparison that knows its tolerance."""
     cells, malformed = list(collect()), []
     for cell in cells:
         try:
             tolerance = tolerance_of(cell.cell.source)
         except ValueError as problem:
-            malformed.append(f"{notebook.name}, cell {cell.cell_num}: {problem}")
+            malformed.append(f"{notebook.path.name}, cell {cell.cell_num}: {problem}")
         else:
             cell.compare_outputs = partial(_compare_outputs, cell, tolerance, cell.compare_outputs)
     if malformed:
-        raise pytest.Collector.CollectError("\n".join(malformed))
+        raise notebook.CollectError("\n".join(malformed))
     return cells
 
 
