@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import threading
 import weakref
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -12,13 +14,16 @@ import numpy as np
 
 from .._formatting import format_number
 from ..training.history import settings_at
-from .curve_data import CurveData, decimate
+from .curve_data import CurveData
 
 if TYPE_CHECKING:
     from ..training.run import Run
 
-MOST = 8  # more curves than this cannot be told apart
+MOST = 8  # more curves than this cannot be told apart; the runs of a band are one
+MOST_RUNS = 32  # in all
 POINTS = 600
+COMMON = 300  # of these, the points at the same steps for all runs of one length
+SEEDS = 3  # from so many on, runs that differ only in the seed are drawn as one band
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +38,10 @@ class EarlierRun:
         version: of the run, which grows when it is reset.
         steps: how many it had done.
         rows, evaluations: as of ``CurveData``, thinned out.
+        columns: names of the columns of ``rows``.
+        look: which colour and dashes it is drawn with, from 0 to MOST - 1; it keeps them.
+        seed: of the run; None where it has none.
+        recipe: all that its numbers come from except the seed; empty where that is not known.
         parent: whether the run it is drawn beside is a branch of it.
     """
 
@@ -44,11 +53,78 @@ class EarlierRun:
     steps: int
     rows: np.ndarray
     evaluations: np.ndarray
+    columns: tuple[str, ...]
+    look: int
+    seed: int | None = None
+    recipe: str = ""
     parent: bool = False
 
     def of(self, run: Run) -> bool:
         """Whether these are the curves that the run itself shows now."""
         return self.run() is run and self.version == run.version
+
+    @property
+    def short(self) -> str:
+        """What stands at the end of its curve."""
+        return "parent" if self.parent else f"run {self.id}"
+
+    @property
+    def what(self) -> str:
+        """The label without the number."""
+        return self.label.partition(": ")[2]
+
+    def column(self, name: str) -> np.ndarray:
+        """The numbers of a column of ``rows``, NaN where the run has no such column."""
+        if name in self.columns:
+            return self.rows[:, self.columns.index(name)]
+        return np.full(len(self.rows), np.nan, dtype=np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class Band:
+    """Runs that differ only in the seed, drawn as their mean and a band of one standard deviation around it.
+
+    Attributes:
+        runs: of each seed one, oldest first; at least ``SEEDS``.
+    """
+
+    runs: tuple[EarlierRun, ...]
+
+    @property
+    def short(self) -> str:
+        """What stands at the end of its mean."""
+        return f"{len(self.runs)} seeds"
+
+    @property
+    def label(self) -> str:
+        """Number of seeds, name, optimizer and learning rate."""
+        return f"mean ± sd of {len(self.runs)} seeds: {self.runs[0].what}"
+
+    @property
+    def look(self) -> int:
+        """As of its first run."""
+        return self.runs[0].look
+
+    def column(self, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(steps, mean, standard deviation between the seeds) of a column, at the steps that all its runs have."""
+        steps = functools.reduce(np.intersect1d, (each.column("step") for each in self.runs))
+        values = np.stack([each.column(name)[np.searchsorted(each.column("step"), steps)] for each in self.runs])
+        return steps, values.mean(axis=0, dtype=np.float64), values.std(axis=0, ddof=1, dtype=np.float64)
+
+
+def bands(runs: Sequence[EarlierRun]) -> tuple[Band, ...]:
+    """The bands among these: runs of one recipe with at least ``SEEDS`` different seeds. A parent stands for itself."""
+    found: dict[str, dict[int, EarlierRun]] = {}
+    for each in runs:
+        if each.recipe and each.seed is not None and not each.parent:
+            found.setdefault(each.recipe, {})[each.seed] = each
+    return tuple(Band(tuple(seeds.values())) for seeds in found.values() if len(seeds) >= SEEDS)
+
+
+def single(runs: Sequence[EarlierRun]) -> tuple[EarlierRun, ...]:
+    """Those of the runs that have a curve of their own, because they are in no band."""
+    banded = {each.recipe for band in bands(runs) for each in band.runs}
+    return tuple(each for each in runs if each.parent or each.recipe not in banded)
 
 
 _lock = threading.Lock()
@@ -57,7 +133,7 @@ _ids = itertools.count(1)
 
 
 def remember(run: Run) -> None:
-    """Keep the curves of a run as they are by now; the oldest of nine goes.
+    """Keep the curves of a run as they are by now; the oldest goes where there would be more than ``MOST`` curves.
 
     Nothing is kept where it did fewer than two steps, or where all of them are its parent's.
     """
@@ -71,8 +147,9 @@ def remember(run: Run) -> None:
         known = next((earlier for earlier in _remembered if earlier.of(run)), None)
         if known is not None:
             _remembered.remove(known)
-        _remembered.append(_earlier(run, data, known.id if known else next(_ids)))
-        del _remembered[:-MOST]
+        _remembered.append(_earlier(run, data, known))
+        while len(bands(_remembered)) + len(single(_remembered)) > MOST or len(_remembered) > MOST_RUNS:
+            del _remembered[0]
 
 
 def beside(run: Run) -> tuple[EarlierRun, ...]:
@@ -86,7 +163,7 @@ def beside(run: Run) -> tuple[EarlierRun, ...]:
     with _lock:
         found = [each for each in _remembered if each.task == run.task.fingerprint and not each.of(run)]
     parents = [each for each in found if parent is not None and each.of(parent)]
-    first = (replace(each, label=f"parent: {each.label.partition(': ')[2]}", parent=True) for each in parents)
+    first = (replace(each, label=f"parent: {each.what}", parent=True) for each in parents)
     return (*first, *(each for each in found if each not in parents))
 
 
@@ -109,9 +186,36 @@ def forget() -> None:
         _remembered.clear()
 
 
-def _earlier(run: Run, data: CurveData, id_: int) -> EarlierRun:
+def _earlier(run: Run, data: CurveData, known: EarlierRun | None) -> EarlierRun:
+    """The curves of a run; with the number and the look it has, if it is known already."""
+    id_, look = (known.id, known.look) if known else (next(_ids), _free_look())
     # The optimizer and the learning rate it went its own way with are what a learner tells runs apart by.
     settings = settings_at(run.settings, run.history.interventions(), branched_at(run) + 1)
     label = f"{id_}: {run.name} · {settings.label} · learning rate {format_number(settings.learning_rate)}"
-    rows, evaluations = data.rows[decimate(data.rows, POINTS)], data.evaluations.copy()
-    return EarlierRun(id_, label, run.task.fingerprint, weakref.ref(run), run.version, len(data), rows, evaluations)
+    common = np.linspace(0, len(data) - 1, COMMON).astype(np.int64)
+    chosen = np.union1d(data.thinned_out(POINTS), common)
+    return EarlierRun(
+        id=id_,
+        label=label,
+        task=run.task.fingerprint,
+        run=weakref.ref(run),
+        version=run.version,
+        steps=len(data),
+        rows=data.rows[chosen],
+        evaluations=data.evaluations.copy(),
+        columns=tuple(column.name for column in data.columns),
+        look=look,
+        seed=run.seed,
+        recipe=_recipe(run),
+    )
+
+
+def _recipe(run: Run) -> str:
+    log = replace(run.log(), name="", seed=0)
+    return f"{getattr(run.model, 'stablelab_source', type(run.model).__name__)} {log!r}"
+
+
+def _free_look() -> int:
+    """The one that fewest of those remembered have."""
+    taken = [each.look for each in _remembered]
+    return min(range(MOST), key=lambda look: (taken.count(look), look))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from .._formatting import format_setting, setting_label
@@ -63,6 +64,7 @@ class Step:
         kept: where earlier weights were put back (after a divergence, or because early stopping keeps the best ones),
             the number of steps after which they were taken.
         stopped_early: training ended here, because the validation loss had not fallen for long enough.
+        scalars: further numbers that a loop of the learner's recorded, by name.
     """
 
     step: int
@@ -83,6 +85,7 @@ class Step:
     diverged: bool = False
     kept: int | None = None
     stopped_early: bool = False
+    scalars: Mapping[str, float] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""
