@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..training.history import History
-from ..training.records import Intervention, Step
+from ..training.records import Evaluation, Intervention, Step
 
 
 @dataclass(frozen=True)
@@ -129,18 +129,24 @@ class CurveData:
         self._scalars: list[str] = []  # in the order first seen
         self._recorded: set[str] = set()  # names of the panels whose numbers were recorded at least once
         self._judged = False  # whether a step says which panels there are: one that diverged may lack any number
+        self._scored = False  # whether the newest step had its validation
         self._mean = RunningMean(total_steps or _LENGTH)
         self._rows = _Table(len(COLUMNS))
         self._evaluations = _Table(len(EVALUATION_COLUMNS))
 
     def update(self) -> int:
         """Take in what the history has gained; returns how many steps that was."""
-        new, before = self.history.since(len(self._rows)), self.panels
+        panels = self.panels
+        new = list(self.history.since(max(0, len(self._rows) - 1)))
+        if len(self._rows):  # a validation may have joined the step that was the newest one at the last look
+            before, *new = new
+            if before.evaluation is not None and not self._scored:
+                self._score(before.evaluation)
         for step in new:
             self._take(step)
         if new:
             self.last = _numbers(new[-1])
-        self.layout += self.panels != before
+        self.layout += self.panels != panels
         return len(new)
 
     def __len__(self) -> int:
@@ -200,12 +206,17 @@ class CurveData:
         self._rows.add((step.step, step.loss, smooth, step.norm_before, after, limit, rate, step.clipped, *further))
         self._judge(step)
         self.clipped += step.clipped
+        self._scored = False
         if step.evaluation is not None:
-            self._evaluations.add((step.evaluation.step, step.evaluation.loss, step.evaluation.accuracy))
+            self._score(step.evaluation)
         self.interventions += step.interventions
         self.marks += ({"step": each.step, "kind": each.name, "text": str(each)} for each in step.interventions)
         if step.diverged:
             self.marks.append({"step": step.step, "kind": "diverged", "text": f"step {step.step}: diverged"})
+
+    def _score(self, evaluation: Evaluation) -> None:
+        self._evaluations.add((evaluation.step, evaluation.loss, evaluation.accuracy))
+        self._scored = True
 
     def _judge(self, step: Step) -> None:
         """Note which panels this step has numbers for."""

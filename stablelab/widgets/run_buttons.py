@@ -181,7 +181,7 @@ class BranchButtons:
         """
         return self._go_on(lambda run: run.untouched())
 
-    def show(self, data: CurveData, total: int) -> None:
+    def show(self, data: CurveData, total: int | None) -> None:
         """Bring the widgets up to date, for a run of so many steps in all. Refresher only."""
         step = self._picked()
         there = step is not None and 0 <= step <= len(data)

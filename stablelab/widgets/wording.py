@@ -35,14 +35,20 @@ class Pace:
         return (latest - first) / (last - then) if last > then else 0.0
 
 
-def progress(done: int, total: int, pace: float) -> str:
-    """Such as ``step 120 of 640 · 35 steps/s · 15 s left``."""
-    parts = [f"step <b>{done:,}</b> of {total:,}".replace(",", " ")]
+def progress(done: int, total: int | None, pace: float) -> str:
+    """Such as ``step 120 of 640 · 35 steps/s · 15 s left``; without an end that is known, ``step 120 · 35 steps/s``."""
+    of = "" if total is None else f" of {total:,}"
+    parts = [f"step <b>{done:,}</b>{of}".replace(",", " ")]
     if pace > 0:
         parts.append(f"{format_number(pace)} steps/s" if pace < 1000 else f"{pace:,.0f} steps/s".replace(",", " "))
-        if done < total:
+        if total is not None and done < total:
             parts.append(f"{format_duration((total - done) / pace)} left")
     return f"<span class='stablelab-progress'>{' · '.join(parts)}</span>"
+
+
+def memory(used: int, budget: int) -> str:
+    """Such as ``memory 0.4 of 1.5 GB``."""
+    return f"memory {used / 1e9:.1f} of {budget / 1e9:.1f} GB" if budget else ""
 
 
 def status(run: Run, note: str) -> str:
@@ -54,10 +60,11 @@ def status(run: Run, note: str) -> str:
     origin = [] if run.parent is None else [f"branch of {run.parent.name}"]
     about = " · ".join(html.escape(one_line(text, LONGEST)) for text in (run.name, *origin, source, optimizer))
     message = html.escape(_message(run, state))
-    line = f"<span class='stablelab-state stablelab-{state}'>{state}</span> {message}"
+    line = f"<span class='stablelab-state stablelab-{state}'>{state}</span>"
     notes = (html.escape(one_line(each, LONGEST)) for each in (note, run.trouble) if each)
     aside = "".join(f"<div class='stablelab-note'>{each}</div>" for each in notes)
-    return f"<div class='stablelab-line'>{line}</div><div class='stablelab-about'>{about}</div>{aside}"
+    said = f"{aside}<div>{message}</div><div class='stablelab-about'>{about}</div>"
+    return f"<div class='stablelab-line'>{line}</div><div class='stablelab-said'>{said}</div>"
 
 
 def _message(run: Run, state: str) -> str:

@@ -74,9 +74,9 @@ def test_running_mean_leaves_out_what_is_not_finite() -> None:
 
 
 def test_the_chart_is_told_the_columns_and_what_stands_in_which_panel(make_history) -> None:
-    layout = json.loads(json.dumps(chart_layout()))
     data = CurveData(make_history([1.0] * 10), 10)
     data.update()
+    layout = json.loads(json.dumps(chart_layout(data)))
     assert data.rows.shape[1] == len(layout["columns"]) == len(COLUMNS)
     assert data.evaluations.shape[1] == len(layout["evaluation_columns"]) == len(EVALUATION_COLUMNS)
     names = [column["name"] for column in layout["columns"]]

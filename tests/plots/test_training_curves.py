@@ -61,7 +61,7 @@ def test_names_of_runs_that_end_at_one_place_stand_apart(make_history, make_run)
     found = earlier_runs.beside(make_run(2))
     names = training_figure(make_history([1.0] * 9), earlier_runs=found).axes[0].texts
     heights = sorted(name.get_position()[1] for name in names)
-    assert [name.get_text().strip() for name in names] == [str(each.id) for each in found]
+    assert [name.get_text().strip() for name in names] == [f"#{each.id}" for each in found]
     assert len(heights) == 3 and min(np.diff(heights)) >= 7, "as high as the letters, in points"
 
 

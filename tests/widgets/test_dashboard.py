@@ -165,7 +165,7 @@ def test_a_display_that_breaks_does_not_break_the_run(make_run, monkeypatch) -> 
     run.start()
     board.wait()
     assert run.state == "finished"
-    assert "the display stopped: ZeroDivisionError" in board.status.line.value
+    assert "the display failed: ZeroDivisionError" in board.status.line.value
 
 
 def test_pictures_instead_of_a_live_chart(make_run, monkeypatch) -> None:

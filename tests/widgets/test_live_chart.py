@@ -137,7 +137,7 @@ def test_the_message_with_everything_says_which_columns_there_are_and_where_they
     data = CurveData(make_history([1.0] * 20), 100)
     data.update()
     content, (rows, evaluations) = everything(data)
-    assert content["layout"] == chart_layout()
+    assert content["layout"] == chart_layout(data)
     names = [column["name"] for column in content["layout"]["columns"]]
     judged = [column["name"] for column in content["layout"]["evaluation_columns"]]
     values = dict(zip(names, np.frombuffer(rows, "<f4").reshape(-1, len(names))[-1].tolist(), strict=True))
