@@ -170,7 +170,8 @@ function drawCurves(pen, plan, panel, store, theme) {
 function drawEarlier(pen, plan, panel, store, theme) {
   for (const one of [...store.visibleBands, ...store.visibleEarlierRuns.toReversed()]) {
     const [style, table] = [earlierStyle(one, theme), one.rows ?? one];
-      const read = table.reader(panel.earlier);
+      const faint = panel.name === "norm" && !one.members ? 0.5 : 1; // there they are above each other
+    const read = table.reader(panel.earlier);
     if (one.members) {
       const deviating = (deviations) => table.reader(panel.earlier, deviations);
       drawBand(pen, table, deviating, plan, panel.y.at, panel.bottom, { colour: style.colour, alpha: 0.2 * faint });
