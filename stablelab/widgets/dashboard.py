@@ -180,7 +180,7 @@ class Dashboard(CellView):
     def _refresh(self) -> bool:
         run = self.run  # another thread may turn to another one at any moment
         state = run.state  # before the history: what is over by now has nothing to come
-        if run is not self._shown_run or run.history is not self._data.history:
+        if run is not self._shown_run or (run.history, run.version) != (self._data.history, self._version):
             self._adopt(run)
             self._go_on()
         if self._family.look():
@@ -205,7 +205,7 @@ class Dashboard(CellView):
         """Take up a run's present history: at the start, after a reset, and when another one is shown."""
         if run is not self._shown_run:
             self.controls.show(run.control.settings)
-        self._shown_run = run
+        self._shown_run, self._version = run, run.version
         self._data = CurveData(run.history, run.total_steps, branched_at(run))
         self._family = Family(run)
         for each in (self.chart, self.picture, self.status):
