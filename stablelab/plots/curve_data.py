@@ -42,6 +42,7 @@ class Panel:
         log: whether its axis is logarithmic at first.
         from_zero: whether its axis, where it is linear, begins at 0.
         stepped: whether a value holds until the next step, as that of a setting does.
+        gaps: whether a step without a number breaks the curve; else it goes on to the next number there is.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Panel:
     log: bool = False
     from_zero: bool = False
     stepped: bool = False
+    gaps: bool = True
 
 
 COLUMNS = (
@@ -74,25 +76,37 @@ PANELS = (
     Panel("norm", "gradient norm ‖g‖", ("norm_before", "norm_after", "max_norm"), "norm_before", log=True),
     Panel("rate", "learning rate", ("learning_rate",), "learning_rate", from_zero=True, stepped=True),
 )
-LIMIT = 4000  # points; about twice the pixels of a wide chart, and 128 kB on the wire
+LIMIT = 4000  # points of a curve; about twice the pixels of a wide chart, and 128 kB on the wire
+MOST_LIMIT = 4 * LIMIT  # of all curves together
 INDEX = {column.name: i for i, column in enumerate(COLUMNS)}  # of a column in ``CurveData.rows``
+_LENGTH = 400  # steps of a run, where they are not known, as far as the running mean is concerned
+_BUMPY = (INDEX["loss"], INDEX["norm_before"])
+_SCALAR = "scalar: "  # in front of the name of a further scalar, so that one called "loss" has a column of its own
 
 
-def chart_layout() -> dict[str, Any]:
-    """The columns and the panels as plain JSON values, for the script that draws them in the page."""
+def chart_layout(data: CurveData) -> dict[str, Any]:
+    """The columns and the panels as plain JSON values, for the script that draws them in the page.
+
+    ``smoothing`` is how many steps the smoothed curve looks back.
+    """
     return {
-        "columns": [asdict(column) for column in COLUMNS],
+        "columns": [asdict(column) for column in data.columns],
         "evaluation_columns": [asdict(column) for column in EVALUATION_COLUMNS],
-        "panels": [asdict(panel) for panel in PANELS],
+        "panels": [asdict(panel) for panel in data.panels],
+        "smoothing": data.smoothing,
     }
 
 
 class CurveData:
-    """The columns of a history, read as it grows. Not thread-safe: each reader has its own.
+    """The columns of a history, read as it grows, and the panels they are drawn in.
+
+    There is a panel for what was recorded, and none for what never was. As long as nothing is known there are the three
+    of every run, so that the first points move nothing. A scalar that is recorded for the first time becomes the last
+    column and the last panel, and ``layout`` another number. Not thread-safe: each reader has its own.
 
     Args:
         history: of a run.
-        total_steps: planned length of the run; sets how far the running mean looks back.
+        total_steps: planned length of the run; sets how far the running mean looks back. None where it has no end.
         branched_at: how many steps are those of the run that this one is a branch of; 0 for none.
 
     Attributes:
@@ -101,6 +115,7 @@ class CurveData:
         interventions: the changes by hand as records; gestures: those of one gesture folded into one.
         clipped: how many steps were clipped so far.
         last: the newest step's numbers in full precision, non-finite ones as None.
+        layout: grows whenever there are other columns or panels.
     """
 
     def __init__(self, history: History, total_steps: int | None = None, branched_at: int = 0) -> None:
@@ -112,13 +127,18 @@ class CurveData:
         self._diverged: list[dict[str, Any]] = []
         self.clipped = 0
         self.last: dict[str, Any] | None = None
+        self.layout = 0
+        self._scalars: list[str] = []  # in the order first seen
+        self._recorded: set[str] = set()  # names of the panels whose numbers were recorded at least once
+        self._judged = False  # whether a step says which panels there are: one that diverged may lack any number
         self._scored = False  # whether the newest step had its validation
-        self._mean = RunningMean(total_steps or 400)
+        self._mean = RunningMean(total_steps or _LENGTH)
         self._rows = _Table(len(COLUMNS))
         self._evaluations = _Table(len(EVALUATION_COLUMNS))
 
     def update(self) -> int:
         """Take in what the history has gained; returns how many steps that was."""
+        panels = self.panels
         new = list(self.history.since(max(0, len(self._rows) - 1)))
         if len(self._rows):  # a validation may have joined the step that was the newest one at the last look
             before, *new = new
@@ -128,6 +148,7 @@ class CurveData:
             self._take(step)
         if new:
             self.last = _numbers(new[-1])
+        self.layout += self.panels != panels
         return len(new)
 
     def __len__(self) -> int:
@@ -135,7 +156,11 @@ class CurveData:
 
     @property
     def rows(self) -> np.ndarray:
-        """(N, 8) float32, columns as in COLUMNS; ``max_norm`` and ``norm_after`` are NaN where clipping is off."""
+        """(N, 8 + further scalars) float32, columns as in ``columns``.
+
+        NaN where there is no number: ``max_norm`` and ``norm_after`` where clipping is off, a scalar at the steps at
+        which it was not recorded.
+        """
         return self._rows.view
 
     @property
@@ -143,12 +168,45 @@ class CurveData:
         """(M, 3) float32, columns as in EVALUATION_COLUMNS."""
         return self._evaluations.view
 
+    @property
+    def smoothing(self) -> float:
+        """How many steps the running mean looks back."""
+        return 1 / (1 - self._mean.beta)
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """Of ``rows``: those of every run, then one for each further scalar."""
+        return (*COLUMNS, *(Column(_SCALAR + name, name) for name in self._scalars))
+
+    @property
+    def panels(self) -> tuple[Panel, ...]:
+        """Loss, gradient norm and learning rate, as far as they were recorded; then one for each further scalar."""
+        known = (panel for panel in PANELS if panel.name in self._recorded or not self._judged)
+        further = ((_SCALAR + name, name) for name in self._scalars)
+        return (*known, *(Panel(column, name, (column,), column, gaps=False) for column, name in further))
+
+    def thinned_out(self, limit: int = LIMIT, first: int = 0) -> np.ndarray:
+        """Indices of the rows to keep of a long history; see ``decimate``. More of them where there are more curves.
+
+        Args:
+            limit: the most of them, as long as there are no further scalars.
+            first: of the rows from this one on; index 0 is that row.
+        """
+        columns = (*_BUMPY, *range(len(COLUMNS), len(self.columns)))
+        return decimate(self.rows[first:], min(limit * len(columns) // len(_BUMPY), MOST_LIMIT), columns)
+
     def _take(self, step: Step) -> None:
         limit = math.nan if step.max_norm is None else step.max_norm
         smooth = self._mean.add(step.loss)
         rate = step.learning_rates[0] if step.learning_rates else math.nan
         after = math.nan if step.max_norm is None else step.norm_after
-        self._rows.add((step.step, step.loss, smooth, step.norm_before, after, limit, rate, step.clipped))
+        new = [name for name in step.scalars if name not in self._scalars]
+        if new:
+            self._scalars += new
+            self._rows.widen(len(new))
+        further = (step.scalars.get(name, math.nan) for name in self._scalars)
+        self._rows.add((step.step, step.loss, smooth, step.norm_before, after, limit, rate, step.clipped, *further))
+        self._judge(step)
         self.clipped += step.clipped
         self._scored = False
         if step.evaluation is not None:
@@ -165,6 +223,12 @@ class CurveData:
     def _score(self, evaluation: Evaluation) -> None:
         self._evaluations.add((evaluation.step, evaluation.loss, evaluation.accuracy))
         self._scored = True
+
+    def _judge(self, step: Step) -> None:
+        """Note which panels this step has numbers for."""
+        there = {"loss": True, "norm": not math.isnan(step.norm_before), "rate": bool(step.learning_rates)}
+        self._recorded.update(name for name, is_there in there.items() if is_there)
+        self._judged = self._judged or not step.diverged
 
 
 class RunningMean:
@@ -224,6 +288,11 @@ class _Table:
     def __init__(self, columns: int) -> None:
         self._values = np.empty((256, columns), dtype=np.float32)
         self._count = 0
+
+    def widen(self, columns: int) -> None:
+        """So many columns more, NaN so far."""
+        more = np.full((len(self._values), columns), np.nan, dtype=np.float32)
+        self._values = np.concatenate([self._values, more], axis=1)
 
     def add(self, row: Iterable[float]) -> None:
         if self._count == len(self._values):

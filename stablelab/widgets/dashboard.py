@@ -16,6 +16,7 @@ from ..plots.curve_data import CurveData
 from ..plots.display import to_png
 from ..plots.earlier_runs import EarlierRun, branched_at
 from ..plots.training_curves import training_figure, training_words
+from ..training.checkpoints import memory_in_use
 from ..training.knobs import Knobs
 from ..training.records import FINAL, Gesture
 from ..training.run import Run
@@ -26,11 +27,12 @@ from .family import Family, with_branches
 from .knob_controls import KnobControls
 from .live_chart import Chart
 from .run_buttons import ActionQueue, BranchButtons, RunButtons
-from .view import CellView, Refresher, in_a_row, stacked
+from .view import CellView, Refresher, stacked
 
 PATIENCE = 4.0  # seconds until a page whose chart has not reported is offered pictures
 PICTURE_SECONDS = 1.0  # between two pictures; one costs the kernel a few tenths of a second
 _SETTLED = (*FINAL, "diverged")  # a diverged run stands still, but may be resumed
+_TRIES = 5  # refreshes that may fail one after the other once the run is over
 _LOOK = 0.2  # seconds after which a wait looks whether another run is shown
 _BARS = {"finished": "success", "diverged": "danger", "failed": "danger", "stopped": "warning"}
 
@@ -58,6 +60,7 @@ class Dashboard(CellView):
         self.run = self._shown_run = run  # to be shown from the next refresh on; shown by now
         self._note = ""
         self._kept: tuple[str, int] | None = None  # state and steps of the run, as the picture that stays shows it
+        self._failures = 0  # of refreshes, one after the other
         self._began = time.monotonic()
         self._refresher = Refresher(self._refresh_safely)
         with self.making():
@@ -69,8 +72,10 @@ class Dashboard(CellView):
             self.branch_buttons = BranchButtons(lambda: self.run, self._turn, lambda: self.chart.picked, actions)
             self.picture = PictureChart(self.chart, self._asked, on=chart == "picture")
             self.status = StatusDisplay(self.controls.undo)
-            above = (in_a_row(self.buttons.box, self.status.progress), self.status.line, self.controls.box)
-            self.box = stacked(*above, self.branch_buttons.box, self.picture.box, self.status.log.box)
+            head = w.Box([self.buttons.box, *self.status.head]).add_class("stablelab-head")
+            side = w.VBox([self.controls.box, self.branch_buttons.box]).add_class("stablelab-side")
+            body = w.Box([side, self.picture.box]).add_class("stablelab-body")
+            self.box = stacked(head, body, self.status.log.box)
         self._adopt(run)
         self._follow(run)
         _open.add(self)
@@ -164,17 +169,22 @@ class Dashboard(CellView):
 
     def _refresh_safely(self) -> bool:
         try:
-            return self._refresh()
+            more = self._refresh()
+            self._failures = 0
+            return more
         except Exception as error:  # a thread has nobody to raise to; the learner is told, training goes on
-            if not self.closed:
-                note = f"the display stopped: {type(error).__name__}: {error}"
-                self.status.line.value = wording.status(self._shown_run, note)
-            return False
+            if self.closed:
+                return False
+            # Said until there is something else to say: the next refresh, which may well succeed, says it again.
+            self._note = f"the display failed: {type(error).__name__}: {error}"
+            self.status.line.value = wording.status(self._shown_run, self._note)
+            self._failures += 1
+            return self._shown_run.state not in FINAL or self._failures < _TRIES
 
     def _refresh(self) -> bool:
         run = self.run  # another thread may turn to another one at any moment
         state = run.state  # before the history: what is over by now has nothing to come
-        if run is not self._shown_run or run.version != self._version:
+        if run is not self._shown_run or (run.history, run.version) != (self._data.history, self._version):
             self._adopt(run)
             self._go_on()
         if self._family.look():
@@ -226,15 +236,23 @@ class StatusDisplay:
     """How far a run is, how it stands, what was changed by hand. Only the refresher may call its methods.
 
     Attributes:
-        progress: a bar and a line with the pace; line: the state; log: the changes by hand.
+        line: the state, and what there is to say; pace, bar: how far it is; memory: that of all checkpoints; log: the
+            changes by hand.
     """
 
     def __init__(self, undo: Callable[[Gesture], object]) -> None:
         self.bar = w.FloatProgress(value=0.0, min=0.0, max=1.0)
-        self.pace, self.line, self.log = w.HTML(), w.HTML(), ChangeLog(undo)
-        self.progress = w.HBox([self.bar, self.pace])
+        self.line, self.pace, self.memory, self.log = w.HTML(), w.HTML(), w.HTML(), ChangeLog(undo)
         self.line.add_class("lab-status")
+        for widget, name in ((self.pace, "stablelab-pace"), (self.memory, "stablelab-memory")):
+            widget.add_class(name)
+        self.memory.tooltip = "what it takes to go back to earlier steps, of all runs in this kernel"
         self.renew()
+
+    @property
+    def head(self) -> tuple[w.Widget, ...]:
+        """What stands above the chart."""
+        return (self.line, self.pace, self.memory, self.bar)
 
     def renew(self) -> None:
         """The next data are another one."""
@@ -247,6 +265,7 @@ class StatusDisplay:
         self.bar.value, self.bar.bar_style = part, _BARS.get(state, "")
         self.pace.value = wording.progress(done, total, self._pace.at(done, state == "running"))
         self.line.value = wording.status(run, note)
+        self.memory.value = wording.memory(*memory_in_use())
         self.log.show(data.gestures)
 
 

@@ -13,19 +13,20 @@ import anywidget
 import numpy as np
 import traitlets
 
-from ..plots.curve_data import CurveData, chart_layout, decimate
-from ..plots.earlier_runs import EarlierRun
+from ..plots.curve_data import CurveData, chart_layout
+from ..plots.earlier_runs import EarlierRun, bands
 
 _SCRIPT = Path(__file__).parent / "static"
 # anywidget takes one script; these pieces share its scope, and the last one exports the widget.
-_PIECES = ("data", "scales", "drawing", "chart")
+_PIECES = ("data", "scales", "strokes", "drawing", "marks", "readout", "gestures", "kernel", "chart")
 
 
 class Chart(anywidget.AnyWidget):
-    """Loss, gradient norm and learning rate of one run, on a canvas of the page.
+    """Loss, gradient norm, learning rate and further scalars of one run, on a canvas of the page.
 
     Only one thread may call ``push`` and ``freeze``. The script in the page asks for everything when it starts (also
-    after a reload) and when it misses a message; until it has asked once, nothing is sent at all.
+    after a reload) and when it misses a message; until it has asked once, nothing is sent at all. Where it has heard
+    nothing for a while it asks whether the kernel is still there, and is answered at once.
 
     Args:
         asked: called, in whatever thread the message arrives, when there is something to do for ``push``.
@@ -45,15 +46,19 @@ class Chart(anywidget.AnyWidget):
         self.heard = False
         self.picked: int | None = None
         self._asked = asked
-        self._wanted = False
+        self._wanted = self._pinged = False
         self._sent: tuple[int, int] | None = None  # (points, evaluations) the page has been sent of these data
+        self._layout = 0  # of the data, as the page has been sent it
         self._marked: int | None = None  # the step that the page has been told is picked
         self.on_msg(self._on_message)
 
     def push(self, data: CurveData, earlier_runs: Sequence[EarlierRun] = ()) -> None:
-        """Send what the page has not got; everything where it asked for that, or where they are of another run."""
+        """Send what the page has not got; everything where it asked, of another run, and where panels are new."""
         picked = self.picked
-        if self._wanted or (self.heard and self._sent is None):
+        if self._pinged:  # answered here and not where it is asked: a widget has one writer
+            self._pinged = False
+            self.send({"type": "pong"}, buffers=[])
+        if self._wanted or (self.heard and (self._sent is None or self._layout != data.layout)):
             self._wanted = False
             self._send_pair(everything(data, earlier_runs, picked))
         else:
@@ -63,6 +68,7 @@ class Chart(anywidget.AnyWidget):
                 self.send({"type": "pick", "step": picked}, buffers=[])
         if self.heard:
             self._sent, self._marked = (len(data), len(data.evaluations)), picked
+            self._layout = data.layout
 
     def renew(self) -> None:
         """The next push is of another run, or of one that was reset."""
@@ -89,6 +95,9 @@ class Chart(anywidget.AnyWidget):
             self.heard = True
             self._wanted = True
             self._asked()
+        elif message.get("type") == "ping":
+            self._pinged = True
+            self._asked()
         elif message.get("type") == "pick" and (message.get("step") is None or type(message["step"]) is int):
             self.picked = message["step"]
             self._asked()
@@ -101,7 +110,7 @@ def news(data: CurveData, points: int, evaluations: int) -> tuple[dict[str, Any]
     that misses one notices. Marks are few and go along in full.
     """
     rows = data.rows[points:]
-    chosen = decimate(rows)
+    chosen = data.thinned_out(first=points)
     content = {"type": "points", "first": points, "next": len(data), **_summary(data)}
     return content, [_bytes(rows[chosen]), _bytes(data.evaluations[evaluations:])]
 
@@ -119,14 +128,23 @@ def everything(
         "next": len(data),
         "born": data.branched_at,
         "picked": picked,
-        "layout": chart_layout(),
-        "earlier_runs": [{"id": each.id, "label": each.label, "parent": each.parent} for each in earlier_runs],
+        "layout": chart_layout(data),
+        "earlier_runs": [_about(each) for each in earlier_runs],
+        "bands": [
+            {"ids": [each.id for each in band.runs], "label": band.label, "short": band.short, "look": band.look}
+            for band in bands(earlier_runs)
+        ],
         **_summary(data),
     }
-    buffers = [_bytes(data.rows[decimate(data.rows)]), _bytes(data.evaluations)]
+    buffers = [_bytes(data.rows[data.thinned_out()]), _bytes(data.evaluations)]
     for each in earlier_runs:
         buffers += [_bytes(each.rows), _bytes(each.evaluations)]
     return content, buffers
+
+
+def _about(earlier: EarlierRun) -> dict[str, Any]:
+    names = ("id", "label", "short", "look", "columns", "parent")
+    return {name: getattr(earlier, name) for name in names}
 
 
 def pack(content: dict[str, Any], buffers: Sequence[bytes]) -> bytes:

@@ -46,6 +46,11 @@ def progress(done: int, total: int | None, pace: float) -> str:
     return f"<span class='stablelab-progress'>{' · '.join(parts)}</span>"
 
 
+def memory(used: int, budget: int) -> str:
+    """Such as ``memory 0.4 of 1.5 GB``."""
+    return f"memory {used / 1e9:.1f} of {budget / 1e9:.1f} GB" if budget else ""
+
+
 def status(run: Run, note: str) -> str:
     """State, what happened, what trains; and one line on the last thing that could not be done."""
     state = html.escape(run.state)
@@ -54,10 +59,11 @@ def status(run: Run, note: str) -> str:
     origin = [] if run.parent is None else [f"branch of {run.parent.name}"]
     about = " · ".join(html.escape(one_line(text, LONGEST)) for text in (run.name, *origin, run.source, optimizer))
     message = html.escape(_message(run, state))
-    line = f"<span class='stablelab-state stablelab-{state}'>{state}</span> {message}"
+    line = f"<span class='stablelab-state stablelab-{state}'>{state}</span>"
     notes = (html.escape(one_line(each, LONGEST)) for each in (note, run.trouble) if each)
     aside = "".join(f"<div class='stablelab-note'>{each}</div>" for each in notes)
-    return f"<div class='stablelab-line'>{line}</div><div class='stablelab-about'>{about}</div>{aside}"
+    said = f"{aside}<div>{message}</div><div class='stablelab-about'>{about}</div>"
+    return f"<div class='stablelab-line'>{line}</div><div class='stablelab-said'>{said}</div>"
 
 
 def _message(run: Run, state: str) -> str:

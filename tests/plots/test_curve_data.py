@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 
@@ -74,9 +75,9 @@ def test_running_mean_leaves_out_what_is_not_finite() -> None:
 
 
 def test_the_chart_is_told_the_columns_and_what_stands_in_which_panel(make_history) -> None:
-    layout = json.loads(json.dumps(chart_layout()))
     data = CurveData(make_history([1.0] * 10), 10)
     data.update()
+    layout = json.loads(json.dumps(chart_layout(data)))
     assert data.rows.shape[1] == len(layout["columns"]) == len(COLUMNS)
     assert data.evaluations.shape[1] == len(layout["evaluation_columns"]) == len(EVALUATION_COLUMNS)
     names = [column["name"] for column in layout["columns"]]
@@ -132,3 +133,58 @@ def test_values_that_are_not_finite_do_not_hide_the_others() -> None:
 def test_too_small_a_limit_is_refused() -> None:
     with pytest.raises(ValueError, match="at least 6"):
         decimate(_rows(10), limit=5)
+
+
+def titles(data: CurveData) -> list[str]:
+    return [panel.title for panel in data.panels]
+
+
+def test_a_further_scalar_has_a_column_and_a_panel_of_its_own_from_the_step_it_is_seen(make_history) -> None:
+    history = make_history([1.0] * 3)
+    data = CurveData(history, 100)
+    data.update()
+    before = data.layout
+    for step in make_history([1.0] * 3, scalars={"sharpness": 7.0, "loss": 2.0}):
+        history.append(step)
+    data.update()
+    assert data.layout > before, "the page has to be told"
+    assert titles(data) == ["loss (nats)", "gradient norm ‖g‖", "learning rate", "sharpness", "loss"]
+    assert [column.label for column in data.columns][-2:] == ["sharpness", "loss"]
+    assert np.isnan(data.rows[:3, -2:]).all() and data.rows[3:, -2:].tolist() == [[7.0, 2.0]] * 3
+    assert len({column.name for column in data.columns}) == len(data.columns)
+    layout = data.layout
+    history.append(history[5])
+    data.update()
+    assert data.layout == layout, "nothing new"
+
+
+def test_what_was_never_recorded_has_no_panel(make_history) -> None:
+    data = CurveData(make_history([1.0] * 3, norm_before=math.nan, norm_after=math.nan, learning_rates=()), 10)
+    assert len(titles(data)) == 3, "as long as nothing is known nothing moves"
+    data.update()
+    assert titles(data) == ["loss (nats)"]
+    assert data.last == {"step": 3, "learning_rate": None, "loss": 1.0, "max_norm": 1.0}
+
+
+def test_a_divergence_at_the_first_step_takes_no_panel_away(make_history) -> None:
+    data = CurveData(make_history([math.nan], diverged=True, norm_before=math.nan), 10)
+    data.update()
+    assert len(titles(data)) == 3
+
+
+def test_a_validation_may_join_the_newest_step(make_history) -> None:
+    history = make_history([1.0] * 10)
+    judged, data = history[9], CurveData(history, 100)
+    history._steps[9] = dataclasses.replace(judged, evaluation=None)
+    data.update()
+    history._steps[9] = judged
+    assert (data.update(), len(data.evaluations), data.update(), len(data.evaluations)) == (0, 1, 0, 1)
+
+
+def test_bumps_of_further_scalars_survive(make_history) -> None:
+    history = make_history([1.0] * 9000, scalars={"sharpness": 1.0})
+    history._steps[4321] = dataclasses.replace(history[4321], scalars={"sharpness": 50.0})
+    data = CurveData(history, 9000)
+    data.update()
+    kept = data.thinned_out()
+    assert 4321 in kept and len(kept) < 9000

@@ -61,7 +61,7 @@ def test_names_of_runs_that_end_at_one_place_stand_apart(make_history, make_run)
     found = earlier_runs.beside(make_run(2))
     names = training_figure(make_history([1.0] * 9), earlier_runs=found).axes[0].texts
     heights = sorted(name.get_position()[1] for name in names)
-    assert [name.get_text().strip() for name in names] == [str(each.id) for each in found]
+    assert [name.get_text().strip() for name in names] == [f"#{each.id}" for each in found]
     assert len(heights) == 3 and min(np.diff(heights)) >= 7, "as high as the letters, in points"
 
 
@@ -104,3 +104,33 @@ def test_summary_in_words(make_history) -> None:
     data.update()
     said = training_words(data)
     assert "10 steps" in said and "validation loss 1.1" in said and "100 % of the steps clipped" in said
+
+
+def test_a_panel_for_each_further_scalar_and_none_for_what_was_not_recorded(make_history) -> None:
+    figure = training_figure(make_history([1.0] * 12, norm_before=math.nan, scalars={"sharpness": 3.0}))
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["loss (nats)", "learning rate", "sharpness"]
+    alone = training_figure(make_history([1.0] * 12, norm_before=math.nan, learning_rates=()))
+    assert [axes.get_title(loc="left") for axes in alone.axes] == ["loss (nats)"]
+    assert to_png(alone)[:4] == b"\x89PNG"
+
+
+def test_seeds_are_drawn_as_one_band_with_its_mean(make_history, make_run) -> None:
+    for seed in (1, 2, 3):
+        earlier_runs.remember(make_run(12, seed=seed, max_norm=1.0).start().wait())
+    found = earlier_runs.beside(make_run(2))
+    figure = training_figure(make_history([1.0] * 9), earlier_runs=found)
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == [
+        "mean ± sd of 3 seeds: ring · AdamW · torch fused · learning rate 0.01"
+    ]
+    assert "3 seeds" in [text.get_text().strip() for text in figure.axes[0].texts]
+    for axes in figure.axes:
+        assert len(axes.collections) == 1
+    _, mean, _ = earlier_runs.bands(found)[0].column("smooth")
+    assert figure.axes[0].lines[0].get_ydata().tolist() == mean.tolist()
+    assert to_png(figure)[:4] == b"\x89PNG"
+
+
+def test_words_leave_out_what_is_not_known(make_history) -> None:
+    data = CurveData(make_history([1.0] * 3, norm_before=math.nan, learning_rates=()), 10)
+    data.update()
+    assert training_words(data) == "training curves: 3 steps, training loss 1"

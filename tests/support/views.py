@@ -62,11 +62,13 @@ class Ring:
         return DotBatches(self.train, seed, batch_size, self.pause)
 
 
-def small_run(steps: int = 30, pause: float = 0.0, task: str = "ring", **settings: object) -> Run:
+def small_run(steps: int = 30, pause: float = 0.0, task: str = "ring", seed: int = 0, **settings: object) -> Run:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = nn.Sequential(nn.Linear(2, 8), nn.Tanh(), nn.Linear(8, 2))
-    return Run(model, Ring(task, pause), settings=Settings(**{"learning_rate": 1e-2, **settings}), steps=steps)
+    return Run(
+        model, Ring(task, pause), settings=Settings(**{"learning_rate": 1e-2, **settings}), steps=steps, seed=seed
+    )
 
 
 def invented_history(losses: list[float], **fields: object) -> History:
@@ -82,6 +84,7 @@ def invented_history(losses: list[float], **fields: object) -> History:
             "norm_after": 1.0,
             "clipped": True,
             "diverged": False,
+            "learning_rates": (1e-3,),
             **fields,
         }
         history.append(
@@ -89,7 +92,6 @@ def invented_history(losses: list[float], **fields: object) -> History:
                 step=i,
                 epoch=i / 10,
                 loss=loss,
-                learning_rates=(1e-3,),
                 examples_per_second=1.0,
                 tokens_per_second=None,
                 seconds=0.1,

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import sys
 import threading
+import time
+from types import SimpleNamespace
 
 import ipywidgets
 import pytest
@@ -177,7 +180,7 @@ def test_a_display_that_breaks_does_not_break_the_run(make_run, monkeypatch) -> 
     run.start()
     board.wait()
     assert run.state == "finished"
-    assert "the display stopped: ZeroDivisionError" in board.status.line.value
+    assert "the display failed: ZeroDivisionError" in board.status.line.value
 
 
 def test_pictures_instead_of_a_live_chart(make_run, monkeypatch) -> None:
@@ -242,6 +245,29 @@ def test_the_picture_is_placed_at_the_end_and_taken_away_by_a_reset(make_run, mo
     board.close()
 
 
+def test_one_refresh_that_fails_is_said_once_and_the_next_one_goes_on(make_run, monkeypatch) -> None:
+    run = make_run(100_000, pause=0.002)
+    board = Dashboard(run)
+    push, failed = board.chart.push, []
+
+    def fail_once(*arguments) -> None:
+        if not failed:
+            failed.append(1)
+            raise RuntimeError("a moment's trouble")
+        push(*arguments)
+
+    monkeypatch.setattr(board.chart, "push", fail_once)
+    board.show()
+    run.start()
+    until(lambda: "step <b>" in board.status.pace.value and len(board._data) > 20)
+    said = board.status.line.value
+    assert said.count("the display failed: RuntimeError: a moment&#x27;s trouble") == 1
+    board.controls.inputs["learning_rate"].field.value = "1e-4"
+    until(lambda: "the display failed" not in board.status.line.value)
+    run.stop()
+    board.close()
+
+
 def test_a_run_without_an_end_trains_until_it_is_stopped(make_run) -> None:
     given = make_run(5)
     run = Run(given.model, given.task, epochs=math.inf)
@@ -257,6 +283,47 @@ def test_a_run_without_an_end_trains_until_it_is_stopped(make_run) -> None:
     board.buttons.press("stop")
     until(lambda: board.run.state == "stopped")
     run.stop()
+    board.close()
+
+
+def test_the_last_refresh_of_all_is_tried_again_where_it_fails(make_run, monkeypatch) -> None:
+    run = make_run(5).start().wait()
+    board = Dashboard(run)
+    look, left = board._family.look, [1, 1]
+    monkeypatch.setattr(board._family, "look", lambda: left.pop() / 0 if left else look())
+    board.show()
+    until(lambda: "<b>5</b> of 5" in board.status.pace.value)
+    board.close()
+
+
+def test_reset_after_stop_is_always_shown_even_while_the_last_picture_is_drawn(make_run, monkeypatch) -> None:
+    dashboards = sys.modules["stablelab.widgets.dashboard"]
+    pauses = itertools.cycle([0.0, 0.02, 0.05, 0.1])
+    monkeypatch.setattr(dashboards, "draw", lambda *_: time.sleep(0.08))
+    run = make_run(100_000, pause=0.001)
+    board = Dashboard(run)
+    monkeypatch.setattr(board, "_outputs", SimpleNamespace(shown=True, show=lambda: None, settle=lambda *_: None))
+    board.show()
+    buttons = board.buttons.buttons
+    for i in range(25):
+        buttons["start"].click()
+        until(lambda: run.state == "running" and len(run.history) > 2)
+        buttons["stop"].click()
+        until(lambda: run.state == "stopped")
+        time.sleep(next(pauses))
+        buttons["reset"].click()
+        until(lambda: "stablelab-ready" in board.status.line.value and "<b>0</b> of" in board.status.pace.value)
+        assert board._data.history is run.history and not buttons["start"].disabled, i
+    board.close()
+
+
+def test_a_run_without_an_end_says_how_far_it_is_and_not_how_long_it_takes(make_run) -> None:
+    run = make_run(100_000, pause=0.002)
+    run.total_steps = None
+    board = Dashboard(run)
+    board.status.show(run, board._data, "running", "")
+    assert "of" not in board.status.pace.value and board.status.bar.value == 0
+    assert "memory 0.0 of" in board.status.memory.value
     board.close()
 
 

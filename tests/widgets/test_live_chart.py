@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import re
 from typing import Any
 
 import numpy as np
@@ -137,7 +139,7 @@ def test_the_message_with_everything_says_which_columns_there_are_and_where_they
     data = CurveData(make_history([1.0] * 20), 100)
     data.update()
     content, (rows, evaluations) = everything(data)
-    assert content["layout"] == chart_layout()
+    assert content["layout"] == chart_layout(data)
     names = [column["name"] for column in content["layout"]["columns"]]
     judged = [column["name"] for column in content["layout"]["evaluation_columns"]]
     values = dict(zip(names, np.frombuffer(rows, "<f4").reshape(-1, len(names))[-1].tolist(), strict=True))
@@ -188,3 +190,87 @@ def test_the_script_is_whole_and_brings_nothing_along() -> None:
     script = Chart._esm
     assert script.count("export default") == 1
     assert "import " not in script and "http" not in script
+
+
+def test_a_scalar_that_appears_in_mid_run_sends_everything_again(wire, make_history) -> None:
+    history = make_history([1.0] * 5)
+    data = CurveData(history, 100)
+    wire.ask()
+    for more in (make_history([1.0] * 3, scalars={"sharpness": 2.0}), make_history([1.0] * 2), ()):
+        data.update()
+        wire.chart.push(data)
+        for step in more:
+            history.append(step)
+    assert [(c["type"], c["next"]) for c, _ in wire.sent] == [("all", 5), ("all", 8), ("points", 10)]
+    assert [panel["title"] for panel in wire.sent[1][0]["layout"]["panels"]][-1] == "sharpness"
+    width = len(wire.sent[1][0]["layout"]["columns"])
+    assert len(wire.sent[2][1][0]) == 2 * width * 4
+
+
+def test_a_question_whether_the_kernel_is_there_is_answered_with_nothing_else(wire, make_history) -> None:
+    data = CurveData(make_history([1.0] * 5), 100)
+    data.update()
+    wire.ask()
+    wire.chart.push(data)
+    wire.say(type="ping")
+    for _ in range(2):
+        wire.chart.push(data)
+    assert [(content, buffers) for content, buffers in wire.sent[1:]] == [({"type": "pong"}, [])]
+
+
+def test_bands_are_told_with_the_runs_that_they_are_of(make_history, make_run) -> None:
+    for seed in (1, 2, 3):
+        earlier_runs.remember(make_run(5, seed=seed).start().wait())
+    data = CurveData(make_history([1.0] * 5), 5)
+    data.update()
+    content, buffers = everything(data, earlier_runs.beside(make_run(2)))
+    [band] = content["bands"]
+    assert band["ids"] == [each["id"] for each in content["earlier_runs"]] and band["short"] == "3 seeds"
+    assert len(buffers) == 8
+    json.dumps(content, allow_nan=False)
+
+
+def test_a_run_without_an_end_is_told_as_such(make_history) -> None:
+    data = CurveData(make_history([1.0] * 5), None)
+    data.update()
+    assert everything(data)[0]["total"] is None
+
+
+# -- colours: of curves that are drawn over each other, for any eye, on either ground
+
+_GROUNDS = {"ON_LIGHT": "#FFFFFF", "ON_DARK": "#111111"}
+_EYES = {  # Machado, Oliveira and Fernandes (2009), severity 1, on linear RGB
+    "all three cones": np.eye(3),
+    "protanopia": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+    "deuteranopia": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
+    "tritanopia": [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.303900]],
+}
+_XYZ = np.array(
+    [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]]
+)
+
+
+def _linear(colour: str) -> np.ndarray:
+    values = np.array([int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)])
+    return np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
+
+
+def _lab(linear: np.ndarray) -> np.ndarray:
+    shares = _XYZ @ linear.clip(0, 1) / _XYZ.sum(axis=1)
+    x, y, z = np.where(shares > 0.008856, np.cbrt(shares), 7.787 * shares + 16 / 116)
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+
+@pytest.mark.parametrize("ground", [*_GROUNDS])
+def test_curves_are_told_apart_by_any_eye_and_stand_out_from_the_ground(ground) -> None:
+    said = re.search(rf"const {ground} = {{(.*?)}};", Chart._esm, re.DOTALL)
+    assert said is not None
+    colours = [*dict.fromkeys(re.findall(r"#\w{6}", said[1]))]
+    assert len(colours) >= 7
+    for colour in colours:
+        light, dark = sorted((float(_linear(each) @ _XYZ[1]) for each in (colour, _GROUNDS[ground])), reverse=True)
+        assert (light + 0.05) / (dark + 0.05) >= 3, f"{colour}: WCAG 2.2, 1.4.11"
+    for eye, matrix in _EYES.items():
+        for one, other in itertools.combinations(colours, 2):
+            apart = np.linalg.norm(_lab(matrix @ _linear(one)) - _lab(matrix @ _linear(other)))
+            assert apart >= 10, (eye, one, other)

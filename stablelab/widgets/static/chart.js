@@ -1,5 +1,9 @@
-// The widget: a canvas, a switch for each axis, the list of earlier runs, and a readout of the step under the pointer or
-// under the arrow keys. Drawn anew only when something has changed.
+// The widget: a canvas, a switch for each axis, the smoothing, the list of earlier runs, and a readout of the step under
+// the pointer or under the arrow keys. Drawn anew only when something has changed.
+
+const LONGEST = 200; // steps that the smoothing looks back at most
+const TINY = 430; // pixels; in a narrower chart the smoothing is a slider alone
+const STOPS = 60; // of the slider, from no smoothing to the longest
 
 function make(tag, className, parent, attributes = {}) {
   const element = document.createElement(tag);
@@ -14,39 +18,84 @@ class View {
     this.model = model;
     this.store = new Store();
     this.logs = new Map(); // by the name of a panel, whether its axis is logarithmic
+    this.range = null; // the steps that are shown; null for all
+    this.chosen = null; // the pixels between which a range is being chosen
     this.pointed = null;
     this.frame = null;
     this.root = make("div", "stablelab-chart", el);
     this.stage = make("div", "stablelab-stage", this.root);
-    this.canvas = make("canvas", "", this.stage, { role: "img", tabindex: "0", "aria-label": "Training curves, no step yet" });
-    this.canvas.setAttribute("aria-description", "Arrow keys go along the curve, Enter picks a step to branch from, Escape lets go");
-    this.readout = make("div", "stablelab-readout", this.stage, { "aria-live": "polite" });
+    const named = { role: "img", tabindex: "0", "aria-label": "Training curves, no step yet" };
+    this.canvas = make("canvas", "", this.stage, named);
+    this.canvas.setAttribute(
+      "aria-description",
+      "Arrow keys go along the curve, Enter picks a step to branch from, Escape lets go, plus and minus zoom, 0 shows all",
+    );
+    this.canvas.title = "click: pick a step · drag: zoom · shift and drag: move · double click: all steps";
+    this.readout = make("div", "stablelab-readout", this.stage);
     this.readout.hidden = true;
-    this.switches = make("div", "", this.stage);
+    this.tools = make("div", "", this.stage);
+    this.makeSmoothing();
+    this.all = make("button", "stablelab-all", this.stage, { type: "button", title: "show all steps (double click, or 0)" });
+    this.all.textContent = "all steps";
+    this.all.onclick = () => this.show(null);
     this.legend = make("div", "stablelab-earlier", this.root, { role: "group", "aria-label": "earlier runs" });
+    this.announcer = new Announcer(this.root);
+    this.kernel = new Kernel(model, (gone) => this.say(gone));
     this.listen();
   }
 
-  // A switch for the axis of each panel, where there is none yet.
+  makeSmoothing() {
+    const label = make("label", "stablelab-smoothing", this.stage);
+    label.title = "how many steps the strong curve looks back; double click for the usual number";
+    label.append("smoothing");
+    const limits = { type: "range", min: "0", max: String(STOPS), step: "1", "data-lm-suppress-shortcuts": "true" };
+    this.slider = make("input", "", label, { ...limits, "aria-label": "smoothing" });
+    this.steps = make("output", "", label);
+    this.slider.oninput = () => this.smooth(Math.round(LONGEST ** (this.slider.value / STOPS)));
+    label.ondblclick = () => this.smooth(null);
+  }
+
+  // Let the strong curves look back so many steps; null for what the kernel has them look back.
+  smooth(steps) {
+    this.store.smoothing = steps;
+    this.showSmoothing();
+    this.changed();
+  }
+
+  showSmoothing() {
+    const steps = Math.round(this.store.smoothing ?? this.store.base);
+    if (this.store.smoothing === null) this.slider.value = String(Math.round((STOPS * Math.log(steps)) / Math.log(LONGEST)));
+    this.steps.textContent = steps > 1 ? `${steps} steps` : "off";
+    this.slider.setAttribute("aria-valuetext", this.steps.textContent);
+  }
+
+  // A switch for the axis of each panel.
   listPanels() {
     const { panels } = this.store;
-    if (panels.every((panel) => this.logs.has(panel.name)) && panels.length === this.logs.size) return;
     this.logs = new Map(panels.map((panel) => [panel.name, this.logs.get(panel.name) ?? panel.log]));
-    this.switches.replaceChildren();
-    panels.forEach((panel, i) => {
-      const attributes = { type: "button", "aria-pressed": String(this.logs.get(panel.name)) };
-      const button = make("button", "stablelab-scale", this.switches, attributes);
-      button.textContent = "log";
-      button.title = `${panel.title}: logarithmic axis`;
-      button.setAttribute("aria-label", button.title);
-      button.dataset.panel = panel.name;
-      button.style.top = `${panelTop(i) + 4}px`;
-      button.onclick = () => {
-        this.logs.set(panel.name, !this.logs.get(panel.name));
-        button.setAttribute("aria-pressed", String(this.logs.get(panel.name)));
-        this.changed();
+    this.tools.replaceChildren();
+    for (const panel of panels) {
+      const group = make("div", "stablelab-axis", this.tools, { role: "group", "aria-label": `${panel.title}: axis` });
+      group.dataset.panel = panel.name;
+      const buttons = ["lin", "log"].map((kind) => {
+        const button = make("button", "", group, { type: "button", "data-kind": kind });
+        button.textContent = kind;
+        button.title = `${panel.title}: ${kind === "log" ? "logarithmic" : "linear"} axis`;
+        button.setAttribute("aria-label", button.title);
+        button.onclick = () => {
+          this.logs.set(panel.name, kind === "log");
+          press();
+          this.changed();
+        };
+        return button;
+      });
+      const press = () => {
+        for (const button of buttons) {
+          button.setAttribute("aria-pressed", String((button.dataset.kind === "log") === this.logs.get(panel.name)));
+        }
       };
-    });
+      press();
+    }
   }
 
   listen() {
@@ -54,11 +103,9 @@ class View {
     this.model.on("msg:custom", this.onMessage);
     this.onSnapshot = () => this.restore();
     this.model.on("change:snapshot", this.onSnapshot);
-    this.canvas.onpointermove = (event) => this.point(event.offsetX, event.offsetY);
-    this.canvas.onclick = (event) => clicked(this, event.offsetX);
-    this.canvas.onpointerleave = () => this.unpoint();
-    this.canvas.onblur = () => this.unpoint();
-    this.canvas.onkeydown = (event) => typed(this, event);
+    this.onDisconnected = () => this.root.closest(".jupyter-widgets-disconnected") && this.kernel.lose();
+    this.model.on("comm_live_update", this.onDisconnected);
+    listenOn(this.canvas, this);
     this.resized = new ResizeObserver(() => this.changed());
     this.resized.observe(this.stage);
     // JupyterLab says its theme on the body; others on the root element.
@@ -73,18 +120,25 @@ class View {
   close() {
     this.model.off("msg:custom", this.onMessage);
     this.model.off("change:snapshot", this.onSnapshot);
-    this.resized.disconnect();
-    this.themed.disconnect();
+    this.model.off("comm_live_update", this.onDisconnected);
+    for (const each of [this.resized, this.themed]) each.disconnect();
+    for (const each of [this.kernel, this.announcer]) each.close();
     if (this.frame !== null) cancelAnimationFrame(this.frame);
+  }
+
+  send(content) {
+    this.kernel.send(content);
   }
 
   // Ask the kernel for everything; unanswered where there is no kernel.
   ask() {
     this.asked = true;
-    this.model.send({ type: "resync" });
+    this.send({ type: "resync" });
   }
 
   receive(content, buffers) {
+    this.kernel.hear();
+    if (content.type === "pong") return;
     if (content.type === "pick") {
       this.store.picked = content.step;
       this.changed();
@@ -93,6 +147,13 @@ class View {
       if (content.type === "all") this.listAll();
       this.changed();
     } else if (!this.asked) this.ask();
+  }
+
+  // The kernel is gone, or back: one line instead of controls that nobody answers.
+  say(gone) {
+    boardOf(this.root).classList.toggle("stablelab-gone", gone);
+    if (gone) this.announcer.say("the kernel is gone: run the cell again");
+    this.changed();
   }
 
   // The curves that were kept in the widget's state, where no kernel has sent any.
@@ -106,35 +167,77 @@ class View {
 
   listAll() {
     this.listPanels();
+    this.showSmoothing();
     this.listEarlierRuns();
   }
 
   listEarlierRuns() {
-    const items = this.store.earlierRuns.map((run, i) => {
-      const { colour, dash } = earlierStyle(run, i);
+    const theme = readTheme(this.root);
+    const items = [...this.store.earlierRuns, ...this.store.bands].map((one) => {
+      const { colour, dash, width } = earlierStyle(one, theme);
       const label = document.createElement("label");
       const box = make("input", "", label, { type: "checkbox" });
-      box.checked = !run.hidden;
+      box.checked = !one.hidden;
       box.onchange = () => {
-        run.hidden = !box.checked;
+        one.hidden = !box.checked;
         this.changed();
       };
-      const line = make("i", "", label);
-      line.style.borderTop = `2px ${dash.length ? "dashed" : "solid"} ${colour}`;
-      label.append(run.label);
+      const line = make("i", one.members ? "stablelab-band" : "", label);
+      line.style.borderTop = `${Math.max(2, width)}px ${dash.length ? "dashed" : "solid"} ${colour}`;
+      if (one.members) line.style.setProperty("--band", colour);
+      label.append(one.label);
       return label;
     });
     this.legend.replaceChildren(...items);
+    this.listed = theme.dark;
   }
+
+  // -- which steps are shown
+
+  // Zoom to a range of steps; null for all of them. One that reaches the newest step goes on with it.
+  show(range) {
+    if (!this.plan) return;
+    this.range = range && within(range, this.plan.x.full);
+    this.follows = this.range !== null && this.store.newest !== null && this.range[1] >= this.store.newest;
+    this.changed();
+  }
+
+  choose(pixels) {
+    this.chosen = pixels;
+    this.changed();
+  }
+
+  // The range of steps to draw, moved along where it follows the newest one; all where there are none in it any more.
+  shownRange() {
+    const { newest } = this.store;
+    if (this.range && (newest === null || newest < this.range[0])) this.range = null;
+    if (this.range && this.follows && newest > this.range[1]) {
+      this.range = [newest - (this.range[1] - this.range[0]), newest];
+    }
+    return this.range;
+  }
+
+  // -- the step under the pointer or the arrow keys
 
   point(x, y) {
     if (!this.plan) return;
-    const step = this.plan.x.back(x);
-    const reach = (5 / (this.plan.right - this.plan.left)) * this.plan.x.end;
-    this.say(describe(this.store, step, reach), x, y);
+    const { left, right, x: scale } = this.plan;
+    this.readout.removeAttribute("aria-live"); // whoever points can see
+    this.sayOf(describe(this.store, scale.back(x), (5 / (right - left)) * (scale.end - scale.start)), x, y);
   }
 
-  say(said, x, y) {
+  // With the keys: let the range that is shown move along.
+  goTo(step) {
+    if (this.range && (step < this.range[0] || step > this.range[1])) {
+      const half = (this.range[1] - this.range[0]) / 2;
+      this.show([step - half, step + half]);
+      this.plan = layOut(this.store, this.stage.clientWidth, this.logs, this.range);
+    }
+    this.readout.setAttribute("aria-live", "polite");
+    this.sayOf(describe(this.store, step, 0.5), this.plan.x.at(step), 120);
+  }
+
+  sayOf(said, x, y) {
     if (!said) return;
     this.pointed = said.step;
     fillReadout(this.readout, said);
@@ -148,6 +251,8 @@ class View {
     this.changed();
   }
 
+  // -- drawing
+
   changed() {
     this.frame ??= requestAnimationFrame(() => {
       this.frame = null;
@@ -157,7 +262,7 @@ class View {
 
   draw() {
     const width = this.stage.clientWidth;
-    const height = chartHeight(this.store.panels);
+    const height = chartHeight(this.store.panels, width);
     if (width < 120 || !height) return; // not laid out yet, or folded away; or nothing is known yet
     const dense = window.devicePixelRatio || 1;
     const [w, h] = [Math.round(width * dense), Math.round(height * dense)];
@@ -166,134 +271,47 @@ class View {
     const pen = this.canvas.getContext("2d");
     pen.setTransform(dense, 0, 0, dense, 0, 0);
     pen.clearRect(0, 0, width, height);
-    this.plan = layOut(this.store, width, this.logs);
-    drawAll(pen, this.plan, this.store, readTheme(this.root), this.pointed);
+    const theme = readTheme(this.root);
+    if (this.listed !== theme.dark) this.listEarlierRuns();
+    this.store.smooth();
+    this.plan = layOut(this.store, width, this.logs, this.shownRange());
+    this.placeTools();
+    const { pointed, chosen } = this;
+    drawAll(pen, this.plan, this.store, theme, { pointed, chosen, reserved: (panel) => (panel.first ? 262 : 76) });
     this.publish();
+  }
+
+  placeTools() {
+    this.plan.panels.forEach((panel, i) => (this.tools.children[i].style.top = `${panel.head + 4}px`));
+    this.all.hidden = !this.range;
+    this.all.style.top = `${this.plan.height - GUTTER.foot + 19}px`;
+    this.stage.classList.toggle("stablelab-tiny", this.stage.clientWidth < TINY);
   }
 
   // What tests and screen readers read.
   publish() {
-    const { rows, evaluations, summary, earlierRuns, next, picked, born } = this.store;
+    const { rows, evaluations, summary, visibleEarlierRuns, visibleBands, next, picked, born, panels } = this.store;
     const values = {
       n: rows.count,
-      first: rows.count ? rows.at(0, 0) : "",
+      first: rows.count ? rows.step(0) : "",
       length: next ?? 0,
       last: JSON.stringify(summary.last),
       marks: summary.marks.length,
       evaluations: evaluations.count,
-      earlier: earlierRuns.filter((run) => !run.hidden).length,
-      parent: earlierRuns.some((run) => run.parent),
+      earlier: visibleEarlierRuns.length,
+      bands: JSON.stringify(visibleBands.map((band) => band.short)),
+      parent: visibleEarlierRuns.some((run) => run.parent),
       picked: picked ?? "",
       born,
+      panels: JSON.stringify(panels.map((panel) => panel.title)),
+      range: JSON.stringify([this.plan.x.start, this.plan.x.end]),
+      smoothed: JSON.stringify(rows.newest("smooth")),
     };
     for (const [name, value] of Object.entries(values)) this.canvas.dataset[name] = String(value);
     const said = describe(this.store, Infinity, 0);
     if (said) this.canvas.setAttribute("aria-label", `Training curves. ${said.lines.map((line) => line.join(" ")).join(", ")}`);
-    nameSliders(this.root);
-  }
-}
-
-// -- the readout, and the step that is picked
-
-// What to say about the step nearest to `step`: lines of [name, value], and the changes made close to it.
-function describe(store, step, reach) {
-  const { rows, evaluations, summary } = store;
-  const row = rows.nearest(step);
-  if (row < 0) return null;
-  const at = (name) => rows.at(row, rows.index[name]);
-  const drawn = new Set(store.panels.flatMap((panel) => panel.columns));
-  const missing = { norm_after: "not clipped", max_norm: "off" };
-  const off = Number.isNaN(at("max_norm"));
-  const lines = rows.columns
-    .filter(({ name }) => drawn.has(name))
-    .map(({ name, label }) => [label, off && missing[name] ? missing[name] : short(at(name))]);
-  lines.unshift(["step", thousands(at("step"))]);
-  const judged = evaluations.nearest(at("step"));
-  if (judged >= 0) {
-    const when = evaluations.at(judged, 0);
-    const scores = evaluations.columns.slice(1).map(({ name, label }) => [label, short(evaluations.at(judged, evaluations.index[name]))]);
-    if (when !== at("step")) scores[0][1] += ` (step ${thousands(when)})`;
-    lines.push(...scores);
-  }
-  const parent = store.visibleEarlierRuns.find((run) => run.parent);
-  if (parent && at("step") > store.born && parent.rows.newest("step") >= at("step")) {
-    const there = parent.rows.nearest(at("step"));
-    lines.splice(3, 0, ["parent, smoothed", short(parent.rows.at(there, parent.rows.index.smooth))]);
-  }
-  const marks = summary.marks.filter((mark) => Math.abs(mark.step - step) <= reach).slice(-4);
-  return { step: at("step"), lines, marks: marks.map((mark) => mark.text) };
-}
-
-function fillReadout(box, said) {
-  const rows = said.lines.map(([name, value]) => {
-    const line = document.createElement("div");
-    const [label, number] = [document.createElement("span"), document.createElement("b")];
-    label.textContent = name;
-    number.textContent = value;
-    line.append(label, number);
-    return line;
-  });
-  const marks = said.marks.map((text) => {
-    const line = document.createElement("p");
-    line.textContent = text;
-    return line;
-  });
-  box.replaceChildren(...rows, ...marks);
-}
-
-// Beside the pointer, on the side where there is room.
-function placeReadout(box, x, y, { clientWidth: width, clientHeight: height }) {
-  box.hidden = false;
-  const right = x + 16 + box.offsetWidth < width;
-  box.style.left = `${right ? x + 16 : Math.max(0, x - 16 - box.offsetWidth)}px`;
-  box.style.top = `${Math.max(4, Math.min(y - box.offsetHeight / 2, height - box.offsetHeight - 4))}px`;
-}
-
-// A step to branch from: the one that was clicked; none where that is the one picked already.
-function clicked(view, x) {
-  const { plan, store } = view;
-  if (!plan || store.newest === null || x < plan.left - 8 || x > plan.right + 8) return;
-  const again = store.picked !== null && Math.abs(plan.x.at(store.picked) - x) <= 4;
-  pick(view, again ? null : Math.max(0, Math.min(store.newest, Math.round(plan.x.back(x)))));
-}
-
-const KEYS = ["ArrowLeft", "ArrowRight", "Home", "End", "Enter", "Escape"];
-
-// Arrows, Home and End go along the curve, Enter picks where they stand, Escape lets go.
-function typed(view, event) {
-  const { plan, store, pointed } = view;
-  const rows = store.rows;
-  if (!plan || !rows.count || !KEYS.includes(event.key) || event.ctrlKey || event.metaKey) return;
-  if (event.key === "Enter" && event.shiftKey) return; // that runs the cell
-  event.preventDefault();
-  event.stopPropagation();
-  if (event.key === "Enter") return pick(view, pointed ?? store.newest);
-  if (event.key === "Escape") {
-    pick(view, null);
-    return view.unpoint();
-  }
-  const here = pointed === null ? rows.count - 1 : rows.nearest(pointed);
-  const move = Math.max(1, Math.round(rows.count / 200)) * (event.shiftKey ? 10 : 1);
-  const to = { ArrowLeft: here - move, ArrowRight: here + move, Home: 0, End: rows.count - 1 }[event.key];
-  const step = rows.at(Math.max(0, Math.min(rows.count - 1, to)), 0);
-  view.say(describe(store, step, 0.5), plan.x.at(step), 120);
-}
-
-// The kernel says it back, so that all views of a chart show the same.
-function pick(view, step) {
-  if (view.store.picked === step) return;
-  view.store.picked = step;
-  view.model.send({ type: "pick", step });
-  view.changed();
-}
-
-// ipywidgets gives a slider's handle no name; a screen reader needs one.
-function nameSliders(root) {
-  for (const slider of root.closest(".stablelab-live")?.querySelectorAll(".widget-hslider") ?? []) {
-    const handle = slider.querySelector(".noUi-handle");
-    if (handle && !handle.hasAttribute("aria-label")) {
-      handle.setAttribute("aria-label", slider.querySelector("label, .widget-label")?.textContent || "slider");
-    }
+    nameInputs(this.root);
+    if (!this.kernel.gone) this.announcer.look();
   }
 }
 

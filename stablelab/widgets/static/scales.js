@@ -78,12 +78,14 @@ function verticalScale(low, high, log, top, bottom, zero) {
   return { at: (value) => bottom - ((value - floor) / span) * room, ticks: linearTicks(floor, ceiling, room / 30) };
 }
 
-// The horizontal scale: from 0 to a little beyond the newest step, never beyond the end of the run, in few jumps.
-function horizontalScale(newest, total, left, right) {
+// The horizontal scale: a range of steps that was zoomed to, or all of them: from 0 to a little beyond the newest step, in
+// few jumps, and never beyond the end of a run that has one.
+function horizontalScale(newest, total, left, right, range = null) {
   const wanted = Math.max(newest * 1.02, Math.min(total || 20, 20));
   const unit = niceStep(wanted, 5) / 2;
-  const end = Math.max(newest, Math.min(Math.ceil(wanted / unit) * unit, Math.max(total || 0, newest)), 1);
-  const at = (step) => left + (step / end) * (right - left);
-  const back = (x) => ((x - left) / (right - left)) * end;
-  return { at, back, end, ticks: linearTicks(0, end, (right - left) / 90, 1) };
+  const full = Math.max(newest, Math.min(Math.ceil(wanted / unit) * unit, total ? Math.max(total, newest) : Infinity), 1);
+  const [start, end] = range ?? [0, full];
+  const at = (step) => left + ((step - start) / (end - start)) * (right - left);
+  const back = (x) => start + ((x - left) / (right - left)) * (end - start);
+  return { at, back, start, end, full, ticks: linearTicks(start, end, (right - left) / 90, 1) };
 }
