@@ -16,6 +16,7 @@ from ..plots.curve_data import CurveData
 from ..plots.display import to_png
 from ..plots.earlier_runs import EarlierRun, branched_at
 from ..plots.training_curves import training_figure, training_words
+from ..training.background import BackgroundThread
 from ..training.checkpoints import memory_in_use
 from ..training.records import FINAL
 from ..training.run import Run
@@ -57,6 +58,7 @@ class Dashboard(CellView):
         self.run = self._shown_run = run  # to be shown from the next refresh on; shown by now
         self._note = ""
         self._kept: tuple[str, int] | None = None  # state and steps of the run, as the picture that stays shows it
+        self._drawing: Drawing | None = None  # the picture that stays, under way
         self._failures = 0  # of refreshes, one after the other
         self._began = time.monotonic()
         self._refresher = Refresher(self._refresh_safely)
@@ -195,11 +197,12 @@ class Dashboard(CellView):
         waited = time.monotonic() - self._began > PATIENCE
         self.picture.offer(self.on_a_page and not self.chart.heard and waited)
         self.picture.show(lambda: draw(run, self._data, beside), len(self._data), state in _SETTLED)
+        kept = True
         if state in _SETTLED:
-            self._keep(run, state, beside)
+            kept = self._keep(run, state, beside)
         else:
             self._go_on()
-        return state not in FINAL or self._family.busy
+        return state not in FINAL or self._family.busy or not kept
 
     def _adopt(self, run: Run) -> None:
         """Take up a run's present history: at the start, after a reset, and when another one is shown."""
@@ -211,21 +214,63 @@ class Dashboard(CellView):
         for each in (self.chart, self.picture, self.status):
             each.renew()
 
-    def _keep(self, run: Run, state: str, beside: tuple[EarlierRun, ...]) -> None:
-        """The run is over: its curves stay, beside later runs, in the chart's state, and as a picture in the cell."""
-        if self._kept == (state, len(self._data)):
-            return
-        self._kept = (state, len(self._data))
-        earlier_runs.remember(run)
-        self.chart.freeze(self._data, beside)
-        if self.shown:
-            self.settle(draw(run, self._data, beside), training_words(self._data))
+    def _keep(self, run: Run, state: str, beside: tuple[EarlierRun, ...]) -> bool:
+        """The run is over: its curves stay, beside later runs, in the chart's state, and as a picture in the cell.
+
+        Returns whether all of that is done. The picture takes a while, in a thread of its own: what is pressed
+        meanwhile is shown at once.
+        """
+        key = (state, len(self._data))
+        if self._kept == key:
+            return True
+        if self._drawing is None or self._drawing.key != key:
+            earlier_runs.remember(run)
+            self.chart.freeze(self._data, beside)
+            data = self._data
+            self._drawing = Drawing(key, lambda: draw(run, data, beside)) if self.shown else None
+        if self._drawing is not None:
+            while self._drawing.alive:
+                if self._refresher.is_overtaken():
+                    return False
+                self._refresher.rest(0.02)
+            drawing, self._drawing = self._drawing, None
+            self.settle(drawing.picture(), training_words(self._data))
+        self._kept = key
+        return True
 
     def _go_on(self) -> None:
         """The run is not over (any more)."""
+        self._drawing = None
         if self._kept is not None:
             self._kept = None
             self.settle(None)
+
+
+class Drawing:
+    """A picture that is drawn in a thread of its own, from now on.
+
+    Args:
+        key: what tells it from others.
+        draw: returns the bytes of a PNG file.
+    """
+
+    def __init__(self, key: tuple[str, int], draw: Callable[[], bytes]) -> None:
+        self.key = key
+        self._draw, self._drawn = draw, b""
+        self._thread = BackgroundThread(self._work, name="stablelab picture").start()
+
+    @property
+    def alive(self) -> bool:
+        """Whether it is not done."""
+        return self._thread.alive
+
+    def picture(self) -> bytes:
+        """Wait for it; raises what drawing raised."""
+        self._thread.wait()
+        return self._drawn
+
+    def _work(self) -> None:
+        self._drawn = self._draw()
 
 
 class StatusDisplay:

@@ -30,7 +30,7 @@ INSIDE = """(root) => {  // what sticks out of the dashboard, and labels that ar
   for (const each of root.querySelectorAll("button, input, select, label, .widget-label, .noUi-target, canvas")) {
     const { left, right, width } = each.getBoundingClientRect();
     if (width && (left < box.left - 1 || right > box.right + 1)) out.push(`${each.className}: ${left}–${right}`);
-    const cut = each.matches(".widget-label, label") && each.scrollWidth > each.clientWidth + 1;
+    const cut = each.matches(".widget-label, label") && each.clientWidth && each.scrollWidth > each.clientWidth + 1;
     if (cut && getComputedStyle(each).overflowX !== "visible") out.push(`cut: ${each.textContent}`);
     if (each.matches(".noUi-target") && width && width < 120) out.push(`slider ${width} px wide`);
     if (each.matches("select") && width && width < 110) out.push(`list ${width} px wide`);

@@ -269,21 +269,25 @@ def test_the_last_refresh_of_all_is_tried_again_where_it_fails(make_run, monkeyp
 def test_reset_after_stop_is_always_shown_even_while_the_last_picture_is_drawn(make_run, monkeypatch) -> None:
     dashboards = sys.modules["stablelab.widgets.dashboard"]
     pauses = itertools.cycle([0.0, 0.02, 0.05, 0.1])
-    monkeypatch.setattr(dashboards, "draw", lambda *_: time.sleep(0.08))
+    monkeypatch.setattr(dashboards, "draw", lambda *_: time.sleep(0.6) or b"")
     run = make_run(100_000, pause=0.001)
     board = Dashboard(run)
     monkeypatch.setattr(board, "_outputs", SimpleNamespace(shown=True, show=lambda: None, settle=lambda *_: None))
     board.show()
     buttons = board.buttons.buttons
+    waits: list[float] = []
     for i in range(25):
         buttons["start"].click()
         until(lambda: run.state == "running" and len(run.history) > 2)
         buttons["stop"].click()
-        until(lambda: run.state == "stopped")
+        until(lambda: "stablelab-stopped" in board.status.line.value)
         time.sleep(next(pauses))
+        pressed = time.monotonic()
         buttons["reset"].click()
         until(lambda: "stablelab-ready" in board.status.line.value and "<b>0</b> of" in board.status.pace.value)
+        waits.append(time.monotonic() - pressed)
         assert board._data.history is run.history and not buttons["start"].disabled, i
+    assert sorted(waits)[12] < 0.4, "at once, and not when the picture is done"
     board.close()
 
 

@@ -2,6 +2,7 @@
 // the pointer or under the arrow keys. Drawn anew only when something has changed.
 
 const LONGEST = 200; // steps that the smoothing looks back at most
+const TINY = 430; // pixels; in a narrower chart the smoothing is a slider alone
 const STOPS = 60; // of the slider, from no smoothing to the longest
 
 function make(tag, className, parent, attributes = {}) {
@@ -284,7 +285,7 @@ class View {
     this.plan.panels.forEach((panel, i) => (this.tools.children[i].style.top = `${panel.head + 4}px`));
     this.all.hidden = !this.range;
     this.all.style.top = `${this.plan.height - GUTTER.foot + 19}px`;
-    this.stage.classList.toggle("stablelab-narrow", this.plan.narrow);
+    this.stage.classList.toggle("stablelab-tiny", this.stage.clientWidth < TINY);
   }
 
   // What tests and screen readers read.

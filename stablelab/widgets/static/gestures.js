@@ -13,8 +13,10 @@ function listenOn(canvas, view) {
     if (event.button || !view.plan) return;
     const { start, end } = view.plan.x;
     drag = { from: event.offsetX, range: [start, end], pan: event.shiftKey, moved: false };
-    if (event.detail < 2) before = view.store.picked;
     canvas.setPointerCapture(event.pointerId);
+  };
+  canvas.onmousedown = (event) => {
+    if (event.detail === 1) before = view.store.picked;
   };
   canvas.onpointermove = (event) => {
     if (!drag) return view.point(event.offsetX, event.offsetY);
