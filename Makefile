@@ -3,6 +3,8 @@
 # make quick   the unit tests without the slow ones: under two minutes
 # make check   style and types          make bench   the speed table          make clean   remove .venv and caches
 #
+# make portable      tests and notebooks (or ARGS="notebooks/01…ipynb tests/formulas") as on older processors; long
+# make tolerances    how far the numbers of ARGS=notebooks/01…ipynb are apart there, and what its cells ask
 # make notebooks    run the notebooks (or ARGS=notebooks/01…ipynb) from fresh kernels and store their outputs
 #
 # make lab PYTHON=python3.12    which Python .venv is made with; by default the newest of 3.13, 3.12, 3.11
@@ -18,7 +20,7 @@ ANY_PYTHON = $(shell for name in python3 python3.13 python3.12 python3.11; do $$
 NO_PYTHON = $(error stablelab: no Python 3 found: install Python 3.12 (python.org), then run make again)
 SET_UP = $(or $(ANY_PYTHON),$(NO_PYTHON)) -I setup_venv.py --python="$(PYTHON)"
 
-.PHONY: lab test quick check bench notebooks clean venv venv-tests
+.PHONY: lab test quick check bench portable tolerances notebooks clean venv venv-tests
 
 lab: venv
 	@$(VENV) -m stablelab lab $(ARGS)
@@ -39,6 +41,14 @@ check: venv-tests
 bench: venv-tests
 	@$(VENV) -m stablelab fetch
 	HF_HUB_OFFLINE=1 $(VENV) tests/benchmarks $(ARGS)
+
+portable: venv-tests
+	@$(VENV) -m stablelab fetch
+	HF_HUB_OFFLINE=1 $(VENV) tests/portable.py check $(or $(ARGS),tests notebooks)
+
+tolerances: venv-tests
+	@$(VENV) -m stablelab fetch
+	HF_HUB_OFFLINE=1 $(VENV) tests/portable.py tolerances $(or $(ARGS),notebooks/*.ipynb)
 
 notebooks: venv-tests
 	HF_HUB_OFFLINE=1 $(VENV) -m jupyter nbconvert --to notebook --execute --inplace \

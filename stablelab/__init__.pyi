@@ -23,16 +23,20 @@ from .stability.sweeps.grid import Subsets
 from .stability.sweeps.results import Results
 from .stability.sweeps.sweep import Sweep
 from .sweeping import sweep
+from .trainer_callback import DashboardCallback
 from .training.control import Control
 from .training.error_analysis import diagnose
 from .training.evaluation import evaluate, predict
 from .training.export import export
 from .training.history import History
+from .training.knobs import choice, slider
 from .training.loop import steps
 from .training.lr_range_test import range_test
 from .training.records import Evaluation, Step
 from .training.run import Run
 from .training.settings import Settings
+from .training.watched import Watched
+from .watching import watch
 from .widgets.dashboard import Dashboard, dashboard
 from .widgets.map_view import stability_map_view
 from .widgets.sweep_view import show_sweep
@@ -40,6 +44,7 @@ from .widgets.sweep_view import show_sweep
 __all__ = [
     "Control",
     "Dashboard",
+    "DashboardCallback",
     "Evaluation",
     "History",
     "Results",
@@ -48,11 +53,13 @@ __all__ = [
     "Step",
     "Subsets",
     "Sweep",
+    "Watched",
     "as_dataset",
     "attention_maps",
     "attributions",
     "bert",
     "check",
+    "choice",
     "corrupted",
     "dashboard",
     "data",
@@ -89,6 +96,7 @@ __all__ = [
     "show_pictures",
     "show_robustness",
     "show_sweep",
+    "slider",
     "stability",
     "stability_map_view",
     "stability_report",
@@ -97,6 +105,7 @@ __all__ = [
     "texts",
     "tokenizer_for",
     "training",
+    "watch",
     "widgets",
 ]
 __version__: str

@@ -66,3 +66,9 @@ def format_duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02d} s"
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def printable(name: object) -> str:
+    """A name for a message of one line: as it is, or in quotes where blanks or characters of it would not be seen."""
+    text = str(name)
+    return text if text.isprintable() and text == text.strip() != "" else repr(text)

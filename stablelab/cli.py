@@ -207,6 +207,8 @@ class Verdict:
 def validate_notebook(notebook: Path, cell_timeout: int = CELL_TIMEOUT) -> Verdict:
     """Run one notebook in a fresh kernel of this environment and compare all outputs: nbval, in its strict mode.
 
+    A number may differ by the tolerance that its cell states; see ``tolerances.py``.
+
     Args:
         notebook: its path.
         cell_timeout: seconds that one cell may take.
@@ -215,6 +217,7 @@ def validate_notebook(notebook: Path, cell_timeout: int = CELL_TIMEOUT) -> Verdi
         The verdict.
     """
     command = [sys.executable, "-m", "pytest", "--nbval", "--nbval-current-env", f"--nbval-cell-timeout={cell_timeout}"]
+    command += ["-p", "stablelab.tolerances"]  # where an earlier set-up has not named it to pytest
     command += ["-q", "--color=no", "--no-header", "-p", "no:cacheprovider", "--override-ini=addopts="]
     command += [f"--rootdir={notebook.parent}", notebook.name]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}

@@ -2,6 +2,7 @@
 
 # No `from __future__ import annotations` here: Shift-Tab would show every type in quotes.
 
+import gc
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ import torch
 from torch import nn
 
 from . import training
-from ._notebook_cells import claim, release_earlier
+from ._notebook_cells import before_next_cell, claim, in_notebook, release_earlier
 from ._validation import explain_unknown_arguments
 from .data import Task as ZooTask
 from .data import augment
@@ -76,7 +77,8 @@ def fine_tune(
             batch-norm statistics and dropout included, and computes the body's features once (where it has no single
             head, its body runs at every step).
         device: ``"cuda"``, ``"cpu"`` …; a GPU if there is one.
-        epochs: length of the run in passes over the training split, > 0; 1 if neither it nor ``steps`` is given.
+        epochs: length of the run in passes over the training split, > 0; 1 if neither it nor ``steps`` is given, and
+            ``math.inf`` for a run that goes on until it is stopped.
         steps: length of the run in optimizer steps, ≥ 1; instead of ``epochs``.
         batch_size: examples per step.
         seed: of the order of the data and of the randomness inside each step, ≥ 0.
@@ -105,12 +107,14 @@ def fine_tune(
         crop: share of the side by which training pictures are shifted at most, in [0, 0.5].
         rotation: degrees by which they are turned at most, in [0, 180].
         flip: probability with which each is mirrored, in [0, 1].
-        evaluate_every: steps between validations, 0 for none; about ten per run if not given.
+        evaluate_every: steps between validations, 0 for none; about ten per run if not given, and without an end about
+            ten per epoch.
         loss: mean loss of (logits (B, C), targets (B,)).
         name: how the run is called in charts; as the task if not given.
         folder: where checkpoints are written while it trains, so that ``lab.reopen`` finds the run again if the process
             ends; nowhere if not given.
-        checkpoint_memory: bytes for states to go back to; about a sixteenth of the machine's memory if not given.
+        checkpoint_memory: bytes for this run's states to go back to. In any case all runs of the process share about a
+            sixteenth of the machine's memory.
 
     Returns:
         A ``Run``. Running a notebook cell again first stops the runs that the same cell had made before.
@@ -352,6 +356,11 @@ def _end(run: Run) -> None:
     from .widgets.dashboard import end_family  # only in a notebook, for a cell that is executed again
 
     end_family(run)
+    if in_notebook():
+        # A run and its dashboard hold each other in circles, and Python seldom looks for these: gigabytes would wait
+        # for it. The cell's variables let go of this run while it is executed again, so it is looked for after that.
+        gc.collect()
+        before_next_cell(gc.collect)
 
 
 def ready(
@@ -380,7 +389,7 @@ def ready(
     """
     if train not in ("all", "head"):
         raise ValueError(f'train is {train!r}; it must be "all" or "head"')
-    check_fits(model, task)
+    check_fits(model, task, training=train == "all", validates=evaluate_every != 0)
     model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     prepared = _prepared(model, task, train)
     if settings is not None:

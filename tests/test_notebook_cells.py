@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 import threading
+import weakref
 from types import SimpleNamespace
 
 import pytest
@@ -19,15 +21,26 @@ from stablelab.widgets.family import family_of
 
 @pytest.fixture
 def execute(monkeypatch: pytest.MonkeyPatch):
-    """Pretend that a notebook's kernel executes a request, or none."""
+    """Pretend that a notebook's kernel executes a request, or none. ``execute.next`` is called before the next cell."""
+    waiting = []
+
+    def register(_event: str, call) -> None:
+        waiting.append(call)
+
+    def next_cell() -> None:
+        for call in tuple(waiting):
+            call(None)
+
+    events = SimpleNamespace(register=register, unregister=lambda _event, call: waiting.remove(call))
 
     def at(cell: str | None, execution: str = "") -> None:
         parent = {"header": {"msg_id": execution}, "metadata": {"cellId": cell} if cell else {}}
-        shell = SimpleNamespace(kernel=SimpleNamespace(get_parent=lambda: parent))
+        shell = SimpleNamespace(kernel=SimpleNamespace(get_parent=lambda: parent), events=events)
         made = SimpleNamespace(initialized=lambda: True, instance=lambda: shell)
         monkeypatch.setitem(sys.modules, "IPython.core.interactiveshell", SimpleNamespace(InteractiveShell=made))
 
     monkeypatch.setattr(cells, "_made", {})
+    at.next = next_cell
     return at
 
 
@@ -48,6 +61,23 @@ def test_the_same_cell_again_stops_the_earlier_run(execute, make_run) -> None:
     assert second.alive
     assert len(earlier_runs.beside(second)) == 1, "what it had learned stays to compare with"
     second.stop()
+
+
+def test_what_a_cell_had_made_is_gone_by_the_next_cell(execute, make_run) -> None:
+    gone = []
+    gc.disable()  # whether it happens to look for circles just now must not matter
+    try:
+        for execution in "123":
+            execute("a", execution)
+            run = _claimed(make_run)
+            board = Dashboard(run)
+            gone.append(weakref.ref(run))
+            execute.next()
+            assert [each() is not None for each in gone] == [False] * (len(gone) - 1) + [True]
+    finally:
+        gc.enable()
+        run.stop()
+        board.close()
 
 
 def test_two_runs_of_one_execution_live_together(execute, make_run) -> None:

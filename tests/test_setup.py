@@ -19,6 +19,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
+from support.notebooks import stored_cell, write_cells
 
 import setup_venv
 import stablelab
@@ -81,9 +82,9 @@ def test_one_range_of_pythons_and_one_version() -> None:
     assert "version" not in PROJECT and PROJECT["dynamic"] == ["version"]
 
 
-def test_the_tests_extra_brings_the_lab_and_the_cluster() -> None:
+def test_the_tests_extra_brings_all_others() -> None:
     own = [requirement for requirement in EXTRAS["test"] if requirement.name == PROJECT["name"]]
-    assert [requirement.extras for requirement in own] == [{"lab", "cluster"}]
+    assert [requirement.extras for requirement in own] == [{"lab", "cluster", "lightning"}]
 
 
 def test_an_old_python_can_read_the_set_up_far_enough_to_be_told() -> None:
@@ -339,6 +340,15 @@ def test_a_wheel_has_the_notebooks_and_all_that_the_package_reads(tmp_path: Path
     command = [sys.executable, "-m", "stablelab", "validate", "99"]
     done = subprocess.run(command, cwd=learner, env=environment, capture_output=True, text=True, check=False)
     assert done.stderr.startswith("stablelab: unknown notebook '99': there are 00_start_here, "), done.stderr
+
+    # Numbers are checked with their cells' tolerances, by pytest without a flag and by `stablelab validate`.
+    write_cells(learner / "within.ipynb", stored_cell("# NBVAL_TOLERANCE 0.03\nprint(0.52)", "0.50\n"))
+    write_cells(learner / "outside.ipynb", stored_cell("# NBVAL_TOLERANCE 0.03\nprint(0.54)", "0.50\n"))
+    for program in (["pytest", "--nbval", "--nbval-current-env", "-p", "no:cacheprovider"], ["stablelab", "validate"]):
+        command = [sys.executable, "-m", *program, "within.ipynb", "outside.ipynb"]
+        done = subprocess.run(command, cwd=learner, env=environment, capture_output=True, text=True, check=False)
+        assert "1 passed" in done.stdout and "1 failed" in done.stdout, done.stdout
+        assert "cell 0, stdout, number 1 of 1: stored 0.50, came 0.54, allowed ± 0.03" in done.stdout
 
 
 @pytest.mark.parametrize(("required", "code"), [("", 0), ("1", 1)])

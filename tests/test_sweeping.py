@@ -29,7 +29,7 @@ from stablelab import formulas, papers
 from stablelab.models.rng import seeded_rng
 from stablelab.stability import Outcome, Trial, TrialSetup
 from stablelab.stability.sweeps import batched_heads, execution
-from stablelab.sweeping import NUMERICS_VERSION
+from stablelab.sweeping import NUMERICS_VERSION, weights_digest
 from stablelab.training import Settings
 
 __all__ = ["make_sweep", "tiny_task"]  # fixtures
@@ -187,6 +187,15 @@ def test_the_kept_results_are_what_the_code_computes(short: lab.Sweep) -> None:
         with execution.one_thread():
             losses = [step.loss for step in itertools.islice(execution.training_steps(setup, trial), 3)]
         np.testing.assert_allclose(losses, kept.outcomes[i].losses[:3], rtol=TOLERANCE)
+
+
+@pytest.mark.parametrize(("factor", "same"), [(1 + 2e-7, True), (1.01, False)])
+def test_weights_drawn_by_another_processor_are_the_same_and_other_weights_are_not(factor: float, same: bool) -> None:
+    with seeded_rng(0):
+        one = nn.Linear(384, 2)
+    other = nn.Linear(384, 2)
+    other.load_state_dict({name: tensor * factor for name, tensor in one.state_dict().items()})
+    assert (weights_digest(one) == weights_digest(other)) == same
 
 
 def test_kept_results_are_found_as_done(short: lab.Sweep, tmp_path: Path) -> None:

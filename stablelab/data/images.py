@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from .._validation import switch
+from .picture_files import find_pictures, read_pictures, remarks_on_pictures
+from .report import DataReport, balance, merge_variants, remarks_on
 from .splits import Size, split_sizes, stratified_split
 from .tasks import Task, make_task
 
 # Means and standard deviations of ImageNet's channels: what torchvision's pre-trained weights expect.
 MEAN = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)
 STD = torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1)
-SPLIT_FOLDERS = {"train", "val", "valid", "validation", "test"}
 
 
 class Pictures:
@@ -58,8 +60,12 @@ def images(
     test: Size = 0.2,
     seed: int = 0,
     balanced: bool = False,
+    merge_labels: bool = False,
+    group_duplicates: bool = True,
 ) -> Task:
     """Any folder of images with one sub-folder per class (the layout of torchvision's ``ImageFolder``).
+
+    Says what it read and what it left out, and keeps that as ``task.report``.
 
     Args:
         folder: the folder; its sub-folders name the classes.
@@ -69,50 +75,35 @@ def images(
         test: number of pictures, or share.
         seed: seed of the split.
         balanced: equal numbers of every class.
+        merge_labels: sub-folders whose names differ by case or blanks only are one class, called as the fullest.
+        group_duplicates: files of the same content stand in one split, so that none is learned from and judged by. The
+            splits are then as large as that allows.
 
     Raises:
         FileNotFoundError: no such folder, no sub-folders, or a sub-folder without images.
-        ValueError: one class only, images that cannot be read (the first is named), or a size that cannot be had.
+        ValueError: in one line: one class only, images that cannot be read (the first is named), pictures of 32 bits
+            that do not say what is white, or a size that cannot be had.
     """
     check_picture_size(size)
-    files, targets, classes = _listing(Path(folder))
-    splits = stratified_split(targets, split_sizes(len(files), train, validation, test), classes, seed, balanced)
+    switch("merge_labels", merge_labels)
+    switch("group_duplicates", group_duplicates)
+    found = find_pictures(Path(folder))
+    files, n = found.files, len(found.files)
+    labels, variants = merge_variants([found.classes[c] for c in found.targets.tolist()], merge_labels)
+    classes = tuple(sorted(set(labels)))
+    targets = torch.tensor([classes.index(label) for label in labels])
+    first = found.first_of_equals()
+    sizes = split_sizes(n, train, validation, test)
+    splits = stratified_split(targets, sizes, classes, seed, balanced, first if group_duplicates else None)
     used = torch.cat(list(splits.values())).tolist()
-    pixels = dict(zip(used, _read([files[i] for i in used], size), strict=True))
+    read = read_pictures([files[i] for i in used], size)
+    pixels = dict(zip(used, read, strict=True))
     stores = {split: Pictures(torch.stack([pixels[i] for i in where.tolist()])) for split, where in splits.items()}
     chosen = {split: targets[where] for split, where in splits.items()}
-    return make_task(Path(folder).resolve().name, "image", classes, stores, chosen)
-
-
-def _listing(folder: Path) -> tuple[list[str], Tensor, tuple[str, ...]]:
-    if not folder.is_dir():
-        raise FileNotFoundError(f"there is no folder {folder}")
-    from torchvision.datasets import ImageFolder
-
-    try:
-        found = ImageFolder(str(folder))
-    except FileNotFoundError as error:
-        reason = str(error).splitlines()[0]
-        raise FileNotFoundError(f"{folder} is not one sub-folder of images per class: {reason}") from error
-    if set(found.classes) <= SPLIT_FOLDERS:
-        raise ValueError(
-            f"{folder} has {' and '.join(found.classes)} in it, not classes; give the folder of one of them"
-        )
-    files, targets = zip(*found.samples, strict=True)
-    return list(files), torch.tensor(targets), tuple(found.classes)
-
-
-def _read(files: Sequence[str], size: int) -> list[Tensor]:
-    from PIL import Image, ImageOps
-
-    pixels, unreadable = [], []
-    for file in files:
-        try:
-            with Image.open(file) as image:
-                square = ImageOps.fit(image.convert("RGB"), (size, size), Image.Resampling.BILINEAR)
-            pixels.append(torch.from_numpy(np.array(square)).permute(2, 0, 1))  # (3, size, size)
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):  # damage, as Pillow reports it
-            unreadable.append(file)
-    if unreadable:
-        raise ValueError(f"{len(unreadable)} of {len(files)} images cannot be read, the first is {unreadable[0]}")
-    return pixels
+    task = make_task(Path(folder).resolve().name, "image", classes, stores, chosen)
+    remarks = [*found.remarks, *variants, *remarks_on_pictures(read, [found.name(i) for i in used])]
+    remarks += remarks_on("pictures", classes, targets, splits, first, group_duplicates, found.name)
+    counts = torch.bincount(targets, minlength=len(classes)).tolist()
+    report = DataReport(f"{n} pictures: {balance(classes, counts)}", tuple(remarks))
+    report.log()
+    return replace(task, report=report)

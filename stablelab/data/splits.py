@@ -46,7 +46,12 @@ def _size(n: int, split: str, size: Size) -> int:
 
 
 def stratified_split(
-    targets: Tensor, sizes: dict[str, int], classes: Sequence[str], seed: int, balanced: bool = False
+    targets: Tensor,
+    sizes: dict[str, int],
+    classes: Sequence[str],
+    seed: int,
+    balanced: bool = False,
+    first: Tensor | None = None,
 ) -> dict[str, Tensor]:
     """Positions of each split, with every class in the share it has in the data (or in equal shares).
 
@@ -59,32 +64,74 @@ def stratified_split(
         classes: names, for the messages.
         seed: seed of the draw.
         balanced: equal numbers of every class instead of the data's shares.
+        first: (N,) of each example the position of the first one that equals it. Equal examples then stand in one
+            split, so that validation and test are as large as that allows; where no two are equal, the split is the
+            same as without.
 
     Returns:
         The positions of each split, in random order.
 
     Raises:
-        ValueError: only one class, a class with no training example, or too few examples of a class to balance.
+        ValueError: only one class, a class with no training example, too few examples of a class to balance, or too
+            few different examples for three splits.
     """
     counts = torch.bincount(targets, minlength=len(classes))
     if int((counts > 0).sum()) < 2:
         raise ValueError(f"all {len(targets)} examples are of one class, {classes[int(targets[0])]!r}; two are needed")
     generator = generator_for(seed)
+    home = targets if first is None else targets[first]  # equal examples of two classes stay together
+    groups = None if first is None or len(first.unique()) == len(first) else first
+    if groups is not None:
+        stratified_split(targets, sizes, classes, seed, balanced)  # what cannot be had without groups cannot with them
     pools = []
     for c in range(len(classes)):
-        members = (targets == c).nonzero().flatten()
+        members = (home == c).nonzero().flatten()
         pools.append(members[torch.randperm(len(members), generator=generator)])
     splits = {}
     for split, size in sizes.items():
-        quotas = _equal_shares(size, pools, classes) if balanced else _proportional_shares(size, pools)
-        chosen = torch.cat([pool[:quota] for pool, quota in zip(pools, quotas, strict=True)])
-        pools = [pool[quota:] for pool, quota in zip(pools, quotas, strict=True)]
+        there = [len(pool) for pool in pools]
+        if groups is None:
+            quotas = _equal_shares(size, pools, classes) if balanced else _proportional_shares(size, pools)
+        elif balanced:
+            quotas = [min(size // len(pools) + (c < size % len(pools)), n) for c, n in enumerate(there)]
+        else:  # whole groups may have taken more or less than was asked for
+            all_else = split == "train" and sum(sizes.values()) == len(targets)
+            size = sum(there) if all_else else min(size, sum(there))
+            quotas = _proportional_shares(size, pools) if size else there
+        whole = None if split == "train" else groups  # what it leaves is in no other split
+        parts = [_taken(pool, quota, whole) for pool, quota in zip(pools, quotas, strict=True)]
+        chosen, pools = torch.cat([part for part, _ in parts]), [rest for _, rest in parts]
+        if not len(chosen):
+            raise ValueError(f"equal examples stay in one split, and so none is left for {split}; ask for other sizes")
         splits[split] = chosen[torch.randperm(len(chosen), generator=generator)]
     absent = set(range(len(classes))) - set(targets[splits["train"]].tolist())
     if absent:
         c = min(absent)
         raise ValueError(f"class {classes[c]!r} has {int(counts[c])} examples in the data and none is left to train on")
     return splits
+
+
+def _taken(pool: Tensor, quota: int, groups: Tensor | None) -> tuple[Tensor, Tensor]:
+    """The first ``quota`` of a pool, and the rest; with ``groups`` no group of equals is torn apart."""
+    if groups is None:
+        return pool[:quota], pool[quota:]
+    members: dict[int, list[int]] = {}
+    for i, group in zip(pool.tolist(), groups[pool].tolist(), strict=True):
+        members.setdefault(group, []).append(i)
+    chosen: list[int] = []
+    left: list[list[int]] = []
+    for equals in members.values():
+        if len(chosen) + len(equals) <= quota:
+            chosen += equals
+        else:
+            left.append(equals)
+    if len(chosen) < quota and len(left) > 1:  # rather more than was asked for than none; but the last group stays
+        least = min(left, key=len)
+        if not chosen or len(least) <= 2 * (quota - len(chosen)):
+            left.remove(least)
+            chosen += least
+    rest = [i for equals in left for i in equals]
+    return torch.tensor(chosen, dtype=torch.long), torch.tensor(rest, dtype=torch.long)
 
 
 def _equal_shares(size: int, pools: Sequence[Tensor], classes: Sequence[str]) -> list[int]:

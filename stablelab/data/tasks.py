@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from .._validation import whole
+from .report import DataReport
 
 Inputs: TypeAlias = Tensor | dict[str, Tensor]
 Kind: TypeAlias = Literal["image", "text"]
@@ -97,6 +98,7 @@ class Task:
         classes: the names of the classes; targets are indices into them.
         fingerprint: sha256 (hex) of the examples, their classes and how they are split.
         train, validation, test: the splits.
+        report: what was read and what about it is suspicious, of texts and pictures of one's own; None for others.
     """
 
     name: str
@@ -106,6 +108,7 @@ class Task:
     train: Split
     validation: Split
     test: Split
+    report: DataReport | None = None
 
     def batches(self, seed: int, batch_size: int) -> Batches:
         """The training batches: an endless sequence of epochs, reshuffled by ``seed``; see ``Batches``."""
@@ -135,7 +138,8 @@ def make_task(
     for split in SPLITS:
         digest.update(split.encode() + stores[split].digest() + targets[split].numpy().tobytes())
         splits[split] = Split(stores[split], targets[split], names)
-    return Task(name, kind, names, digest.hexdigest(), **splits)
+    parts = splits["train"], splits["validation"], splits["test"]
+    return Task(name, kind, names, digest.hexdigest(), *parts)
 
 
 def generator_for(*key: int) -> torch.Generator:

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
-from .._validation import whole
+from .._formatting import format_percent
+from .._validation import switch, whole
+from .report import DataReport, balance, first_of_equals, folded, merge_variants, remarks_on
 from .splits import Size, split_sizes, stratified_split
-from .tasks import Task, make_task
-from .tokenizers import tokenizer_for
+from .tables import read_table
+from .tasks import SPLITS, Task, make_task
+from .tokenizers import token_ids, tokenizer_for
 
 if TYPE_CHECKING:
-    from pandas import DataFrame, Series
     from transformers import PreTrainedTokenizerBase
-
-EXTENSIONS = (".csv", ".tsv", ".jsonl", ".parquet")
 
 
 class Sentences:
@@ -36,12 +38,14 @@ class Sentences:
     def __init__(self, texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, max_tokens: int) -> None:
         self.texts = tuple(texts)
         self.tokenizer, self.max_tokens = tokenizer, max_tokens
-        tokens = tokenizer(list(texts), truncation=True, max_length=max_tokens, padding=False)["input_ids"]
+        tokens = token_ids(self.texts, tokenizer, max_tokens)
         self.lengths = torch.tensor([len(ids) for ids in tokens])  # (N,)
-        rows = [torch.tensor(ids, dtype=torch.int32) for ids in tokens]
         self.left = tokenizer.padding_side == "left"
-        side = "left" if self.left else "right"
-        self.ids = pad_sequence(rows, True, tokenizer.pad_token_id, side)  # (N, T)
+        real = torch.arange(int(self.lengths.max())) < self.lengths.unsqueeze(1)
+        # torch's pad_sequence takes a tensor for every sentence, which takes longer than all else here.
+        flat = np.fromiter(chain.from_iterable(tokens), dtype=np.int32, count=int(self.lengths.sum()))
+        self.ids = torch.full(real.shape, tokenizer.pad_token_id, dtype=torch.int32)  # (N, T)
+        self.ids[real.flip(1) if self.left else real] = torch.from_numpy(flat)
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -108,8 +112,10 @@ def texts(
     balanced: bool = False,
     tokenizer: PreTrainedTokenizerBase | str | None = None,
     seed: int = 0,
+    merge_labels: bool = False,
+    group_duplicates: bool = True,
 ) -> Task:
-    """Texts from a CSV, TSV, JSONL or Parquet file (UTF-8).
+    """Texts from a CSV, TSV, JSONL or Parquet file (UTF-8); says what it read, and keeps that as ``task.report``.
 
     Args:
         file: the file; its extension says what it is.
@@ -122,16 +128,21 @@ def texts(
         balanced: equal numbers of every class.
         tokenizer: a tokenizer, the name or folder of one, or None for the bundled BERT's.
         seed: seed of the split.
+        merge_labels: labels that differ by case or blanks only are one class, called as the most frequent of them.
+        group_duplicates: texts that are equal but for case and blanks stand in one split, so that none is learned from
+            and judged by. The splits are then as large as that allows.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: an unknown extension, no such column, a file that cannot be read, empty texts, missing labels,
-            one class only, or sizes that cannot be had.
+        ValueError: in one line: an unknown extension, no such column, a file that cannot be read, a row of another
+            width than the header, a quote that is not closed, empty texts, missing labels, one class only, or sizes
+            that cannot be had.
     """
+    switch("merge_labels", merge_labels)
+    switch("group_duplicates", group_duplicates)
     file = Path(file)
-    frame = _read(file)
-    sentences = _column(frame, text, file)
-    labels = _column(frame, label, file)
+    sentences, labels = read_table(file, text, label)
+    labels, remarks = merge_variants(labels, merge_labels)
     classes = _classes(labels)
     if len(classes) > len(labels) // 2:
         raise ValueError(
@@ -139,54 +150,24 @@ def texts(
         )
     index = {name: c for c, name in enumerate(classes)}
     targets = torch.tensor([index[value] for value in labels])
-    splits = stratified_split(targets, split_sizes(len(targets), train, validation, test), classes, seed, balanced)
-    return sentence_task(file.stem, classes, sentences, targets, splits, tokenizer, max_tokens)
+    first = first_of_equals([folded(sentence) for sentence in sentences])
+    sizes = split_sizes(len(targets), train, validation, test)
+    splits = stratified_split(targets, sizes, classes, seed, balanced, first if group_duplicates else None)
+    task = sentence_task(file.stem, classes, sentences, targets, splits, tokenizer, max_tokens)
+    remarks += remarks_on("texts", classes, targets, splits, first, group_duplicates, lambda i: f"row {i + 1}")
+    report = DataReport(_summary(task, len(sentences), targets, max_tokens), tuple(remarks))
+    report.log()
+    return replace(task, report=report)
 
 
-def _read(file: Path) -> DataFrame:
-    import pandas
-
-    kind = file.suffix.lower()
-    if kind not in EXTENSIONS:
-        raise ValueError(f"{file.name} ends in {kind or 'nothing'!r}; texts are read from {', '.join(EXTENSIONS)}")
-    if not file.is_file():
-        raise FileNotFoundError(f"there is no file {file}")
-    try:
-        if kind == ".parquet":
-            return pandas.read_parquet(file)
-        if kind == ".jsonl":
-            return pandas.read_json(file, lines=True, dtype=False)
-        # As text throughout: "NA" may be a word and "01" a label.
-        return pandas.read_csv(file, sep="\t" if kind == ".tsv" else ",", dtype=str, keep_default_na=False)
-    except ImportError as error:
-        raise ValueError(f"{file.name} needs a Parquet reader; run: python -m pip install pyarrow") from error
-    except (ValueError, OSError) as error:  # pandas' own parser errors are ValueErrors, pyarrow's are both
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"{file.name} cannot be read as {kind[1:].upper()} in UTF-8: {reason}") from error
-
-
-def _column(frame: DataFrame, name: str, file: Path) -> list[str]:
-    if name not in frame.columns:
-        there = ", ".join(map(str, frame.columns))
-        raise ValueError(f"{file.name} has no column {name!r}; it has {there}")
-    if not len(frame):
-        raise ValueError(f"{file.name} has no rows")
-    values = _as_text(frame[name])
-    empty = [row for row, value in enumerate(values, start=1) if not value.strip()]
-    if empty:
-        rows = ", ".join(map(str, empty[:5])) + (", …" if len(empty) > 5 else "")
-        raise ValueError(f"column {name!r} of {file.name} is empty in {len(empty)} of {len(values)} rows: row {rows}")
-    return values
-
-
-def _as_text(column: Series) -> list[str]:
-    """Missing values become empty; 1.0 and 1 (a whole column turns float when one value is missing) are one label."""
-    present = column.notna().tolist()
-    return [_plain(value) if there else "" for value, there in zip(column.tolist(), present, strict=True)]
-
-
-def _plain(value: object) -> str:
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+def _summary(task: Task, n: int, targets: Tensor, max_tokens: int) -> str:
+    """The numbers of a table of texts in one line: how many, of which classes, how long."""
+    counts = torch.bincount(targets, minlength=len(task.classes)).tolist()
+    lengths = torch.cat([getattr(task, split).store.lengths for split in SPLITS])
+    full = int((lengths >= max_tokens).sum())
+    cut = f", {format_percent(full / len(lengths))} fill max_tokens={max_tokens} and may be cut" if full else ""
+    tokens = f"half have at most {int(lengths.median())} tokens, the longest {int(lengths.max())}{cut}"
+    return f"{n} texts: {balance(task.classes, counts)}; {tokens}"
 
 
 def _classes(labels: Sequence[str]) -> tuple[str, ...]:

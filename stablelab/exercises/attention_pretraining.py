@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from .exercise import Case, Exercise, Slip, normal
+from .exercise import Case, Exercise, Slip, float64, normal
 
 
 def attention(q, k, v):
@@ -73,6 +73,10 @@ CAUSAL_MASK = Exercise(
         ),
         Slip("a position must be able to see itself: the diagonal is True", lambda T: torch.ones(T, T).tril(-1).bool()),
         Slip("turned round: True says that a position may look", lambda T: torch.ones(T, T).triu(1).bool()),
+        Slip(
+            "those are numbers; True and False are asked for: (…).bool(), or dtype=torch.bool",
+            lambda T: torch.ones(T, T).tril(),
+        ),
         Slip("it allows everything: the future must be False", lambda T: torch.ones(T, T).bool()),
     ),
     hints=(
@@ -188,6 +192,7 @@ SOFTMAX_GRADIENT = Exercise(
         "Chain rule: ∂L/∂z_j = Σ_i g_i ∂a_i/∂z_j, and ∂a_i/∂z_j = a_i ([i = j] - a_j).",
         "Multiply out: a_j g_j - a_j Σ_i a_i g_i.",
     ),
+    absolute=1e-6,  # where softmax is saturated, numbers of size 1 cancel
 )
 
 
@@ -308,6 +313,25 @@ _OTHERS = torch.tensor([[40, 41, 42, 43, 44, 45], [50, 51, 52, 53, 54, 55]])
 _DRAW = torch.tensor([[0.9, 0.1, 0.05, 0.6, 0.14, 0.01], [0.12, 0.02, 0.16, 0.5, 0.1, 0.9]]).double()
 _FATE = torch.tensor([[0.5, 0.3, 0.85, 0.1, 0.95, 0.2], [0.1, 0.79, 0.85, 0.95, 0.4, 0.6]]).double()
 
+_EDGES = (
+    torch.tensor([[20, 21, 22, 23]]),
+    torch.ones(1, 4, dtype=torch.bool),
+    float64([0.15, 0.1, 0.1, 0.1]),
+    float64([0.1, 0.8, 0.9, 0.5]),
+    torch.tensor([[40, 41, 42, 43]]),
+)
+
+
+def _at_most(drawn=0.0, hidden=0.0, swapped=0.0):
+    """Hiding where numbers a little above an edge count as below it."""
+
+    def answer(ids, may_hide, draw, fate, others, mask_id):
+        fate = torch.where(fate == 0.8, fate - hidden, torch.where(fate == 0.9, fate - swapped, fate))
+        return mask_tokens(ids, may_hide, draw - drawn, fate, others, mask_id)
+
+    return answer
+
+
 MASK_TOKENS = Exercise(
     name="attention.mask_tokens",
     returns="the input with some tokens hidden, and the labels: the true token where one was chosen, -100 elsewhere",
@@ -315,6 +339,7 @@ MASK_TOKENS = Exercise(
     cases=(
         Case("two sentences, the second padded", (_SENTENCE, _WORDS, _DRAW, _FATE, _OTHERS, 3)),
         Case("nothing is chosen", (_SENTENCE, _WORDS, _DRAW + 0.2, _FATE, _OTHERS, 3)),
+        Case("numbers on the edges: 0.15, 0.8 and 0.9", (*_EDGES, 3)),
         Case("every word is chosen, another [MASK]", (_SENTENCE, _WORDS, 0.1 * _DRAW, _FATE.flip(0, 1), _OTHERS, 9)),
     ),
     slips=(
@@ -328,6 +353,11 @@ MASK_TOKENS = Exercise(
         ),
         Slip("labels everywhere: then copying is rewarded; put -100 where nothing was chosen", _all_labels),
         Slip("a chosen token that stayed as it was is asked for too: its label is its id", _changed_only),
+        Slip("choose where draw is below 0.15: <, not ≤", _at_most(drawn=1e-6)),
+        Slip(
+            "hide where fate is below 0.8: at 0.8 itself a random token is put, so < and not ≤", _at_most(hidden=1e-6)
+        ),
+        Slip("at a fate of 0.9 itself the token stays: <, not ≤", _at_most(swapped=1e-6)),
         Slip("the labels are the new tokens; the model must find the true ones", _new_labels),
     ),
     hints=(

@@ -111,18 +111,23 @@ GLOBAL_NORM = Exercise(
 
 
 def clip(W_grad, b_grad, max_norm):
-    norm = torch.sqrt(W_grad.square().sum() + b_grad.square().sum())
-    coefficient = min(1.0, max_norm / norm.item())
+    norm = torch.sqrt(W_grad.square().sum() + b_grad.square().sum()).item()
+    coefficient = max_norm / norm if norm > max_norm else 1.0
     return coefficient * W_grad, coefficient * b_grad
 
 
 def _each(W_grad, b_grad, max_norm):
-    return tuple(g * min(1.0, max_norm / g.norm().item()) for g in (W_grad, b_grad))
+    return tuple(g * max_norm / max(max_norm, g.norm().item()) for g in (W_grad, b_grad))
 
 
 def _always(W_grad, b_grad, max_norm):
-    norm = math.hypot(W_grad.norm(), b_grad.norm())
+    norm = math.hypot(W_grad.norm(), b_grad.norm()) or 1.0
     return W_grad * max_norm / norm, b_grad * max_norm / norm
+
+
+def _of_length_one(W_grad, b_grad, max_norm):
+    norm = (W_grad.square().sum() + b_grad.square().sum()).sqrt()
+    return W_grad / norm * norm.clamp(max=max_norm), b_grad / norm * norm.clamp(max=max_norm)
 
 
 def _inverted(W_grad, b_grad, max_norm):
@@ -138,11 +143,13 @@ BY_GLOBAL_NORM = Exercise(
         Case("norm 13, threshold 6.5", (torch.tensor([[3.0, 0.0], [0.0, 4.0]]), torch.tensor([12.0]), 6.5)),
         Case("the norm lies below the threshold already", (torch.tensor([[0.3]]), torch.tensor([0.4]), 2.0)),
         Case("only one of the two is large", (torch.tensor([[30.0, 40.0]]), torch.tensor([0.1, -0.2]), 1.0)),
+        Case("gradients of zero, which stay zero", (torch.zeros(1, 2), torch.zeros(2), 1.0)),
     ),
     slips=(
         Slip("each was clipped by its own norm, which turns the whole; use one factor for both", _each),
         Slip("a gradient below the threshold was lengthened: the factor is never above 1", _always),
         Slip("the factor is upside down: it is max_norm / norm", _inverted),
+        Slip("a gradient of zero became nan: 0 / 0. Leave what is not above max_norm as it is", _of_length_one),
         Slip(
             "the entries were cut one by one, which turns the whole; scale all of them by one factor",
             lambda W, b, c: (W.clamp(-c, c), b.clamp(-c, c)),
@@ -150,7 +157,7 @@ BY_GLOBAL_NORM = Exercise(
     ),
     hints=(
         "First the norm of both together, as in clipping.global_norm; then one number to multiply both with.",
-        "That number is max_norm / norm where the norm is above max_norm, and 1 elsewhere: min(1, max_norm / norm).",
+        "That number is max_norm / norm where the norm is above max_norm, and 1 elsewhere. The norm may be 0.",
     ),
 )
 
@@ -168,8 +175,15 @@ ANGLE = Exercise(
         Case("45 degrees", (torch.tensor([2.0, 0.0]), torch.tensor([0.5, 0.5]))),
         Case("more than a right angle", (torch.tensor([1.0, 0.0]), torch.tensor([-3.0, 4.0]))),
         Case("two matrices", (torch.tensor([[1.0, 2.0], [3.0, 4.0]]), torch.tensor([[1.0, 1.0], [1.0, -1.0]]))),
+        Case("parallel vectors, whose cosine rounding may push above 1", (torch.ones(3), torch.full((3,), 0.5))),
+        Case("another parallel pair", (torch.tensor([1.0, 5.0]), torch.tensor([0.5, 2.5]))),
+        Case("opposite vectors", (torch.tensor([2.0, 5.0]), torch.tensor([-1.0, -2.5]))),
     ),
     slips=(
+        Slip(
+            "rounding pushes the cosine a hair beyond 1, where acos is nan: cut it to the range from -1 to 1 first",
+            lambda g, h: torch.rad2deg(torch.acos((g * h).sum() / (g.norm() * h.norm()))),
+        ),
         Slip("that is in radians; multiply by 180 / π", lambda g, h: math.radians(angle(g, h))),
         Slip("that is the cosine; take acos of it", lambda g, h: math.cos(math.radians(angle(g, h)))),
         Slip(
@@ -185,6 +199,7 @@ ANGLE = Exercise(
         "For any two vectors the inner product is the product of their norms times the cosine of the angle.",
         "Solve for the cosine. Rounding can push it a hair beyond 1: cut it to the range from -1 to 1, then acos.",
     ),
+    absolute=0.05,  # next to 0 and 180 degrees acos makes a hundredth of a degree of the last digit in single precision
 )
 
 

@@ -48,6 +48,7 @@ class Exercise:
         slips: at least three.
         hints: from gentle to nearly there.
         tolerance: relative error that is forgiven, for numbers of double precision.
+        absolute: error that is forgiven besides, in the unit of the result, where its formula magnifies rounding.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Exercise:
     slips: tuple[Slip, ...]
     hints: tuple[str, ...]
     tolerance: float = 1e-6
+    absolute: float = 0.0
 
 
 def float64(*rows: Any) -> Tensor:

@@ -99,6 +99,7 @@ _BOWLS = (
     Case("axes turned", (_TURNED,)),
     Case("three weights", (_THREE,)),
     Case("a long valley", (torch.diag(torch.tensor([0.25, 100.0])),)),
+    Case("three weights, two of them steep", (torch.diag(torch.tensor([9.0, 8.0, 1.0])),)),
 )
 
 THRESHOLD = Exercise(
@@ -162,6 +163,10 @@ BEST = Exercise(
             _of_extremes(lambda low, high: (1 / (high + low), (high - low) / (high + low))),
         ),
         Slip("the two numbers are swapped: first η*, then ρ*", lambda H: best(H)[::-1]),
+        Slip(
+            "that is one over the mean of all eigenvalues; only the largest and the smallest pull η apart",
+            lambda H: (len(H) / H.trace(), best(H)[1]),
+        ),
         Slip(
             "the square roots belong to momentum; plain descent has (κ - 1)/(κ + 1) with κ itself",
             _of_extremes(lambda low, high: (2 / (high + low), (high**0.5 - low**0.5) / (high**0.5 + low**0.5))),
@@ -248,10 +253,10 @@ POWER = Exercise(
     returns="the eigenvalue that is largest in size, with its sign, as one number",
     solution=power_iteration,
     cases=(
-        Case("two weights", (lambda v: _TURNED @ v, torch.tensor([1.0, 0.0]), 40)),
+        Case("two weights", (lambda v: _TURNED.to(v) @ v, torch.tensor([1.0, 0.0]), 40)),
         Case("a Hessian that is never formed", (lambda v: 3 * v + 4 * v.mean(), torch.tensor([1.0, 2.0, -0.5]), 60)),
-        Case("the largest one is negative", (lambda v: _SADDLE @ v, torch.tensor([1.0, 1.0, 1.0]), 60)),
-        Case("a start that is not of length 1", (lambda v: _THREE @ v, torch.tensor([10.0, 0.0, 10.0]), 100)),
+        Case("the largest one is negative", (lambda v: _SADDLE.to(v) @ v, torch.tensor([1.0, 1.0, 1.0]), 60)),
+        Case("a start that is not of length 1", (lambda v: _THREE.to(v) @ v, torch.tensor([10.0, 0.0, 10.0]), 100)),
     ),
     slips=(
         Slip(

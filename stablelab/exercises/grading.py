@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import threading
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,14 +13,15 @@ import torch
 from torch import Tensor
 
 from .._formatting import one_line
+from .comparison import Tolerance, call, difference, magnitude
 from .exercise import Case, Exercise
 from .kernel_state import known_state
 from .time_limit import TooSlow, deadline
 
 RIGHT, NOT_YET, NOT_ATTEMPTED = "right", "not yet", "not attempted yet"
 TIME_LIMIT = 10.0  # seconds for one call of an answer; the first use of torch.optim alone may take three
-SINGLE = 1e-4  # relative error forgiven where a result is of single precision or less
-SHOWN = 6  # numbers that are printed before a result is shortened
+BESIDE_A_RUN = 3.0  # seconds while a run trains in the background, which waits for the answer
+MIXED = re.compile("dtype|float|double", re.IGNORECASE)  # in an error's text: two precisions met
 
 
 @dataclass(frozen=True)
@@ -41,22 +44,28 @@ class Verdict:
 
 @dataclass(frozen=True)
 class _Failure:
-    """A call that came to no result."""
+    """A call that came to no result; ``mixed`` where numbers of two precisions may be the reason."""
 
     message: str
+    mixed: bool = False
 
 
-def judge(exercise: Exercise, answer: Any, time_limit: float = TIME_LIMIT) -> Verdict:
+def judge(exercise: Exercise, answer: Any, time_limit: float | None = None) -> Verdict:
     """Call the answer on every case and compare; raises nothing of what the answer does, and leaves no trace of it.
+
+    The numbers are of double precision, and so is what torch makes inside of the call. An answer that mixes them with
+    numbers of single precision, which torch refuses, is called once more with single precision all through.
 
     Args:
         exercise: the question.
         answer: the learner's function; a stub is one that returns ``...``.
-        time_limit: seconds for one call.
+        time_limit: seconds for one call; None for ``TIME_LIMIT``, or ``BESIDE_A_RUN`` while one trains.
 
     Raises:
         KeyboardInterrupt: the learner stopped it.
     """
+    if time_limit is None:
+        time_limit = BESIDE_A_RUN if _a_run_is_at_work() else TIME_LIMIT
     not_attempted = Verdict(NOT_ATTEMPTED, f"return {exercise.returns}")
     if answer is ...:
         return not_attempted
@@ -66,29 +75,53 @@ def judge(exercise: Exercise, answer: Any, time_limit: float = TIME_LIMIT) -> Ve
         )
     with known_state():
         expected = _own_results(exercise.solution, exercise.cases)
-        results = []
-        for case in exercise.cases:
-            result = _result(answer, case, time_limit)
-            if _untouched(result):
-                return not_attempted
-            if isinstance(result, _Failure):
-                return Verdict(NOT_YET, f"{result.message} (tried: {case.description})")
-            results.append(result)
-        for case, right, result in zip(exercise.cases, expected, results, strict=True):
-            wrong = difference(right, result, exercise.tolerance)
+        results = _results(answer, exercise.cases, time_limit, torch.float64)
+        single = type(results[-1]) is _Failure and results[-1].mixed
+        if single:
+            others = _results(answer, exercise.cases, time_limit, torch.float32)
+            single = type(others[-1]) is not _Failure
+            results = others if single else results
+        if _untouched(results[-1]):
+            return not_attempted
+        tolerances = [_tolerance(exercise, case, single) for case in exercise.cases]
+        for case, right, result, tolerance in zip(exercise.cases, expected, results, tolerances, strict=False):
+            wrong = result.message if type(result) is _Failure else difference(right, result, tolerance)
             if wrong:
-                return _not_yet(exercise, f"{wrong} (tried: {case.description})", results)
+                return _not_yet(answer, case, wrong, *_likely_slip(exercise, results, tolerances))
     tried = "; ".join(case.description for case in exercise.cases)
     return Verdict(RIGHT, f"it returns {exercise.returns}. Tried: {tried}.")
 
 
-def _not_yet(exercise: Exercise, message: str, results: list[Any]) -> Verdict:
+def _a_run_is_at_work() -> bool:
+    return any(thread.name.startswith("stablelab") for thread in threading.enumerate())
+
+
+def _tolerance(exercise: Exercise, case: Case, single: bool) -> Tolerance:
+    return Tolerance(exercise.tolerance, exercise.absolute, magnitude(case.arguments), single)
+
+
+def _not_yet(answer: Any, case: Case, wrong: str, likely: str = "", slip: int | None = None) -> Verdict:
+    """The call that went wrong, and how."""
+    return Verdict(NOT_YET, f"{call(_name(answer), case.arguments)}: {wrong} (tried: {case.description}){likely}", slip)
+
+
+def _name(answer: Any) -> str:
+    try:
+        name = answer.__name__
+    except Exception:  # an object of the learner's that is called like a function
+        name = None
+    return name if isinstance(name, str) and name.isidentifier() and len(name) <= 60 else "your_answer"
+
+
+def _likely_slip(exercise: Exercise, results: list[Any], tolerances: list[Tolerance]) -> tuple[str, int] | tuple[()]:
     """The slip that does, on every case, what this answer does is what to tell the learner."""
+    if type(results[-1]) is _Failure:
+        return ()
     for number, slip in enumerate(exercise.slips):
-        theirs = _own_results(slip.answer, exercise.cases)
-        if all(difference(one, other, exercise.tolerance) is None for one, other in zip(theirs, results, strict=True)):
-            return Verdict(NOT_YET, f"{message}. Likely slip: {slip.message}", number)
-    return Verdict(NOT_YET, message)
+        theirs = zip(_own_results(slip.answer, exercise.cases), results, tolerances, strict=True)
+        if all(difference(one, other, tolerance) is None for one, other, tolerance in theirs):
+            return f". Likely slip: {slip.message}", number
+    return ()
 
 
 def _own_results(function: Callable[..., Any], cases: tuple[Case, ...]) -> list[Any]:
@@ -99,10 +132,20 @@ def _own_results(function: Callable[..., Any], cases: tuple[Case, ...]) -> list[
     return [tuple(result) if isinstance(result, list) else result for result in results]
 
 
-def _result(answer: Callable[..., Any], case: Case, time_limit: float) -> Any:
+def _results(answer: Callable[..., Any], cases: tuple[Case, ...], time_limit: float, dtype: torch.dtype) -> list[Any]:
+    """What the learner's function returns, case by case, up to the first call that comes to nothing."""
+    results: list[Any] = []
+    for case in cases:
+        results.append(_result(answer, case, time_limit, dtype))
+        if type(results[-1]) is _Failure or _untouched(results[-1]):
+            break
+    return results
+
+
+def _result(answer: Callable[..., Any], case: Case, time_limit: float, dtype: torch.dtype) -> Any:
     """What the learner's function returns, or why it does not."""
-    arguments = _copy(case.arguments)
-    with known_state():  # of its own, so that the next call does not see what this one leaves behind
+    arguments = _copy(case.arguments, dtype)
+    with known_state(dtype):  # of its own, so that the next call does not see what this one leaves behind
         try:
             with deadline(time_limit):
                 return answer(*arguments)
@@ -111,7 +154,8 @@ def _result(answer: Callable[..., Any], case: Case, time_limit: float) -> Any:
         except KeyboardInterrupt:  # the learner's own stop button
             raise
         except BaseException as error:  # exit() too: whatever it is, the notebook goes on
-            return _Failure(f"it raised {type(error).__name__}: {_first_line(error, time_limit)}")
+            line = _first_line(error, time_limit)
+            return _Failure(f"it raised {type(error).__name__}: {line}", mixed=bool(MIXED.search(line)))
 
 
 def _first_line(error: BaseException, time_limit: float) -> str:
@@ -129,107 +173,12 @@ def _untouched(result: Any) -> bool:
     return result is ... or (type(result) in (tuple, list) and len(result) > 0 and all(one is ... for one in result))
 
 
-def _copy(value: Any) -> Any:
-    """Arguments of its own for every call, so that an answer may work in place; numbers in double precision."""
+def _copy(value: Any, dtype: torch.dtype = torch.float64) -> Any:
+    """Arguments of its own for every call, so that an answer may work in place; numbers in this precision."""
     if isinstance(value, Tensor):
-        return value.detach().to(torch.float64, copy=True) if value.is_floating_point() else value.clone()
+        return value.detach().to(dtype, copy=True) if value.is_floating_point() else value.clone()
     if isinstance(value, tuple | list):
-        return type(value)(_copy(part) for part in value)
+        return type(value)(_copy(part, dtype) for part in value)
     if isinstance(value, dict):
-        return {key: _copy(part) for key, part in value.items()}
+        return {key: _copy(part, dtype) for key, part in value.items()}
     return value
-
-
-def difference(expected: Any, got: Any, tolerance: float) -> str | None:
-    """None if ``got`` is ``expected`` up to rounding, else how it differs, in a learner's words.
-
-    Args:
-        expected: a tensor, number, bool, text, or a tuple of these.
-        got: anything. Tensors of other types, numpy arrays, numbers and lists of numbers count by their values.
-        tolerance: relative to the largest expected value.
-    """
-    if got is None:
-        return "it returned nothing (None): is a return missing?"
-    try:
-        if isinstance(expected, tuple):
-            return _difference_of_parts(expected, got, tolerance)
-        if isinstance(expected, str | bool):
-            same = type(_plain(got)) is type(expected) and _plain(got) == expected
-            return None if same else f"expected {expected!r}, got {_plain(got)!r}"
-        return _difference_of_numbers(expected, got, tolerance)
-    except Exception:  # a class of the learner's, whose methods raise
-        return f"expected {show(expected)}, got {_kind(got)}"
-
-
-def _difference_of_parts(expected: tuple[Any, ...], got: Any, tolerance: float) -> str | None:
-    if not isinstance(got, tuple | list):
-        return f"expected {len(expected)} results, as a tuple; got one {_kind(got)}"
-    if len(got) != len(expected):
-        return f"expected {len(expected)} results, got {len(got)}"
-    for i, (one, other) in enumerate(zip(expected, got, strict=True), 1):
-        wrong = difference(one, other, tolerance)
-        if wrong:
-            return f"result {i} of {len(expected)}: {wrong}"
-    return None
-
-
-def _difference_of_numbers(expected: Any, got: Any, tolerance: float) -> str | None:
-    theirs = _tensor(got)
-    if theirs is None:
-        return f"expected {show(expected)}, got {_kind(got)}"
-    ours = torch.as_tensor(expected)
-    if theirs.shape != ours.shape:
-        return f"expected shape {tuple(ours.shape)}, got shape {tuple(theirs.shape)}"
-    if theirs.dtype in (torch.float32, torch.float16, torch.bfloat16):
-        tolerance = max(tolerance, SINGLE)
-    ours, theirs = ours.detach().double(), theirs.double()
-    if theirs.isnan().any() and not ours.isnan().any():
-        return f"there is nan in it, where {show(ours)} was expected: 0 / 0, or inf - inf?"
-    finite = ours[ours.isfinite()]
-    scale = finite.abs().max().item() if finite.numel() else 1.0
-    # Entries near zero beside larger ones are allowed the rounding of the larger ones, up to 1.
-    if torch.allclose(theirs, ours, rtol=tolerance, atol=tolerance * min(scale, 1.0), equal_nan=True):
-        return None
-    if ours.numel() <= SHOWN:
-        return f"expected {show(ours)}, got {show(theirs)}"
-    gap = (ours - theirs).abs().nan_to_num(nan=torch.inf)
-    place = torch.unravel_index(gap.argmax(), gap.shape)
-    at = ", ".join(str(int(i)) for i in place)
-    return f"at [{at}] expected {ours[place].item():.4g}, got {theirs[place].item():.4g}"
-
-
-def _tensor(value: Any) -> Tensor | None:
-    """The value as a tensor on the CPU; None where it is not made of numbers."""
-    try:
-        tensor = value.detach().cpu() if isinstance(value, Tensor) else torch.as_tensor(value)
-    except (TypeError, ValueError, RuntimeError, OverflowError):
-        return None
-    if tensor.dtype.is_complex or tensor.is_sparse:
-        return None
-    # A Python float, or a list of them, is of double precision, whatever torch makes of it.
-    return tensor if isinstance(value, Tensor) or not tensor.is_floating_point() else torch.as_tensor(value).double()
-
-
-def _plain(value: Any) -> Any:
-    """A tensor or numpy scalar of no dimensions as what it holds."""
-    return value.item() if getattr(value, "shape", None) == () else value
-
-
-def _kind(value: Any) -> str:
-    if isinstance(value, str):
-        return f"the text {value[:30]!r}"
-    return f"a {type(value).__name__}"
-
-
-def show(value: Any) -> str:
-    """A result in a few characters."""
-    if isinstance(value, tuple):
-        return "(" + ", ".join(show(part) for part in value) + ")"
-    if isinstance(value, str | bool):
-        return repr(value)
-    tensor = torch.as_tensor(value).detach()
-    if tensor.dim() == 0:
-        return f"{tensor.item():.4g}" if tensor.is_floating_point() else str(tensor.item())
-    if tensor.numel() > SHOWN:
-        return f"numbers of shape {tuple(tensor.shape)}"
-    return "[" + ", ".join(show(part) for part in tensor) + "]"

@@ -15,20 +15,23 @@ from ..training.reproducibility import one_step_at_a_time
 
 
 @contextlib.contextmanager
-def known_state() -> Iterator[None]:
-    """Run the body with torch's own defaults and with gradients, and put back afterwards what it changed.
+def known_state(dtype: torch.dtype = torch.float64) -> Iterator[None]:
+    """Run the body on the CPU, in one precision and with gradients, and put back afterwards what it changed.
 
     Most of this belongs to the whole process, so no step of a run that trains in the background begins meanwhile.
 
     Put back are torch's default device and dtype, whether gradients are recorded and algorithms deterministic, the
     number of threads, the random states of torch, numpy and Python, the print options of torch and numpy, numpy's
     handling of floating-point errors, the filters of warnings, and the working directory.
+
+    Args:
+        dtype: of the floating-point tensors that the body makes without saying one.
     """
     with contextlib.ExitStack() as stack:
         stack.enter_context(one_step_at_a_time)
         stack.enter_context(_cpu_as_default())
         stack.callback(torch.set_default_dtype, torch.get_default_dtype())
-        torch.set_default_dtype(torch.float32)
+        torch.set_default_dtype(dtype)
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.enable_grad())
         stack.callback(torch.set_deterministic_debug_mode, torch.get_deterministic_debug_mode())

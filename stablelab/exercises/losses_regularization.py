@@ -59,6 +59,12 @@ GAUSSIAN_NLL = Exercise(
             ),
         ),
         Slip(
+            "½ is missing before the square: it is (y - f)² / (2σ²)",
+            lambda prediction, target, variance: (
+                ((prediction - target) ** 2).mean() / variance + 0.5 * math.log(2 * math.pi * variance)
+            ),
+        ),
+        Slip(
             "the argument is the variance σ² itself; do not square it once more",
             lambda prediction, target, variance: gaussian_nll(prediction, target, variance**2),
         ),
@@ -78,6 +84,10 @@ GAUSSIAN_NLL = Exercise(
 )
 
 
+def _shifted_log_softmax(z, shift):
+    return z - shift - (z - shift).exp().sum(dim=-1, keepdim=True).log()
+
+
 LOG_SOFTMAX = Exercise(
     name="losses.log_softmax",
     returns="the logarithms of the softmax over the last dimension, finite for logits of any size",
@@ -86,6 +96,7 @@ LOG_SOFTMAX = Exercise(
         Case("one example, three classes", (float64(1.0, 2.0, -1.0),)),
         Case("two examples of two classes", (float64([0.0, 1.0], [3.0, -2.0]),)),
         Case("a logit of 1000: exp(1000) is inf", (float64([1000.0, 0.0, 999.0]),)),
+        Case("a logit of 2000 beside two of 0", (float64([2000.0, 0.0, 0.0]),)),
         Case("one row near 0, one near 1000", (float64([0.0, 1.0], [1000.0, 1001.0]),)),
     ),
     slips=(
@@ -105,7 +116,11 @@ LOG_SOFTMAX = Exercise(
         Slip("these are the probabilities; return their logarithms", lambda z: torch.softmax(z, dim=-1)),
         Slip(
             "the largest of the whole tensor is subtracted: a row far below it vanishes. Take the largest of each row",
-            lambda z: z - z.max() - (z - z.max()).exp().sum(dim=-1, keepdim=True).log(),
+            lambda z: _shifted_log_softmax(z, z.max()),
+        ),
+        Slip(
+            "the mean of the row is subtracted, and a logit far above it overflows still: subtract the largest",
+            lambda z: _shifted_log_softmax(z, z.mean(dim=-1, keepdim=True)),
         ),
         Slip(
             "the classes are in the last dimension, and this sums over the first one",
@@ -341,6 +356,7 @@ EARLY_STOPPING = Exercise(
         Case("an improvement in time, patience 2", ([1.0, 0.8, 0.9, 0.7, 0.9, 0.75, 0.6], 2)),
         Case("as good is not better, patience 1", ([0.5, 0.5, 0.4], 1)),
         Case("patience never runs out", ([3.0, 2.0, 1.0], 3)),
+        Case("patience 1 runs out at once", ([0.5, 0.6, 0.7, 0.8, 0.4, 0.6], 1)),
         Case("worse than the best, though better than the one before, patience 3", ([0.5, 0.9, 0.8, 0.7, 0.1], 3)),
     ),
     slips=(
@@ -351,6 +367,10 @@ EARLY_STOPPING = Exercise(
         Slip(
             "one evaluation too late: stop as soon as patience evaluations in a row did not improve",
             _stop(lambda loss, best, before: loss < best, patience_plus=1),
+        ),
+        Slip(
+            "patience is not used: these are the best of all losses and the last one, as if training never stopped",
+            lambda losses, patience: (losses.index(min(losses)), len(losses) - 1),
         ),
         Slip(
             "an improvement must start the count anew",

@@ -122,7 +122,8 @@ def _draws(seed, count, n):
 
 BOOTSTRAP = Exercise(
     name="measuring.bootstrap",
-    returns="(low, high), the percentile interval of the standard deviation (with n - 1) over the resamples",
+    returns="(low, high), the percentile interval of the standard deviation (with n - 1) over the resamples, "
+    "interpolated as torch.quantile does",
     solution=bootstrap,
     cases=(
         Case("ten runs, 50 resamples, 95 %", (_ACCURACIES, _draws(0, 50, 10), 0.95)),
@@ -166,12 +167,12 @@ BOOTSTRAP = Exercise(
 
 
 def variance(scores):
-    a, b = scores.shape
+    inits, orders = scores.shape  # (I, J)
     rows, columns = scores.mean(dim=1), scores.mean(dim=0)
     rest = scores - rows[:, None] - columns + scores.mean()
-    var_rest = (rest**2).sum() / ((a - 1) * (b - 1))
-    var_init = torch.clamp(rows.var() - var_rest / b, min=0)
-    var_order = torch.clamp(columns.var() - var_rest / a, min=0)
+    var_rest = (rest**2).sum() / ((inits - 1) * (orders - 1))
+    var_init = torch.clamp(rows.var() - var_rest / orders, min=0)
+    var_order = torch.clamp(columns.var() - var_rest / inits, min=0)
     return var_init, var_order, var_rest
 
 
@@ -211,18 +212,18 @@ VARIANCE = Exercise(
     ),
     slips=(
         Slip(
-            "the means of rows and columns hold noise, too: subtract var_rest / b and var_rest / a", _split(noise=0.0)
+            "the means of rows and columns hold noise, too: subtract var_rest / J and var_rest / I", _split(noise=0.0)
         ),
         Slip("a component came out below 0: a variance is at least 0", _split(lowest=-math.inf)),
-        Slip("the rest has (a - 1)(b - 1) degrees of freedom, not a b", _split(rest_over=lambda a, b: a * b)),
+        Slip("the rest has (I - 1)(J - 1) degrees of freedom, not I · J", _split(rest_over=lambda a, b: a * b)),
         Slip("the variance of the means divides by their number less one", _split(correction=0)),
         Slip("rows and columns are swapped: each row is one initialisation", _split(turned=True)),
-        Slip("the noise in a row's mean is that of b runs: subtract var_rest / b, not var_rest", _unshared),
+        Slip("the noise in a row's mean is that of J runs: subtract var_rest / J, not var_rest", _unshared),
     ),
     hints=(
         "What is left of score[i, j] after its row's mean and its column's mean? Add the mean of all back once.",
-        "var_rest: the squares of what is left, summed, over (a - 1)(b - 1).",
-        "The variance of the row means is var_init + var_rest / b. Solve for var_init, and cut at 0.",
+        "var_rest: the squares of what is left, summed, over (I - 1)(J - 1).",
+        "The variance of the row means is var_init + var_rest / J. Solve for var_init, and cut at 0.",
     ),
 )
 
@@ -359,7 +360,10 @@ CALIBRATION = Exercise(
             "every bin weighs by its share of the examples, not the same",
             _by_bins(lambda w, g: g.abs().sum() / (w > 0).sum()),
         ),
-        Slip("without absolute values, gaps of both signs cancel", _by_bins(lambda w, g: (w * g).sum().abs())),
+        Slip(
+            "gaps of both signs cancel: take absolute values bin by bin, before the sum. One bin for all does the same",
+            _by_bins(lambda w, g: (w * g).sum().abs()),
+        ),
         Slip("that is the largest gap of a bin; take the weighted mean", _by_bins(lambda w, g: g.abs().max())),
         Slip(
             "the gap belongs inside the bins: between their mean accuracy and confidence, not example by example",

@@ -34,6 +34,11 @@ def _uphill(theta, g, b, learning_rate, beta):
     return theta + learning_rate * b, b
 
 
+def _nesterov(theta, g, b, learning_rate, beta):
+    b = beta * b + g
+    return theta - learning_rate * (g + beta * b), b
+
+
 MOMENTUM = Exercise(
     name="adam.momentum",
     returns="two tensors: the new weights and the new buffer",
@@ -49,6 +54,7 @@ MOMENTUM = Exercise(
         Slip("the factor 1 - β belongs to Adam's mean; the buffer adds the whole gradient", _damped),
         Slip("η stands in front of the buffer, not inside it: b = βb + g, then θ - ηb", _rate_inside),
         Slip("the step goes uphill: subtract ηb", _uphill),
+        Slip("that is Nesterov's variant, which steps along g + βb; the heavy ball steps along b itself", _nesterov),
     ),
     hints=(
         "Two lines: what the buffer forgets and gains, then one step of descent along the buffer.",
@@ -131,8 +137,13 @@ MEAN = Exercise(
             lambda gradients, beta: _moving_mean(gradients, beta, start=gradients[0]),
         ),
         Slip(
-            "that divides by 1 - β; after T steps it must be 1 - βᵀ",
+            "each gradient enters with the weight 1 - β, and the average is divided by 1 - βᵀ; yours either lacks the "
+            "first, or divides by 1 - β",
             lambda gradients, beta: _moving_mean(gradients, beta) / (1 - beta),
+        ),
+        Slip(
+            "that is the plain sum; older gradients must weigh less, and the weights add up to 1",
+            lambda gradients, beta: gradients.sum(dim=0),
         ),
     ),
     hints=(
@@ -197,6 +208,14 @@ UPDATE = Exercise(
             "the correction uses 1 - β at every step; it must be 1 - βᵗ",
             lambda theta, g, m, v, t, *rest: update(theta, g, m, v, 1, *rest),
         ),
+        Slip(
+            "only m is corrected: v starts at 0 as well, so divide it by 1 - β₂ᵗ",
+            _stepping(lambda m, v, m_hat, v_hat, eps: m_hat / (v.sqrt() + eps)),
+        ),
+        Slip(
+            "only v is corrected: m starts at 0 as well, so divide it by 1 - β₁ᵗ",
+            _stepping(lambda m, v, m_hat, v_hat, eps: m / (v_hat.sqrt() + eps)),
+        ),
         Slip("the root of v̂ is missing", _stepping(lambda m, v, m_hat, v_hat, eps: m_hat / (v_hat + eps))),
         Slip(
             "the step goes uphill: subtract it",
@@ -241,6 +260,16 @@ def _no_decay(theta, g, m, v, t, learning_rate, beta1, beta2, eps, weight_decay)
     return update(theta, g, m, v, t, learning_rate, beta1, beta2, eps)
 
 
+def _decaying(direction):
+    """AdamW with another direction, made of m and v and of both corrected."""
+
+    def answer(theta, g, m, v, t, learning_rate, beta1, beta2, eps, weight_decay):
+        moved, m, v = _stepping(direction)(theta, g, m, v, t, learning_rate, beta1, beta2, eps)
+        return moved - learning_rate * weight_decay * theta, m, v
+
+    return answer
+
+
 ADAMW = Exercise(
     name="adam.adamw",
     returns="three tensors: the new weights, m and v",
@@ -258,6 +287,18 @@ ADAMW = Exercise(
         Slip("the weights decay after the step; what decays are the weights before it", _decay_afterwards),
         Slip("the weights grow: the decay must pull them towards 0", _growth),
         Slip("the decay is missing", _no_decay),
+        Slip(
+            "the decay is right, but there is no bias correction: divide m by 1 - β₁ᵗ and v by 1 - β₂ᵗ",
+            _decaying(lambda m, v, m_hat, v_hat, eps: m / (v.sqrt() + eps)),
+        ),
+        Slip(
+            "the decay is right, but only m is corrected: divide v by 1 - β₂ᵗ, too",
+            _decaying(lambda m, v, m_hat, v_hat, eps: m_hat / (v.sqrt() + eps)),
+        ),
+        Slip(
+            "the decay is right, but only v is corrected: divide m by 1 - β₁ᵗ, too",
+            _decaying(lambda m, v, m_hat, v_hat, eps: m / (v_hat.sqrt() + eps)),
+        ),
     ),
     hints=(
         "m and v see the gradient alone. The decay comes in where the weights move.",
@@ -293,6 +334,10 @@ TRUST = Exercise(
         Case("no decay", (torch.tensor([3.0, 4.0]), torch.tensor([1.0, 0.0]), 0.0)),
         Case("with decay", (_WEIGHTS, _GRADIENT, 0.5)),
         Case("a matrix", (torch.full((2, 3), 0.1), torch.arange(6.0).reshape(2, 3), 0.01)),
+        Case(
+            "long weights and a short update: a ratio of 100",
+            (torch.tensor([30.0, 40.0]), torch.tensor([0.3, 0.4]), 0.0),
+        ),
         Case("weights that are all 0: the ratio is 1", (torch.zeros(3), _GRADIENT, 0.1)),
         Case("no direction and no decay: the ratio is 1", (_WEIGHTS, torch.zeros(3), 0.0)),
     ),
@@ -310,6 +355,10 @@ TRUST = Exercise(
             lambda theta, direction, weight_decay: trust_ratio(theta, direction, weight_decay) ** 2,
         ),
         Slip("a layer that starts at 0 would never move: where ‖θ‖ = 0 the ratio is 1", _stuck),
+        Slip(
+            "the ratio is cut at 10, as some programs do; the one above has no bounds",
+            lambda theta, direction, weight_decay: min(10.0, float(trust_ratio(theta, direction, weight_decay))),
+        ),
         Slip("those are sums of sizes; the length is the root of the sum of squares", _summed),
     ),
     hints=(

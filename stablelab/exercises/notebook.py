@@ -5,12 +5,13 @@ from __future__ import annotations
 import html
 import inspect
 import textwrap
+from collections.abc import Collection
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
 from .exercise import Exercise
-from .grading import NOT_ATTEMPTED, NOT_YET, RIGHT, judge
+from .grading import NOT_ATTEMPTED, NOT_YET, RIGHT, Verdict, judge
 from .kernel_state import known_state
 from .progress import Attempts, read_progress, record_attempt
 
@@ -28,20 +29,18 @@ with known_state():  # the inputs that these modules make must not depend on wha
 
 LINE_WIDTH = 100  # characters of a line; a page breaks longer ones in the middle of a word
 
-ALL: dict[str, Exercise] = {  # in reading order
-    exercise.name: exercise
-    for module in (
-        gradient_descent,
-        momentum_adam,
-        losses_regularization,
-        schedules,
-        clipping,
-        attention_pretraining,
-        measuring,
-        robustness_ensembles,
-    )
-    for exercise in module.EXERCISES
+NOTEBOOKS: dict[str, tuple[Exercise, ...]] = {  # in reading order
+    "01_gradient_descent": gradient_descent.EXERCISES,
+    "02_momentum_and_adam": momentum_adam.EXERCISES,
+    "03_losses_and_regularization": losses_regularization.EXERCISES,
+    "04_learning_rate_schedules": schedules.EXERCISES,
+    "05_gradient_clipping": clipping.EXERCISES,
+    "06_attention_and_pre_training": attention_pretraining.EXERCISES,
+    "09_measuring_stability": measuring.EXERCISES,
+    "10_robustness_and_ensembles": robustness_ensembles.EXERCISES,
 }
+
+ALL: dict[str, Exercise] = {exercise.name: exercise for group in NOTEBOOKS.values() for exercise in group}
 
 
 def check(name: str, answer: Any) -> None:
@@ -54,7 +53,10 @@ def check(name: str, answer: Any) -> None:
     if not isinstance(name, str) or name not in ALL:
         print(_unknown(name))
         return
-    verdict = judge(ALL[name], answer)
+    try:
+        verdict = judge(ALL[name], answer)
+    except Exception as error:  # an answer so odd that not even looking at it goes well
+        verdict = Verdict(NOT_YET, f"your answer could not be judged: looking at it raised {type(error).__name__}")
     # An error's text may hold half a character, which cannot be printed.
     print(textwrap.fill(str(verdict), LINE_WIDTH).encode(errors="backslashreplace").decode())
     if verdict.status == NOT_ATTEMPTED:
@@ -104,29 +106,75 @@ def hints(name: str) -> Hints:
 
 @dataclass(frozen=True)
 class ProgressTable:
-    """How far the learner is: rows of (exercise, state, tries)."""
+    """How far the learner is: what was tried of each exercise, by notebook, and what comes next.
 
-    rows: tuple[tuple[str, str, int], ...]
+    Attributes:
+        attempts: by the name of the exercise; of those never tried there may be none.
+    """
+
+    attempts: dict[str, Attempts]
+
+    @property
+    def next(self) -> str | None:
+        """The first exercise that is not right yet; None if all are."""
+        return next((name for name in ALL if not self._of(name).right), None)
 
     def __repr__(self) -> str:
-        solved = sum(state.startswith(RIGHT) for _, state, _ in self.rows)
-        lines = [f"{name:32} {state:22} {tries:3d} tries" for name, state, tries in self.rows]
-        return "\n".join([*lines, f"{solved} of {len(self.rows)} exercises right"])
+        lines = []
+        for notebook, exercises in NOTEBOOKS.items():
+            lines.append(f"{notebook} · {self._share(exercises)}")
+            lines += [
+                f"  {one.name:30} {self._state(one.name):22} {self._tries(one.name)}".rstrip() for one in exercises
+            ]
+        lines.append(f"all · {self._share(ALL.values())}")
+        if self.next:
+            lines.append(f"next: {self.next} in {_notebook_of(self.next)}.ipynb")
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        rows = []
+        for notebook, exercises in NOTEBOOKS.items():
+            rows.append(f"<tr><th colspan=2>{_link(notebook)}</th><th>{self._share(exercises)}</th></tr>")
+            rows += [
+                f"<tr><td><code>{one.name}</code></td><td>{html.escape(self._state(one.name))}</td>"
+                f"<td>{self._tries(one.name)}</td></tr>"
+                for one in exercises
+            ]
+        end = f"<p>{self._share(ALL.values())}."
+        if self.next:
+            end += f" Next: <code>{self.next}</code> in {_link(_notebook_of(self.next))}"
+        return f"<table>{''.join(rows)}</table>{end}</p>"
+
+    def _of(self, name: str) -> Attempts:
+        return self.attempts.get(name, Attempts())
+
+    def _state(self, name: str) -> str:
+        one = self._of(name)
+        return f"{RIGHT} since {one.right}" if one.right else NOT_YET if one.tries else "–"
+
+    def _tries(self, name: str) -> str:
+        tries = self._of(name).tries
+        return f"{tries} {'try' if tries == 1 else 'tries'}" if tries else ""
+
+    def _share(self, exercises: Collection[Exercise]) -> str:
+        return f"{sum(bool(self._of(one.name).right) for one in exercises)} of {len(exercises)} right"
 
 
 def progress() -> ProgressTable:
-    """Every exercise and how it stands, in reading order; read from a file in your data folder, sent nowhere.
+    """Every exercise and how it stands, by notebook; read from a file in your data folder, sent nowhere.
 
     Raises:
         ValueError, OSError, RuntimeError: the file is of a newer version, or cannot be opened.
     """
-    known = read_progress()
-    rows = []
-    for name in ALL:
-        attempts = known.get(name, Attempts())
-        state = f"{RIGHT} since {attempts.right}" if attempts.right else NOT_YET if attempts.tries else "–"
-        rows.append((name, state, attempts.tries))
-    return ProgressTable(tuple(rows))
+    return ProgressTable(read_progress())
+
+
+def _notebook_of(name: str) -> str:
+    return next(notebook for notebook, exercises in NOTEBOOKS.items() if ALL[name] in exercises)
+
+
+def _link(notebook: str) -> str:
+    return f'<a href="{notebook}.ipynb">{notebook}</a>'
 
 
 def _unknown(name: object) -> str:

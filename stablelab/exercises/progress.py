@@ -1,4 +1,4 @@
-"""What the learner has solved, in one small file of their own that goes nowhere."""
+"""What the learner has solved, in one small file of their own that goes nowhere: a line of JSON for each exercise."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
 
-from .._files import write_atomically
+from .._files import FormatError, as_declared, seal, unseal, write_atomically
+from .._validation import whole
 
-VERSION = 1
+VERSION = 2  # 1 was one JSON object without checksums
+MOST = 10**9  # tries
 FILE = "progress.json"
 
 
@@ -40,27 +42,32 @@ def data_folder() -> Path:
 def read_progress() -> dict[str, Attempts]:
     """The attempts so far, by the name of the exercise.
 
-    A file that cannot be read as progress is put aside under another name, never deleted.
+    Where lines of the file are damaged, it is copied under another name, what can be read stays, and both are said.
 
     Raises:
         ValueError: a newer version of the workbook wrote it.
-        OSError: it is there but cannot be opened.
+        OSError: it is there but cannot be opened, or nothing can be written beside it.
         RuntimeError: ``STABLELAB_DATA`` begins with ``~``, and there is no such home.
     """
     file = data_folder() / FILE
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-        version = int(content["version"])
-        attempts = {name: Attempts(int(one["tries"]), one["right"]) for name, one in content["exercises"].items()}
+        content = file.read_bytes()
     except FileNotFoundError:
         return {}
-    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError):
-        _put_aside(file)
-        return {}
-    if version > VERSION:
-        raise ValueError(
-            f"{file} is of a newer stablelab (format {version}, this one knows {VERSION}): update stablelab"
-        )
+    lines = _first_version(content)
+    if lines is None:
+        lines = [_as_line(line) for line in content.split(b"\n") if line] or [None]
+    attempts = {line.exercise: Attempts(line.tries, line.right) for line in lines if line is not None}
+    count = max(len(lines), *(line.of for line in lines if line is not None), 1)
+    damaged = count - len(attempts)
+    if damaged:
+        aside = _free_name(file)
+        write_atomically(aside, content, mode=0o600)
+        if attempts:
+            _write(attempts)
+        else:
+            file.unlink()
+        print(f"{damaged} of {count} lines of {file} are damaged and left out; as it was, it is {aside.name} now")
     return attempts
 
 
@@ -79,15 +86,64 @@ def record_attempt(name: str, right: bool) -> None:
     one.tries += 1
     if right and one.right is None:
         one.right = date.today().isoformat()
+    _write(attempts)
+
+
+@dataclass(frozen=True)
+class _Line:
+    """A line of the file, sealed by itself: an exercise, its attempts, and how many lines there are."""
+
+    exercise: str
+    tries: int
+    right: str | None
+    of: int
+
+    def __post_init__(self) -> None:
+        whole("tries", self.tries)
+        whole("of", self.of, at_least=1)
+        if self.tries > MOST:
+            raise ValueError(f"tries is {self.tries}; nobody tries that often")
+        if self.right is not None:
+            date.fromisoformat(self.right)
+
+
+def _as_line(text: bytes) -> _Line | None:
+    """What a line says; None where it is damaged."""
+    try:
+        return as_declared(_Line, unseal(VERSION, text, FILE), FILE)
+    except FormatError as error:
+        raise ValueError(f"a newer stablelab wrote your progress: {error}; update stablelab") from error
+    except ValueError:
+        return None
+
+
+def _first_version(content: bytes) -> list[_Line | None] | None:
+    """The lines of a file of the first version, which was one JSON object without checksums; None for another."""
+    try:
+        values = json.loads(content)
+        exercises = dict(values["exercises"])
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return None
+    lines: list[_Line | None] = [] if values.get("version") == 1 else [None]
+    for name, each in exercises.items():
+        try:
+            one = as_declared(Attempts, each, name)
+            lines.append(_Line(name, one.tries, one.right, 1))
+        except ValueError:
+            lines.append(None)
+    return lines
+
+
+def _write(attempts: dict[str, Attempts]) -> None:
     file = data_folder() / FILE
     file.parent.mkdir(parents=True, exist_ok=True)
-    exercises = {known: asdict(each) for known, each in attempts.items()}
-    text = json.dumps({"version": VERSION, "exercises": exercises}, indent=1, ensure_ascii=False)
+    lines = (_Line(name, each.tries, each.right, len(attempts)) for name, each in attempts.items())
+    text = "".join(json.dumps(seal(VERSION, asdict(line))) + "\n" for line in lines)
     write_atomically(file, text, mode=0o600)  # nobody else's business
 
 
-def _put_aside(file: Path) -> None:
+def _free_name(file: Path) -> Path:
     number = 1
     while (aside := file.with_name(f"progress.damaged-{number}.json")).exists():
         number += 1
-    os.replace(file, aside)
+    return aside

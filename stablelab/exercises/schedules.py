@@ -167,6 +167,10 @@ RESTARTS = Exercise(
             lambda k, period, floor: _cosine(min(k / period, 1), floor),
         ),
         Slip(
+            "after a period it climbs back instead of starting again: what counts is k modulo the period",
+            lambda k, period, floor: _cosine(k / period, floor),
+        ),
+        Slip(
             "the floor is added to a cosine of full height: shrink that to 1 - floor",
             lambda k, period, floor: floor + 0.5 * (1 + math.cos(math.pi * (k % period) / period)),
         ),
@@ -198,7 +202,7 @@ def plateau(losses, factor, patience):
     return multiplier
 
 
-def _plateau(losses, factor, patience, early=False, forgets=True, previous=False, resets=True):
+def _plateau(losses, factor, patience, early=False, forgets=True, previous=False, resets=True, keeps=True):
     """The solution with a slip switched on."""
     best, waited, multiplier = math.inf, 0, 1.0
     for loss in losses:
@@ -210,6 +214,7 @@ def _plateau(losses, factor, patience, early=False, forgets=True, previous=False
         best = loss if better or previous else best
         if waited > patience - early:
             multiplier, waited = multiplier * factor, 0 if resets else waited
+            best = best if keeps else math.inf
     return multiplier
 
 
@@ -224,6 +229,7 @@ PLATEAU = Exercise(
         Case("a zigzag that never gets below its best", ([0.5, 0.7, 0.6, 0.7, 0.6, 0.7, 0.6, 0.7], 0.1, 3)),
         Case("better every third time", ([1.0, 1.1, 1.2, 0.9, 1.0, 1.1, 0.8, 0.9], 0.2, 3)),
         Case("no patience", ([1.0, 1.0, 0.9, 0.9], 0.5, 0)),
+        Case("better than the one before, not than the best", ([1.0, 1.2, 1.1, 1.05, 1.0], 0.5, 0)),
     ),
     slips=(
         Slip(
@@ -241,6 +247,10 @@ PLATEAU = Exercise(
         Slip(
             "after a drop the count starts from 0 again, else every further evaluation drops the rate",
             lambda losses, factor, patience: _plateau(losses, factor, patience, resets=False),
+        ),
+        Slip(
+            "a drop must not forget the best loss so far; only the count starts from 0 again",
+            lambda losses, factor, patience: _plateau(losses, factor, patience, keeps=False),
         ),
     ),
     hints=(
@@ -302,6 +312,11 @@ def _middle(learning_rates, k):
     return torch.sqrt(learning_rates[k] * learning_rates[k + 1])
 
 
+def _steepest(learning_rates, losses, middle):
+    k = (losses.diff() / learning_rates.log().diff()).argmin()
+    return middle(learning_rates[k], learning_rates[k + 1])
+
+
 SUGGESTION = Exercise(
     name="schedules.suggestion",
     returns="the learning rate in the (geometric) middle of where the loss falls most steeply against ln η",
@@ -340,8 +355,12 @@ SUGGESTION = Exercise(
             ),
         ),
         Slip(
+            "that is the arithmetic middle, half the sum; the geometric one is √(η_k η_{k+1})",
+            lambda learning_rates, losses: _steepest(learning_rates, losses, lambda low, high: (low + high) / 2),
+        ),
+        Slip(
             "that is the rate before the steepest fall; the middle of it is √(η_k η_{k+1})",
-            lambda learning_rates, losses: learning_rates[(losses.diff() / learning_rates.log().diff()).argmin()],
+            lambda learning_rates, losses: _steepest(learning_rates, losses, lambda low, high: low),
         ),
     ),
     hints=(

@@ -114,7 +114,7 @@ def plateau(losses: Sequence[float], factor: float = 0.1, patience: int = 10, th
 def multiplier(
     schedule: str,
     k: int,
-    total_steps: int,
+    total_steps: int | None,
     warmup_steps: int = 0,
     gamma: float = 0.99,
     losses: Sequence[float] = (),
@@ -126,7 +126,7 @@ def multiplier(
     Args:
         schedule: "constant", "exponential", "cosine" or "plateau".
         k: step, from 0.
-        total_steps: steps of the whole run, warm-up included, at least 1.
+        total_steps: steps of the whole run, warm-up included, at least 1; None without an end, which cosine needs.
         warmup_steps: steps of warm-up, 0 or more; the schedule sees k - warmup_steps and total_steps - warmup_steps.
         gamma: γ of "exponential", above 0 and at most 1.
         losses: of "plateau": the validation losses so far, those in warm-up included.
@@ -134,12 +134,15 @@ def multiplier(
         patience: of "plateau", see `plateau`.
 
     Raises:
-        ValueError: an unknown schedule, or an argument outside its range.
+        ValueError: an unknown schedule, one that cannot be, or an argument outside its range.
     """
     if schedule not in SCHEDULES:
         raise ValueError(f"schedule must be one of {', '.join(SCHEDULES)}, not {schedule!r}")
     _check_step(k)
-    number("total_steps", total_steps, at_least=1)
+    if total_steps is not None:
+        number("total_steps", total_steps, at_least=1)
+    elif schedule == "cosine":
+        raise ValueError("schedule is 'cosine', which ends with the run, but this run has no end")
     number("warmup_steps", warmup_steps, at_least=0)
     number("gamma", gamma, above=0, at_most=1)
     if k < warmup_steps:
@@ -147,7 +150,7 @@ def multiplier(
     k -= warmup_steps
     if schedule == "exponential":
         return exponential(k, gamma)
-    if schedule == "cosine":
+    if schedule == "cosine" and total_steps is not None:
         # A warm-up as long as the run leaves the schedule no step of its own.
         return cosine(k, max(total_steps - warmup_steps, 1))
     return plateau(losses, factor, patience) if schedule == "plateau" else constant(k)

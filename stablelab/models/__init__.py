@@ -4,9 +4,10 @@ from .attention import AttentionMaps, attention_maps
 from .attributions import Attributions, attributions
 from .bert import bert
 from .features import FeatureTask, cached_features
+from .fitting import check_fits
 from .fractals.ifs import fractal_images
 from .fractals.weights import verify_fractal_weights
-from .heads import check_fits, freeze, head_of, unfreeze
+from .heads import freeze, head_of, unfreeze
 from .inventory import inventory
 from .layers import layer_names, layers_of
 from .pretraining import linear_probe, mask_tokens

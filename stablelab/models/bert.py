@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .._logging import logger
-from ..data.cache import bundled_folder
+from ..data.cache import verify_bundled
 from ..data.tasks import Task
 from ..data.tokenizers import loading_pretrained, tokenizer_for
 from .heads import class_names, head_of
@@ -34,7 +34,7 @@ def bert(task_or_classes: Task | int | Sequence[str], name: str | None = None, s
 
     Raises:
         OSError: the model is neither a folder, nor in the cache, nor can it be fetched.
-        ValueError: fewer than two classes, or the model is none for texts.
+        ValueError: fewer than two classes, the model is none for texts, or the bundled one is damaged.
 
     Source:
         Devlin, Chang, Lee and Toutanova, "BERT", 2019; Wang et al., "MiniLM", 2020.
@@ -42,7 +42,7 @@ def bert(task_or_classes: Task | int | Sequence[str], name: str | None = None, s
     import torch
 
     names = class_names(task_or_classes)
-    folder = bundled_folder() if name is None else name
+    folder = verify_bundled() if name is None else name
     labels = dict(enumerate(names))
     with seeded_rng(seed), loading_pretrained(folder):
         kind, what = _kind(folder)

@@ -37,8 +37,10 @@ def cached_features(task: Task, model: nn.Module, progress: Progress | None = No
 
     Raises:
         ValueError: the head's output is not the logits, or more than one module is new, so that what enters the head
-            cannot be kept. Found at once, on two examples.
+            cannot be kept, found at once, on two examples; or a task that is not of this package.
     """
+    if not isinstance(task, Task):  # batch k of one's own task does not say which examples it holds
+        raise ValueError(f"{getattr(task, 'name', 'the task')} is a task of your own, so features cannot be kept")
     name = model_name(model)
     new = [n for n, _ in new_modules(model)]
     if len(new) > 1:
@@ -51,7 +53,8 @@ def cached_features(task: Task, model: nn.Module, progress: Progress | None = No
     for split in SPLITS:
         whole = getattr(task, split)
         splits[split] = Split(Features(whole, model, progress), whole.targets, whole.classes)
-    return FeatureTask(task.name, task.kind, task.classes, task.fingerprint, **splits)
+    parts = splits["train"], splits["validation"], splits["test"]
+    return FeatureTask(task.name, task.kind, task.classes, task.fingerprint, *parts, task.report)
 
 
 class Features:

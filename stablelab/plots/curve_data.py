@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..training.history import History
-from ..training.records import Evaluation, Intervention, Step
+from ..training.records import Evaluation, Gesture, Intervention, Step, gestures_in
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ class CurveData:
     Attributes:
         history, total_steps, branched_at: as given.
         marks: of changes by hand and divergences, dicts with ``step``, ``kind``, ``text``.
-        interventions: the changes by hand as records.
+        interventions: the changes by hand as records; gestures: those of one gesture folded into one.
         clipped: how many steps were clipped so far.
         last: the newest step's numbers in full precision, non-finite ones as None.
         layout: grows whenever there are other columns or panels.
@@ -123,6 +123,8 @@ class CurveData:
         self.total_steps, self.branched_at = total_steps, branched_at
         self.marks: list[dict[str, Any]] = []
         self.interventions: list[Intervention] = []
+        self.gestures: tuple[Gesture, ...] = ()
+        self._diverged: list[dict[str, Any]] = []
         self.clipped = 0
         self.last: dict[str, Any] | None = None
         self.layout = 0
@@ -209,10 +211,14 @@ class CurveData:
         self._scored = False
         if step.evaluation is not None:
             self._score(step.evaluation)
-        self.interventions += step.interventions
-        self.marks += ({"step": each.step, "kind": each.name, "text": str(each)} for each in step.interventions)
         if step.diverged:
-            self.marks.append({"step": step.step, "kind": "diverged", "text": f"step {step.step}: diverged"})
+            self._diverged.append({"step": step.step, "kind": "diverged", "text": f"step {step.step}: diverged"})
+        if step.interventions:
+            self.interventions += step.interventions
+            self.gestures = gestures_in(self.interventions)
+        if step.interventions or step.diverged:
+            by_hand = ({"step": each.first, "kind": each.changes[0][0], "text": str(each)} for each in self.gestures)
+            self.marks = sorted([*by_hand, *self._diverged], key=lambda mark: mark["step"])
 
     def _score(self, evaluation: Evaluation) -> None:
         self._evaluations.add((evaluation.step, evaluation.loss, evaluation.accuracy))

@@ -11,6 +11,7 @@ import textwrap
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec
 
 import numpy as np
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.typing import ColorType
     from PIL.Image import Image
 
-STYLE = "stablelab.plots.stablelab"  # the style sheet beside this file
+STYLE = Path(__file__).with_name("stablelab.mplstyle")
 # The style sheet's colours by name, for what has the same colour in every figure, and the grey of its ink.
 BLUE, VERMILLION, GREEN, PURPLE, GOLD, SKY = "#1479B8", "#D55E00", "#009E73", "#CC79A7", "#A88500", "#3A97CE"
 GREY = "#7A7A7A"
@@ -54,8 +55,16 @@ def figure_style() -> Iterator[None]:
     """
     import matplotlib.style
 
-    with _drawing, matplotlib.style.context(STYLE):
+    with _drawing, matplotlib.style.context(_style()):
         yield
+
+
+@functools.cache
+def _style() -> dict[str, Any]:
+    """The settings of the style sheet, read once: a picture that moves asks for them each time."""
+    from matplotlib import rc_params_from_file
+
+    return dict(rc_params_from_file(STYLE, use_default_template=False))
 
 
 def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:

@@ -34,7 +34,7 @@ class EarlierRun:
         id: its number among the earlier runs of this kernel, from 1.
         short: what stands at the end of its curve: "parent", of another run of the family such as "run 2", else "#7".
         what: name, optimizer and learning rate.
-        task: fingerprint of its data.
+        task: fingerprint of what it trained on: those that have the same one are drawn beside each other.
         run: where they come from, as long as it exists.
         version: of the run, which grows when it is reset.
         steps: how many it had done.
@@ -158,7 +158,7 @@ def beside(run: Run) -> tuple[EarlierRun, ...]:
     if parent is not None:
         remember(parent)
     with _lock:
-        found = [each for each in _remembered if each.task == run.task.fingerprint and not each.of(run)]
+        found = [each for each in _remembered if each.task == run.fingerprint and not each.of(run)]
     parents = [each for each in found if parent is not None and each.of(parent)]
     first = (replace(each, short="parent", parent=True) for each in parents)
     return (*first, *(_named(each, run) for each in found if each not in parents))
@@ -188,14 +188,16 @@ def _earlier(run: Run, data: CurveData, known: EarlierRun | None) -> EarlierRun:
     id_, recipe = known.id if known else next(_ids), _recipe(run)
     # The optimizer and the learning rate it went its own way with are what a learner tells runs apart by.
     settings = settings_at(run.settings, run.history.interventions(), branched_at(run) + 1)
-    what = f"{run.name} · {settings.label} · learning rate {format_number(settings.learning_rate)}"
+    rate = getattr(settings, "learning_rate", None)  # a knob of that name, where the loop is not the workbook's
+    at = f" · learning rate {format_number(rate)}" if isinstance(rate, float) else ""
+    what = f"{run.name} · {settings.label}{at}"
     common = np.linspace(0, len(data) - 1, COMMON).astype(np.int64)
     chosen = np.union1d(data.thinned_out(POINTS), common)
     return EarlierRun(
         id=id_,
         short=f"#{id_}",
         what=what,
-        task=run.task.fingerprint,
+        task=run.fingerprint,
         run=weakref.ref(run),
         version=run.version,
         steps=len(data),
@@ -203,14 +205,15 @@ def _earlier(run: Run, data: CurveData, known: EarlierRun | None) -> EarlierRun:
         evaluations=data.evaluations.copy(),
         columns=tuple(column.name for column in data.columns),
         look=known.look if known else _look(recipe),
-        seed=run.seed,
+        seed=getattr(run, "seed", None),
         recipe=recipe,
     )
 
 
 def _recipe(run: Run) -> str:
-    log = replace(run.log(), name="", seed=0)
-    return f"{getattr(run.model, 'stablelab_source', type(run.model).__name__)} {log!r}"
+    if not hasattr(run, "log"):  # a loop that is not the workbook's: what else its numbers come from is not known
+        return ""
+    return f"{run.source} {replace(run.log(), name='', seed=0)!r}"
 
 
 def _look(recipe: str) -> int:

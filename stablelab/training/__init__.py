@@ -10,7 +10,7 @@ from .loop import steps
 from .lr_range_test import RangeTest, range_test
 from .optimizers import Adam, AdamW, GradientDescent, Lamb, Momentum
 from .protocols import Batches, Split, Task
-from .records import Evaluation, Intervention, Step
+from .records import Evaluation, Gesture, Intervention, Step
 from .reproducibility import restored, step_randomness
 from .resuming import load, reopen, replay
 from .run import Run
@@ -25,6 +25,7 @@ __all__ = [
     "Control",
     "Diagnosis",
     "Evaluation",
+    "Gesture",
     "GradientDescent",
     "History",
     "Intervention",

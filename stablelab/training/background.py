@@ -1,12 +1,13 @@
-"""Background threads: the one class that starts them, and what drains a generator of steps into a history in one."""
+"""Background threads: the one class that starts them, and what fills a history with steps in one."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
-from typing import Self
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
+from typing import Any, Self
 
 from .control import Control
 from .history import History
@@ -74,11 +75,41 @@ class BackgroundThread:
             self._over.set()
 
 
+class BorrowedThread:
+    """Stands for the thread of somebody who trains in it: begun when it is made, over when ``end`` is called."""
+
+    def __init__(self) -> None:
+        self._over = threading.Event()
+        self._thread = threading.current_thread()
+
+    @property
+    def alive(self) -> bool:
+        """Whether it is still at it."""
+        return not self._over.is_set()
+
+    def join(self, timeout: float | None = None) -> None:
+        """Wait until it is over; returns at once where the caller is that thread."""
+        if threading.current_thread() is not self._thread:
+            self._over.wait(timeout)
+
+    def end(self) -> None:
+        """It is over."""
+        self._over.set()
+
+
 class Driver(ABC):
     """What drives a run; a subclass says what a step is.
 
     Attributes:
-        name: of the thread.
+        name: of the run, and of its thread.
+        total_steps: how long it is; None where it goes on until it is stopped, or that is not known.
+        cannot: of each button that does not work for this kind of run ("reset", "branch" …) the reason, in one line.
+        source: what trains, such as the name of the model.
+        fingerprint: runs that have the same one are drawn beside each other.
+        trouble: one line on something that went wrong and did not end the run; empty where nothing did.
+        parent, born: of a branch, the run it comes from and the number of steps it shares with it; None and 0 else.
+        branches: those made of this run.
+        version: how often it was put back to its start.
         history: what was drained, oldest first.
         control: what the generator is handed: settings, pause, stop.
         error: what the thread raised, None if nothing.
@@ -86,25 +117,56 @@ class Driver(ABC):
         watchers: what ``wait`` also waits for, such as a last picture being drawn.
     """
 
+    total_steps: int | None
+    settings: Any  # those of the first step
+    cannot: Mapping[str, str] = MappingProxyType({})
+    parent: Any = None
+
     def __init__(self, name: str) -> None:
-        self.name = name
+        self.name, self.version = name, 0
+        self.branches: list[Any] = []
         self.starters: list[Callable[[], object]] = []
         self.watchers: list[Callable[[], object]] = []
 
-    def _get_ready(self, history: History, control: Control) -> None:
+    def _get_ready(self, history: History, control: Control[Any]) -> None:
         """To begin, with what was drained already and what steers it from now on."""
         self.history, self.control = history, control
         self.error: BaseException | None = None
-        self._thread: BackgroundThread | None = None
+        self._thread: BackgroundThread | BorrowedThread | None = None
         self._ended: str | None = None
         self._diverged: Step | None = None
         self._settled = threading.Event()
 
     # -- what a subclass says --------------------------------------------------------------------------------------
 
-    @abstractmethod
     def _train(self) -> Iterator[Step]:
-        """The steps, as they are done."""
+        """The steps, as they are done. A loop that hands its steps over by itself has none, and its own ``_work``."""
+        return iter(())
+
+    @property
+    @abstractmethod
+    def source(self) -> str:
+        """What trains."""
+
+    @property
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """The same for runs that are drawn beside each other."""
+
+    @property
+    @abstractmethod
+    def message(self) -> str:
+        """One line on how it stands."""
+
+    @property
+    def trouble(self) -> str:
+        """One line on something that went wrong and did not end the run."""
+        return ""
+
+    @property
+    def born(self) -> int:
+        """How many steps of the history are those of the parent."""
+        return 0
 
     @abstractmethod
     def _complete(self) -> bool:
@@ -220,22 +282,38 @@ class Driver(ABC):
         """Begin the thread."""
         self._need_unfinished("start")
         self._thread = BackgroundThread(self._drain, name=f"stablelab run {self.name}").start()
+        self._started()
+
+    def _started(self) -> None:
         for starter in tuple(self.starters):
             starter()
 
+    def _work(self) -> None:
+        """Do all steps, and hand each to ``_take``."""
+        for step in self._train():
+            self._take(step)
+
+    def _take(self, step: Step) -> None:
+        """A step was done."""
+        self.history.append(step)
+        if self._after(step):
+            self.control.pause()
+            self._diverged = step  # only now, so that a resume() in between is not lost
+            self._settled.set()
+        self._keep()
+
     def _drain(self) -> None:
+        error: BaseException | None = None
         try:
-            for step in self._train():
-                self.history.append(step)
-                if self._after(step):
-                    self.control.pause()
-                    self._diverged = step  # only now, so that a resume() in between is not lost
-                    self._settled.set()
-                self._keep()
-            end = "finished" if self._complete() else "stopped"
-        except BaseException as error:
-            self.error = error
-            end = "failed"
+            self._work()
+        except BaseException as raised:
+            error = raised
+        self._over(error)
+
+    def _over(self, error: BaseException | None = None) -> None:
+        """The steps are at their end, or something was raised."""
+        self.error = error
+        end = "failed" if error is not None else "finished" if self._complete() else "stopped"
         self._keep(end)
         self._end(end)
 

@@ -1,21 +1,21 @@
-"""What it takes to go back: the state of training after some steps, and a ring of such states."""
+"""What it takes to go back: the state of training after some steps, a ring of such states, and the memory for all."""
 
 from __future__ import annotations
 
+import itertools
 import math
 import threading
-import time
+import weakref
 from bisect import insort
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from .._validation import whole
-from .history import GESTURE
 from .settings import Settings
 
 # Copying weights and optimizer state costs about as much as reading them twice: nothing for a small model, a fifth of a
@@ -25,7 +25,7 @@ SHARE_OF_TIME = 0.02
 PARAMETERS_PER_STEP = 500_000
 SHORTEST_INTERVAL, LONGEST_INTERVAL = 10, 50
 MOST = 64  # checkpoints of one run: closer together they would save less replaying than they cost to look through
-SHARE_OF_MEMORY = 1 / 16  # of the machine's, for the checkpoints of one run
+SHARE_OF_MEMORY = 1 / 16  # of the machine's, for the checkpoints of all runs of this process
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +35,11 @@ class Best:
     step: int
     loss: float
     weights: dict[str, Tensor]
+
+    @cached_property
+    def nbytes(self) -> int:
+        """Bytes of memory."""
+        return sum(t.nbytes for t in self.weights.values())
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,44 +78,58 @@ class Checkpoint:
         return sum(t.nbytes for t in [*self.weights.values(), *tensors(self.optimizer or {})])
 
 
+_rings: weakref.WeakSet[Checkpoints] = weakref.WeakSet()  # of all runs of this process that are still there
+_lock = threading.RLock()  # one for all of them: where memory is short, a new checkpoint costs another run an old one
+_clock = itertools.count()
+
+
 class Checkpoints:
     """The checkpoints of a run, oldest first: appended by its thread, read by any.
 
-    Over the budget, the one that is missed least goes: the one whose neighbours stand closest together. The first, the
-    newest, the newest safe one and the newest that stands before a change by hand stay.
+    All runs of a process share one budget of memory; see ``memory_in_use``. Over it, checkpoints are thinned out, first
+    in the run that has gained none for the longest time: those whose neighbours stand closest together go first, then
+    those at the ends, and those in front of a change by hand after all others. What stays are the newest of a run that
+    is not over, the newest safe one of every run, and the first of a run that could not begin again without it. A run
+    that nobody holds any more gives its share back.
 
     Args:
-        memory: bytes; about a sixteenth of the machine's memory if not given. 0 keeps only those that always stay.
+        memory: bytes for this run alone, beside what all runs share; 0 keeps only the first, the newest, the newest
+            safe one and the newest in front of a change by hand. As much as there is if not given.
         kept: to begin with, such as those that a branch shares with its parent.
+
+    Attributes:
+        over: whether the run is over, so that its newest is not what it goes on from.
+        keep_first: whether the run could not begin again without its first checkpoint.
     """
 
     def __init__(self, memory: int | None = None, kept: Sequence[Checkpoint] = ()) -> None:
-        self.memory = default_memory() if memory is None else whole("checkpoint_memory", memory, of=" of bytes")
+        self.memory = None if memory is None else whole("checkpoint_memory", memory, of=" of bytes")
+        self.over = self.keep_first = False
         self._kept = list(kept)
-        self._marked = -1  # step of the newest that stands before a change by hand
-        self._marked_at = -math.inf  # by the clock
-        self._lock = threading.Lock()
+        self._marked: list[int] = []  # steps of those that stand in front of a change by hand
+        self._touched = next(_clock)
+        with _lock:
+            _rings.add(self)
 
     def add(self, checkpoint: Checkpoint, marked: bool = False) -> None:
         """Take one in; ``marked`` if it stands before a change by hand. A replay may come by here again."""
-        now = time.monotonic()
-        with self._lock:
+        with _lock:
+            self._touched = next(_clock)
             if marked:
-                if now - self._marked_at > GESTURE:  # of one drag of a slider, the one before it
-                    self._marked = checkpoint.step
-                self._marked_at = now
+                self._marked.append(checkpoint.step)
             if any(each.step == checkpoint.step for each in self._kept):
                 return
             insort(self._kept, checkpoint, key=lambda each: each.step)
-            while len(self._kept) > MOST or self._nbytes() > self.memory:
-                least = self._least_missed()
+            while len(self._kept) > MOST or (self.memory is not None and _nbytes(self._kept) > self.memory):
+                least = self._least_missed(self._always())
                 if least is None:
-                    return
-                del self._kept[least]
+                    break
+                self._kept.remove(least)
+            _make_room()
 
     def at_or_before(self, step: int) -> Checkpoint | None:
         """The newest after at most ``step`` steps from which all can be done again, a divergence included."""
-        with self._lock:
+        with _lock:
             there = {each.step for each in self._kept}
             usable = (each for each in reversed(self._kept) if each.step <= step and each.safe_step in there)
             return next(usable, None)
@@ -121,38 +140,86 @@ class Checkpoints:
 
     def safe(self, step: float = math.inf) -> Checkpoint | None:
         """The newest, after at most ``step`` steps, that a divergence may go back to."""
-        with self._lock:
+        with _lock:
             return next((each for each in reversed(self._kept) if each.safe and each.step <= step), None)
 
     @property
     def newest(self) -> Checkpoint | None:
         """The last one, None where there is none."""
-        with self._lock:
+        with _lock:
             return self._kept[-1] if self._kept else None
 
     def __iter__(self) -> Iterator[Checkpoint]:
-        with self._lock:
+        with _lock:
             return iter(tuple(self._kept))
 
     def __len__(self) -> int:
         return len(self._kept)
 
-    def _nbytes(self) -> int:
-        best = {id(each.best): each.best for each in self._kept if each.best is not None}
-        weights = sum(t.nbytes for each in best.values() for t in each.weights.values())
-        return weights + sum(each.nbytes for each in self._kept)
+    def _always(self) -> set[int]:
+        """The steps of those that stay within a budget of the run's own."""
+        marked = self._marked[-1:]
+        stay = {*marked, *(each.safe_step for each in self._kept if each.step in marked)}
+        stay |= {each.step for each in (*self._kept[:1], *self._kept[-1:])}
+        return stay | {each.step for each in self._kept if each is self.safe()}
 
-    def _least_missed(self) -> int | None:
-        steps = [each.step for each in self._kept]
-        stay = {self._marked, next((each.step for each in reversed(self._kept) if each.safe), -1)}
-        stay |= {each.safe_step for each in self._kept if each.step == self._marked}
-        inner = [i for i in range(1, len(steps) - 1) if steps[i] not in stay]
-        return min(inner, key=lambda i: steps[i + 1] - steps[i - 1], default=None)
+    def _needed(self) -> list[Checkpoint]:
+        """Those that stay however little memory there is."""
+        first, last = self._kept[:1] if self.keep_first else [], [] if self.over else self._kept[-1:]
+        return [*first, *last, *(each for each in self._kept if each is self.safe())]
+
+    def _in_front_of_changes(self) -> list[Checkpoint]:
+        """Those that a learner may want to take a change back to, and what these need."""
+        marked = [each for each in self._kept if each.step in self._marked]
+        steps = {each.safe_step for each in marked}
+        return [*marked, *(each for each in self._kept if each.step in steps)]
+
+    def _least_missed(self, stay: set[int]) -> Checkpoint | None:
+        """That whose neighbours stand closest together, marks after others; None where all of them stay."""
+        marked = {each.step for each in self._in_front_of_changes()}
+        steps = [-math.inf, *(each.step for each in self._kept), math.inf]
+        gaps = {id(each): steps[i + 2] - steps[i] for i, each in enumerate(self._kept)}
+        free = [each for each in self._kept if each.step not in stay]
+        return min(free, key=lambda each: (each.step in marked, gaps[id(each)]), default=None)
 
 
 def memory_in_use() -> tuple[int, int]:
-    """Bytes that the checkpoints of all runs of this process take up, and the bytes that they may."""
-    return 0, default_memory()
+    """Bytes that the checkpoints of all runs of this process take up, and the bytes that they may.
+
+    A checkpoint that a branch shares with its parent counts once. What must stay may be more than the budget.
+    """
+    with _lock:
+        return _nbytes(each for ring in _rings for each in ring._kept), default_memory()
+
+
+def _make_room() -> None:
+    """Bring all checkpoints of the process within the budget, as far as that goes; the lock is held."""
+    budget = default_memory()
+    used = _nbytes(each for ring in _rings for each in ring._kept)
+    while used > budget:
+        rings = sorted(_rings, key=lambda ring: ring._touched)
+        needed = {id(each) for ring in rings for each in ring._needed()}
+        marked = {id(each) for ring in rings for each in ring._in_front_of_changes()}
+        least = next((each for stay in (needed | marked, needed) for each in _expendable(rings, stay)), None)
+        if least is None:
+            return
+        for ring in rings:  # a branch shares some with its parent, and they take up memory until the last lets go
+            ring._kept = [each for each in ring._kept if each is not least]
+        used = _nbytes(each for ring in rings for each in ring._kept)
+
+
+def _expendable(rings: Iterable[Checkpoints], needed: set[int]) -> Iterator[Checkpoint]:
+    """Of each run the one that is missed least, as far as it is not needed by any."""
+    for ring in rings:
+        least = ring._least_missed({each.step for each in ring._kept if id(each) in needed})
+        if least is not None:
+            yield least
+
+
+def _nbytes(checkpoints: Iterable[Checkpoint]) -> int:
+    once = {id(each): each for each in checkpoints}.values()
+    best = {id(each.best): each.best for each in once if each.best is not None}
+    return sum(each.nbytes for each in once) + sum(each.nbytes for each in best.values())
 
 
 def safe_interval(weights: dict[str, Tensor]) -> int:
@@ -200,8 +267,9 @@ def tensors(state: dict[str, Any]) -> Iterator[Tensor]:
         yield from (value for value in values.values() if isinstance(value, Tensor))
 
 
+@cache
 def default_memory() -> int:
-    """Bytes for the checkpoints of one run on this machine."""
+    """Bytes for the checkpoints of all runs on this machine."""
     import psutil
 
     return int(psutil.virtual_memory().total * SHARE_OF_MEMORY)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 import json
 import os
@@ -11,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
+from .._files import reason_of, write_atomically
 from ..formulas import cross_entropy, optimizers
 from ..formulas.schedules import plateau
 from .history import History, settings_at
@@ -75,6 +77,7 @@ class Plan:
         layers: from the head down, the names of their parts; None for a model that is one layer.
         plateau: (step, factor): from which step on the plateau schedule multiplies by what.
         kept: the step whose weights are the result; None for the last.
+        digests: of each file of tensors beside it, the sha256.
     """
 
     title: str
@@ -88,6 +91,7 @@ class Plan:
     layers: list[list[str]] | None
     plateau: list[tuple[int, float]]
     kept: int | None
+    digests: dict[str, str]
 
     def ever(self, name: str) -> set[Any]:
         """Every value that a setting ever had."""
@@ -127,6 +131,7 @@ def export(
     Raises:
         ValueError: in one line, where there is nothing to export, the folder holds something else, ``build`` is missing
             or makes another model, or the run did what a few plain lines cannot say (LAMB, augmentation, a divergence).
+        OSError: in one line, where it cannot be written; an earlier export's files stay as they are.
     """
     target = Path(folder).expanduser()
     first_weights = run.first_weights("export it")
@@ -141,16 +146,26 @@ def export(
     visible = sorted(name for name in other if not name.startswith("."))
     if visible:
         raise ValueError(f"{target} holds something else ({visible[0]}); give a folder that is new")
-    target.mkdir(parents=True, exist_ok=True)
-    for name, text in (files or {}).items():
-        (target / name).write_text(text, encoding="utf-8")
     start = _start(run, first_weights)
-    _check_build(build, start, target)
-    save_file(start, target / "start.safetensors")
-    save_file({**first, "rows": order, "sizes": sizes}, target / "data.safetensors")
-    plan = _plan(run, history, at, build, [name for name in first if name != "targets"])
-    (target / "train.py").write_text(script(plan), encoding="utf-8")
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        for name, text in (files or {}).items():
+            write_atomically(target / name, text)
+        _check_build(build, start, target)
+        tensors = {"start.safetensors": start, "data.safetensors": {**first, "rows": order, "sizes": sizes}}
+        digests = {name: _write_tensors(target / name, values) for name, values in tensors.items()}
+        plan = _plan(run, history, at, build, [name for name in first if name != "targets"], digests)
+        write_atomically(target / "train.py", script(plan))  # the last: it takes no others than these
+    except OSError as error:
+        raise OSError(f"the run cannot be exported to {target}: {reason_of(error)}") from error
     return str(target / "train.py")
+
+
+def _write_tensors(file: Path, values: dict[str, Tensor]) -> str:
+    """Write tensors to a file; returns its sha256."""
+    content = save(values)
+    write_atomically(file, content)
+    return hashlib.sha256(content).hexdigest()
 
 
 def script(plan: Plan) -> str:
@@ -237,7 +252,9 @@ def _clips(plan: Plan) -> list[tuple[str, str]]:
     return found
 
 
-def _plan(run: Run, history: History, at: dict[int, Settings], build: str, inputs: list[str]) -> Plan:
+def _plan(
+    run: Run, history: History, at: dict[int, Settings], build: str, inputs: list[str], digests: dict[str, str]
+) -> Plan:
     kept = history[len(history) - 1].kept
     return Plan(
         title=f"{run.name}: {len(history)} steps, seed {run.seed}",
@@ -246,11 +263,12 @@ def _plan(run: Run, history: History, at: dict[int, Settings], build: str, input
         logits="logits" if inputs != ["inputs"] or getattr(run.trains, "aux_logits", False) else "",
         settings=at,
         steps=len(history),
-        total_steps=run.total_steps,
+        total_steps=run.total_steps or len(history),
         seed=run.seed,
         layers=None if run.layers is None else [list(each) for each in run.layers],
         plateau=_drops(history, at),
         kept=kept,
+        digests=digests,
     )
 
 

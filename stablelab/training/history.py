@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import json
+import math
+import os
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .records import Evaluation, Intervention, Step
+from .._files import as_declared
+from .records import Evaluation, Gesture, Intervention, Step, gestures_in
 from .settings import Settings
 
 if TYPE_CHECKING:
     import pandas
-
-
-GESTURE = 1.5  # seconds of training between two changes of one setting that still count as one drag of its slider
 
 
 class History:
@@ -27,9 +27,14 @@ class History:
         self._lock = threading.Lock()
 
     def append(self, step: Step) -> None:
-        """Add the next step. Records are never changed or taken back."""
+        """Add the next step. Records are never taken back."""
         with self._lock:
             self._steps.append(step)
+
+    def add_evaluation(self, evaluation: Evaluation) -> None:
+        """Let a validation that came after its step was appended join it: the newest, and there has to be one."""
+        with self._lock:
+            self._steps[-1] = replace(self._steps[-1], evaluation=evaluation)
 
     def __len__(self) -> int:
         return len(self._steps)
@@ -53,11 +58,27 @@ class History:
         """Every change made by hand, in order."""
         return tuple(change for s in self for change in s.interventions)
 
+    def gestures(self) -> tuple[Gesture, ...]:
+        """What was changed by hand, in order: all changes of one gesture, such as a drag of a slider, as one."""
+        return gestures_in(self.interventions())
+
     def frame(self) -> pandas.DataFrame:
-        """One row per step; validation columns (``validation_loss``, ``accuracy`` …) are NaN where none was due."""
+        """One row per step, with a column per further scalar.
+
+        Validation columns (``validation_loss``, ``accuracy`` …) are NaN where none was due. ``changed`` says in words
+        what a gesture changed, in the row of the first step that used it; empty elsewhere.
+        """
         import pandas
 
-        return pandas.DataFrame([_row(step) for step in self])
+        steps = self.since(0)
+        words: dict[int, list[str]] = {}
+        for each in gestures_in(change for step in steps for change in step.interventions):
+            words.setdefault(each.first, []).append(each.words)
+        return pandas.DataFrame([{**_row(step), "changed": "; ".join(words.get(step.step, ()))} for step in steps])
+
+    def to_csv(self, file: str | os.PathLike[str]) -> None:
+        """Write ``frame()`` as a table of comma-separated values."""
+        self.frame().to_csv(file, index=False)
 
     def write(self, file: Path) -> None:
         """As JSON lines, one step a line."""
@@ -66,7 +87,7 @@ class History:
 
     @classmethod
     def read(cls, file: Path) -> History:
-        """What ``write`` wrote. Raises ValueError, KeyError or TypeError where a line is damaged."""
+        """What ``write`` wrote. Raises ValueError where a line is damaged."""
         with file.open(encoding="utf-8") as lines:
             return cls(tuple(Step.from_dict(json.loads(line)) for line in lines))
 
@@ -78,7 +99,7 @@ class Log:
     Args:
         name: of the run.
         task, fingerprint: the data's name and fingerprint.
-        seed, batch_size, total_steps, evaluate_every: as of ``Run``.
+        seed, batch_size, total_steps, evaluate_every: as of ``Run``; without an end ``total_steps`` is None.
         steps: how many steps the run has done.
         parameters: how many numbers it trains: tells a head from a whole model.
         settings: those of the first step.
@@ -90,7 +111,7 @@ class Log:
     fingerprint: str
     seed: int
     batch_size: int
-    total_steps: int
+    total_steps: int | None
     evaluate_every: int
     steps: int
     parameters: int
@@ -109,15 +130,14 @@ class Log:
     def from_dict(cls, values: dict[str, Any]) -> Log:
         """What ``to_dict`` wrote. Raises ValueError in one line where it is not that."""
         try:
-            settings = Settings.from_dict(values["settings"])
-            interventions = tuple(Intervention(**each) for each in values["interventions"])
-            return cls(**{**values, "settings": settings, "interventions": interventions})
-        except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"this is not the log of a run: {type(error).__name__}: {error}") from error
+            return as_declared(cls, values, "log")
+        except ValueError as error:
+            raise ValueError(f"this is not the log of a run: {error}") from error
 
     def __str__(self) -> str:
-        rows = [f"{self.name}: seed {self.seed}, {self.steps} of {self.total_steps} steps, {self.settings.label}"]
-        return "\n".join([*rows, *map(str, self.interventions)])
+        steps = f"{self.steps} steps" if self.total_steps is None else f"{self.steps} of {self.total_steps} steps"
+        rows = [f"{self.name}: seed {self.seed}, {steps}, {self.settings.label}"]
+        return "\n".join([*rows, *map(str, gestures_in(self.interventions))])
 
 
 def settings_at(first: Settings, interventions: Sequence[Intervention], step: int) -> Settings:
@@ -127,31 +147,19 @@ def settings_at(first: Settings, interventions: Sequence[Intervention], step: in
 
 
 def last_gesture(history: History) -> int | None:
-    """The first step that the last change by hand acted on; None where there was none.
-
-    Changes of one setting that follow each other within a moment of training are one drag of its slider.
-    """
-    changes = history.interventions()
-    if not changes:
-        return None
-    names = {each.name for each in changes if each.step == changes[-1].step}
-    first = changes[-1].step
-    for each in reversed(changes):
-        between = sum(step.seconds for step in history.since(each.step - 1)[: first - each.step])
-        if each.name not in names or between > GESTURE:
-            break
-        first = each.step
-    return first
+    """The first step that the last change by hand acted on; None where there was none."""
+    gestures = history.gestures()
+    return gestures[-1].first if gestures else None
 
 
 def _row(step: Step) -> dict[str, object]:
     e = step.evaluation
-    nan = float("nan")
-    return {
+    nan = math.nan
+    known = {
         "step": step.step,
         "epoch": step.epoch,
         "loss": step.loss,
-        "learning_rate": step.learning_rates[0],
+        "learning_rate": step.learning_rates[0] if step.learning_rates else nan,
         "max_norm": nan if step.max_norm is None else step.max_norm,
         "norm_before": step.norm_before,
         "norm_after": step.norm_after,
@@ -167,3 +175,4 @@ def _row(step: Step) -> dict[str, object]:
         "optimizer": step.optimizer,
         "diverged": step.diverged,
     }
+    return known | {name: value for name, value in step.scalars.items() if name not in known}

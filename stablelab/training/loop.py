@@ -37,9 +37,9 @@ def steps(
     model: nn.Module,
     batches: Batches,
     loss: Loss,
-    control: Control,
+    control: Control[Settings],
     *,
-    total_steps: int,
+    total_steps: int | None,
     seed: int = 0,
     evaluate: Callable[[nn.Module, int], Evaluation] | None = None,
     evaluate_every: int = 0,
@@ -54,7 +54,7 @@ def steps(
         batches: batch k as a pure function of k.
         loss: mean loss of (logits (B, C), targets (B,)).
         control: its settings are read once, at the start of each step; pause and stop act there too.
-        total_steps: length of the run; cosine ends there.
+        total_steps: length of the run, where cosine ends; None for a run without end, until the control stops it.
         seed: of the randomness inside a step (dropout, augmentation); step k sees the same whatever happened before.
         evaluate: scores the model after a number of steps; called every ``evaluate_every`` steps and after the last.
         evaluate_every: steps between two validations; 0 for none.
@@ -100,7 +100,7 @@ class TrainingLoop:
         batches: Batches,
         loss: Loss,
         *,
-        total_steps: int,
+        total_steps: int | None,
         seed: int = 0,
         evaluate: Callable[[nn.Module, int], Evaluation] | None = None,
         evaluate_every: int = 0,
@@ -115,11 +115,12 @@ class TrainingLoop:
         self.trainable = trainable_names(model)
         self.checkpoints = Checkpoints(memory=0) if checkpoints is None else checkpoints
         self.safe_interval = safe_interval(self._live())
-        self.spacing = max(1, total_steps // MOST)  # the fewest steps between two checkpoints that are not asked for
         self.settings: Settings | None = None
         self.validation_losses: list[float] = []
         self.best: Best | None = None
         self.k = 0
+        self._gesture_of: Callable[[str], int] = lambda name: 0
+        self._gesture = 0  # the latest that a step has used
         self._diverged = self._over = False
         self._next_copy = 0.0  # by the clock; see SHARE_OF_TIME
 
@@ -137,11 +138,12 @@ class TrainingLoop:
         if checkpoint.optimizer is not None:
             self.optimizer.load_state_dict(state_copied(checkpoint.optimizer))
 
-    def steps(self, control: Control, until: int | None = None) -> Iterator[Step]:
+    def steps(self, control: Control[Settings], until: int | None = None) -> Iterator[Step]:
         """Train on to step ``until``, or to the end; see ``steps`` of this module."""
         end = self.total_steps if until is None else until
+        self._gesture_of, self._gesture = control.gesture_of, 0
         try:
-            while self.k < end and not self._over:
+            while (end is None or self.k < end) and not self._over:
                 settings = control.turn()
                 if settings is None:
                     return
@@ -161,7 +163,8 @@ class TrainingLoop:
     def _step(self, k: int, settings: Settings) -> Step:
         """Step k (from 0) under these settings."""
         began = time.perf_counter()
-        before_it = self._checkpoint(k, settings)
+        gesture = self._new_gesture(settings)
+        before_it = self._checkpoint(k, gesture)
         interventions = self._adopt(settings, k + 1)
         factor = multiplier(
             settings.schedule,
@@ -180,7 +183,7 @@ class TrainingLoop:
         before, after, clipped = clip_(gradients, settings.clip, settings.max_norm)
         diverged = not (math.isfinite(loss) and math.isfinite(before))
         if before_it is not None and not diverged:  # only now is it known that its weights give a finite loss
-            self.checkpoints.add(before_it, marked=bool(interventions))
+            self.checkpoints.add(before_it, marked=gesture)
         kept = self._go_back(k, settings, loss, before_it) if diverged else None
         if not diverged:
             self.optimizer.step()
@@ -205,17 +208,22 @@ class TrainingLoop:
             kept=kept,
         )
 
-    def _checkpoint(self, k: int, settings: Settings) -> Checkpoint | None:
-        """The state after k steps, if it is time for one, or if something has changed by hand.
+    def _new_gesture(self, settings: Settings) -> bool:
+        """Whether these settings are the first of a gesture: of a drag of a slider only the first step is."""
+        if self.settings is None or self.settings is settings:
+            return False
+        newest = max((self._gesture_of(name) for name, _, _ in self.settings.differences(settings)), default=0)
+        new, self._gesture = newest > self._gesture, max(newest, self._gesture)
+        return new
 
-        Then the learner may want to go back to just before it.
-        """
+    def _checkpoint(self, k: int, gesture: bool) -> Checkpoint | None:
+        """The state after k steps, if it is time for one, or if a gesture begins that one may want to take back."""
         began = time.perf_counter()
         newest = self.checkpoints.newest
         since = k if newest is None else k - newest.step
         safe = k % self.safe_interval == 0 or self._diverged
-        changed = self.settings is not None and settings != self.settings and since > 1
-        if not (safe or changed or (since >= self.spacing and began >= self._next_copy)):
+        spacing = (k if self.total_steps is None else self.total_steps) // MOST  # the fewest steps between two of them
+        if not (safe or (gesture and since > 1) or (since >= max(1, spacing) and began >= self._next_copy)):
             return None
         optimizer = None if self.settings is None else state_copied(self.optimizer.state_dict())
         weights = copied(self._live())
@@ -232,7 +240,7 @@ class TrainingLoop:
             self.optimizer = build_optimizer(self.layers.groups(), settings)
         if old is None or old is settings:
             return ()
-        return tuple(Intervention(step, *change) for change in old.differences(settings))
+        return tuple(Intervention(step, *each, self._gesture_of(each[0])) for each in old.differences(settings))
 
     def _gradients(self, k: int, settings: Settings, inputs: Inputs, targets: Tensor) -> float:
         """Forward and backward with step k's randomness; leaves p.grad filled and returns the loss."""
@@ -266,10 +274,11 @@ class TrainingLoop:
             return step
         since = len(self.validation_losses) - 1 - self.validation_losses.index(self.best.loss)
         self._over = since >= settings.early_stopping
-        if not self._over and step.step < self.total_steps:
+        at_the_end = step.step == self.total_steps
+        if not self._over and not at_the_end:
             return step
         put_back(self.best.weights, self._live())
-        return replace(step, kept=self.best.step, stopped_early=self._over and step.step < self.total_steps)
+        return replace(step, kept=self.best.step, stopped_early=self._over and not at_the_end)
 
     def _live(self) -> dict[str, Tensor]:
         return changing_tensors(self.model, self.trainable)

@@ -131,7 +131,9 @@ def _slope(losses: Sequence[float]) -> float:
     return sum((k - middle) * loss for k, loss in enumerate(losses))
 
 
-def _climb(loop: Iterator[Step], control: Control, rates: Sequence[float], blow_up: float) -> tuple[list[float], bool]:
+def _climb(
+    loop: Iterator[Step], control: Control[Settings], rates: Sequence[float], blow_up: float
+) -> tuple[list[float], bool]:
     """The losses on the way up, and whether they blew up before its end."""
     losses: list[float] = []
     for step in loop:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from .._files import as_declared
 from .._formatting import format_setting, setting_label
 
 FINAL = ("finished", "stopped", "failed")  # states of a run that is over
@@ -16,41 +18,98 @@ class Evaluation:
     """Scores on the validation split after ``step`` optimizer steps.
 
     ``loss`` is the mean over examples (nats for cross-entropy); ``precision``, ``recall`` and ``f1`` are macro averages
-    over the classes, as scikit-learn defines them, and like ``accuracy`` in [0, 1]. ``seconds`` is what it took.
+    over the classes, as scikit-learn defines them, and like ``accuracy`` in [0, 1]. ``seconds`` is what it took. NaN
+    stands for what is not known.
     """
 
     step: int
-    loss: float
-    accuracy: float
-    precision: float
-    recall: float
-    f1: float
-    seconds: float
+    loss: float = math.nan
+    accuracy: float = math.nan
+    precision: float = math.nan
+    recall: float = math.nan
+    f1: float = math.nan
+    seconds: float = math.nan
 
 
 @dataclass(frozen=True)
 class Intervention:
-    """One field of the settings, changed by hand: ``step`` is the first optimizer step that used ``new``."""
+    """One field of the settings, changed by hand: ``step`` is the first optimizer step that used ``new``.
+
+    ``gesture`` is the number of the gesture that it is part of, such as one drag of a slider; 0 where that is not
+    known, as in a run that was saved before gestures were counted.
+    """
 
     step: int
     name: str
     old: Any
     new: Any
+    gesture: int = 0
 
     def __str__(self) -> str:
-        old, new = format_setting(self.name, self.old), format_setting(self.name, self.new)
-        return f"step {self.step}: {setting_label(self.name)} {old} → {new}"
+        return f"step {self.step}: {change_in_words(self.name, self.old, self.new)}"
+
+
+@dataclass(frozen=True)
+class Gesture:
+    """What one gesture changed in all: a drag of a slider over many steps, or several settings at once.
+
+    Args:
+        number: of the gesture; 0 where it is not known.
+        first, last: the first step that used one of its values, and the first that used the last of them.
+        changes: (name, value before, value after) of each setting that ended up another than it was.
+    """
+
+    number: int
+    first: int
+    last: int
+    changes: tuple[tuple[str, Any, Any], ...]
+
+    @property
+    def before(self) -> dict[str, Any]:
+        """By name, the values that undo it."""
+        return {name: old for name, old, _ in self.changes}
+
+    @property
+    def words(self) -> str:
+        """What it changed: ``learning rate 1e-4 → 1e-3``."""
+        return ", ".join(change_in_words(*each) for each in self.changes)
+
+    def __str__(self) -> str:
+        steps = f"step {self.first}" if self.first == self.last else f"steps {self.first}–{self.last}"
+        return f"{steps}: {self.words}"
+
+
+def change_in_words(name: str, old: Any, new: Any) -> str:
+    """Such as ``clip threshold off → 0.5``."""
+    return f"{setting_label(name)} {format_setting(name, old)} → {format_setting(name, new)}"
+
+
+def gestures_in(interventions: Iterable[Intervention]) -> tuple[Gesture, ...]:
+    """The interventions of each gesture folded into one, oldest first; one that led back to where it began is none."""
+    together: dict[tuple[int, int], list[Intervention]] = {}
+    for each in interventions:
+        together.setdefault((each.gesture, 0 if each.gesture else each.step), []).append(each)
+    folded = []
+    for (number, _), parts in together.items():
+        old: dict[str, Any] = {}
+        for each in parts:
+            old.setdefault(each.name, each.old)
+        new = {each.name: each.new for each in parts}
+        changes = tuple((name, old[name], new[name]) for name in old if old[name] != new[name])
+        if changes:
+            folded.append(Gesture(number, parts[0].step, parts[-1].step, changes))
+    return tuple(sorted(folded, key=lambda each: (each.first, each.number)))
 
 
 @dataclass(frozen=True)
 class Step:
-    """One optimizer step, as it was done.
+    """One optimizer step, as it was done. Of a loop that is not the workbook's, numbers that are not known are NaN.
 
     Args:
         step: number of steps done after this one; the first is 1.
         epoch: passes over the training split so far, as a fraction (step / steps per epoch).
         loss: mean training loss of this batch, before the update.
-        learning_rates: learning rate of each parameter group, schedule included.
+        learning_rates: learning rate of each parameter group, schedule included; none where it is not known.
         max_norm: the clip threshold that was used, None if off.
         clip: what it bounded: ``norm``, ``tensor`` or ``value``.
         norm_before, norm_after: global L2 norm of the gradient before and after clipping.
@@ -64,7 +123,7 @@ class Step:
         kept: where earlier weights were put back (after a divergence, or because early stopping keeps the best ones),
             the number of steps after which they were taken.
         stopped_early: training ended here, because the validation loss had not fallen for long enough.
-        scalars: further numbers that a loop of the learner's recorded, by name.
+        scalars: further numbers by name that a watched loop recorded, such as ``sharpness``.
     """
 
     step: int
@@ -85,7 +144,7 @@ class Step:
     diverged: bool = False
     kept: int | None = None
     stopped_early: bool = False
-    scalars: Mapping[str, float] = field(default_factory=dict)
+    scalars: Mapping[str, float] = field(default_factory=dict, hash=False)
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""
@@ -93,10 +152,5 @@ class Step:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Step:
-        """The record that ``to_dict`` wrote."""
-        values = dict(values)
-        values["learning_rates"] = tuple(values["learning_rates"])
-        values["interventions"] = tuple(Intervention(**each) for each in values["interventions"])
-        if values["evaluation"] is not None:
-            values["evaluation"] = Evaluation(**values["evaluation"])
-        return cls(**values)
+        """The record that ``to_dict`` wrote; raises ValueError in one line where it is not that."""
+        return as_declared(cls, values, "step")

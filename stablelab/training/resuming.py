@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Sequence
@@ -86,7 +87,8 @@ def reopen(
     for line in damaged:
         print(f"{line}; an older checkpoint is used")
     when = time.strftime("%d %b %Y, %H:%M", time.localtime(snapshot.written))
-    done = f"step {len(snapshot.history)} of {run.total_steps} (checkpoint of {when})"
+    of = "" if run.total_steps is None else f" of {run.total_steps}"
+    done = f"step {len(snapshot.history)}{of} (checkpoint of {when})"
     if snapshot.state == "finished":
         print(f"finished at {done}")
         _look_at(run, place, snapshot)
@@ -138,6 +140,7 @@ def replay(
         settings=log.settings,
         seed=log.seed,
         steps=log.total_steps,
+        epochs=math.inf if log.total_steps is None else None,
         batch_size=log.batch_size,
         evaluate_every=log.evaluate_every,
         loss=loss,
@@ -179,6 +182,7 @@ def _made(
         settings=log.settings,
         seed=log.seed,
         steps=log.total_steps,
+        epochs=math.inf if log.total_steps is None else None,
         batch_size=log.batch_size,
         evaluate_every=log.evaluate_every,
         loss=loss,

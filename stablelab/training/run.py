@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from .loop import TrainingLoop
 from .protocols import Augment, Batches, Loss, Task
 from .records import FINAL, Step
 from .reproducibility import one_step_at_a_time
+from .runaway import TIMES, Runaway
 from .saving import CheckpointFolder, Snapshot
 from .settings import Settings
 
@@ -53,9 +56,11 @@ class Run(Driver):
         task: the data; its validation split is scored as training goes, its test split is never looked at here.
         settings: where the run starts from; change them later with ``run.control.change(learning_rate=...)``.
         seed: of the order of the data and of the randomness inside each step, ≥ 0.
-        epochs, steps: length of the run (one of the two; one epoch if neither is given).
+        epochs, steps: length of the run (one of the two; one epoch if neither is given). With
+            ``epochs=math.inf`` it goes on until it is stopped.
         batch_size: examples per step.
-        evaluate_every: steps between validations, 0 for none; about ten per run if not given.
+        evaluate_every: steps between validations, 0 for none; about ten per run if not given, or without an end about
+            ten per epoch.
         loss: mean loss of (logits, targets).
         trains: the part of the model that is handed to the loop, where the task's inputs are that part's inputs
             (a head on cached features); the whole model if not given.
@@ -63,18 +68,22 @@ class Run(Driver):
         layers: of each layer of what is trained, from the head down, the names of its modules: what ``layer_decay``,
             ``unfrozen`` and ``unfreeze_every`` act on.
         augment: (inputs, settings) -> inputs, for ``noise``, ``crop``, ``rotation`` and ``flip``.
-        checkpoint_memory: bytes for states to go back to; about a sixteenth of the machine's memory if not given.
+        checkpoint_memory: bytes for this run's states to go back to, beside the budget that all runs share (see
+            ``checkpoints.memory_in_use``).
         folder: where checkpoints are written while it trains, so that ``reopen`` finds the run again if the process
             ends; nowhere if not given. A branch does not write there.
 
     Attributes:
+        total_steps: length of the run; None without an end.
+        number: of the run in its family, from 1; a branch is called after it.
         parent, born: of a branch, the run it comes from and the number of steps it shares with it; None and 0 else.
         branches: those made of this run.
         branched: called with each of them, such as what notes which notebook cell made it; None for nothing.
         version: how often it was put back to its start.
 
     Raises:
-        ValueError: in one line, where the length, the batch size, the seed or the folder cannot be.
+        ValueError: in one line, where the length, the batch size, the seed or the folder cannot be, or the schedule
+            needs an end that there is not.
     """
 
     def __init__(
@@ -101,10 +110,14 @@ class Run(Driver):
         self.trains = model if trains is None else trains
         self.settings = settings or Settings()
         self.batches: Batches = task.batches(seed, batch_size)
-        self.total_steps = length(epochs, steps, self.batches.per_epoch)
-        every = math.ceil(self.total_steps / VALIDATIONS_PER_RUN) if evaluate_every is None else evaluate_every
+        endless = epochs == math.inf and steps is None
+        self.total_steps: int | None = None if endless else length(epochs, steps, self.batches.per_epoch)
+        planned = self.batches.per_epoch if self.total_steps is None else self.total_steps
+        every = math.ceil(planned / VALIDATIONS_PER_RUN) if evaluate_every is None else evaluate_every
         self.evaluate_every = whole("evaluate_every", every, of=" of steps")
         super().__init__(name or task.name)
+        check_ends(self.total_steps, self.settings)
+        self.number, self._numbers = 1, itertools.count(2)  # of this run; and of those to come in its family
         self.layers, self.augment = layers, augment
         self.parent: Run | None = None
         self.branches: list[Run] = []
@@ -118,10 +131,20 @@ class Run(Driver):
 
     def _begin(self, past: Past) -> None:
         """History, control and state of a run that has not started, or has come as far as its past."""
-        self._past = past
-        self._get_ready(History(past.steps), Control(past.settings or self.settings))
-        self.checkpoints = Checkpoints(self._checkpoint_memory, past.checkpoints)
+        changes = [*(self._replayed.interventions if self._replayed else ()), *History(past.steps).interventions()]
+        gestures = max((each.gesture for each in changes), default=0)
+        settings = past.settings or self.settings
+        self._get_ready(History(past.steps), Control(settings, gestures, partial(check_ends, self.total_steps)))
+        self._keep_checkpoints(past.checkpoints)
+        self._past = replace(past, checkpoints=())  # only the ring holds them, so that it can let go of them
+        self._runaway = Runaway(math.log(max(2, len(self.task.classes))))
+        for step in past.steps:
+            self._runaway.add(step)
         self._loop: TrainingLoop | None = None
+
+    def _keep_checkpoints(self, checkpoints: Sequence[Checkpoint]) -> None:
+        self.checkpoints = Checkpoints(self._checkpoint_memory, checkpoints)
+        self.checkpoints.keep_first = self._first_weights is None
 
     def reset(self) -> None:
         """Stop, put the initial weights back and empty the history; the latest settings stay.
@@ -135,7 +158,7 @@ class Run(Driver):
             self.first_weights("go back to its start")
         self.stop()
         if self.parent is not None:
-            past = replace(self._past, settings=self.control.settings)
+            past = replace(self._past, checkpoints=self.checkpoints.until(self.born), settings=self.control.settings)
         else:
             self.settings = self.control.settings if self._replayed is None else self._replayed.settings
             past = Past()
@@ -182,10 +205,10 @@ class Run(Driver):
         Raises:
             ValueError: in one line, for a step that was not done or a setting that cannot be.
         """
-        return self._branch(step, f"{self.name} from step {step}", changes)
+        return self._branch(step, f"from {step}", changes)
 
     def untouched(self) -> Run:
-        """What if I had not touched it? A branch from before the last change by hand, without that change.
+        """What if I had not touched it? A branch from before the last gesture by hand, without all that it changed.
 
         Raises:
             ValueError: nothing was changed by hand.
@@ -193,21 +216,24 @@ class Run(Driver):
         first = last_gesture(self.history)
         if first is None:
             raise ValueError("nothing was changed by hand in this run, so there is nothing to take back")
-        return self._branch(first - 1, f"{self.name}, untouched at step {first}", {})
+        return self._branch(first - 1, f"untouched at {first}", {})
 
-    def _branch(self, step: int, name: str, changes: dict[str, Any]) -> Run:
+    def _branch(self, step: int, origin: str, changes: dict[str, Any]) -> Run:
         done = len(self.history)
         whole("step", step, of=" of steps done")
         if step > done:
             raise ValueError(f"step is {step}, but the run has done {done} steps; branch at one of them")
-        if step >= self.total_steps:
+        if self.total_steps is not None and step >= self.total_steps:
             raise ValueError(f"step is {step}, which is the end of the run; branch at an earlier one")
         before = settings_at(self.settings, self.history.interventions(), step) if done else self.control.settings
-        past = Past(self.checkpoints.until(step), self.history.since(0)[:step], before.replace(**changes))
+        settings = before.replace(**changes)
+        check_ends(self.total_steps, settings)
+        past = Past(self.checkpoints.until(step), self.history.since(0)[:step], settings)
         if self.checkpoints.at_or_before(step) is None:
             self.first_weights("go back that far")
         child = copy.copy(self)  # the data, the loss and the layers are shared; what is its own follows
-        child.name, child.parent, child.version = name, self, 0
+        child.number = next(self._numbers)
+        child.name, child.parent, child.version = f"run {child.number} · {origin}", self, 0
         child.branches, child.starters, child.watchers = [], [], []
         child._folder = child._replayed = None
         with one_step_at_a_time:  # no update may fall between two tensors
@@ -216,7 +242,7 @@ class Run(Driver):
             for parameter, p in child.trains.named_parameters():
                 p.requires_grad_(parameter in self._loop.trainable)  # some may be frozen at this very moment
         if not step:  # nothing to share: it starts from the first weights, with settings of its own
-            child.settings = before.replace(**changes)
+            child.settings = settings
         child._begin(past)
         child._put_weights_back()
         self.branches.append(child)
@@ -228,6 +254,16 @@ class Run(Driver):
     def born(self) -> int:
         """How many steps of the history are those of the parent."""
         return len(self._past.steps)
+
+    @property
+    def source(self) -> str:
+        """The model, as what made it calls it, or by the name of its class."""
+        return getattr(self.model, "stablelab_source", type(self.model).__name__)
+
+    @property
+    def fingerprint(self) -> str:
+        """That of its data: runs of one task are drawn beside each other."""
+        return self.task.fingerprint
 
     @property
     def best(self) -> Best | None:
@@ -259,6 +295,8 @@ class Run(Driver):
     def do_again(self, log: Log) -> None:
         """From now on, make the changes by hand that a log says, each at its step."""
         self._replayed = log
+        latest = max((each.gesture for each in log.interventions), default=0)
+        self.control.gestures = max(self.control.gestures, latest)
 
     # -- what the learner sees -------------------------------------------------------------------------------------
 
@@ -271,14 +309,26 @@ class Run(Driver):
         if self.state == "diverged" and self._diverged is not None:
             return f"diverged at step {self._diverged.step}; weights of step {self._diverged.kept} kept"
         if self.state == "ready":
-            return f"ready: {self.total_steps} steps" + (f", the first {done} already done" if done else "")
+            steps = "without an end, until it is stopped" if self.total_steps is None else f"{self.total_steps} steps"
+            return f"ready: {steps}" + (f", the first {done} already done" if done else "")
         if self._loop is not None and self._loop.k < self.born:
             return f"going back to step {self.born}: {self.born - self._loop.k} steps to train again"
         last = self.history[done - 1] if done else None
         if self.state == "finished" and last is not None and last.kept is not None:
             early = f"stopped early at step {done}" if last.stopped_early else f"finished at step {done}"
             return f"{early}; best weights, of step {last.kept}, put back"
-        return f"{self.state} at step {done} of {self.total_steps}"
+        if self._runaway.since is not None:
+            return self._way_back(self._runaway.since)
+        return f"{self.state} at step {done}" + ("" if self.total_steps is None else f" of {self.total_steps}")
+
+    def _way_back(self, since: int) -> str:
+        """What to do about a loss that has run away."""
+        gestures = [each for each in self.history.gestures() if each.first <= since]
+        if gestures:
+            way = f"“what if I had not touched it?”, or a branch from before step {gestures[-1].first}, leads back"
+        else:
+            way = "a lower learning rate and a reset lead back"
+        return f"{self.state}, but it diverges since step {since}: the loss is over {TIMES} times its start; {way}"
 
     # -- on disk ---------------------------------------------------------------------------------------------------
 
@@ -336,7 +386,7 @@ class Run(Driver):
             self._begin(Past(checkpoints, snapshot.history.since(0), snapshot.settings))
             return
         self._begin(Past())
-        self.checkpoints = Checkpoints(self._checkpoint_memory, checkpoints)
+        self._keep_checkpoints(checkpoints)
         self.history = snapshot.history
         self.control.publish(snapshot.settings)
         self._end(snapshot.state if snapshot.state in FINAL else "stopped")
@@ -367,6 +417,8 @@ class Run(Driver):
         start = self.checkpoints.at_or_before(self.born) if self.born else None
         if start is not None:
             loop.restore(start)
+        elif self.born:  # memory may have been short since the weights were put back
+            self._put_weights_back()
         if loop.k < self.born:
             self._catch_up(loop)
         return loop.steps(self.control)
@@ -390,10 +442,11 @@ class Run(Driver):
             loop.go_on()
 
     def _after(self, step: Step) -> bool:
+        self._runaway.add(step)
         if self._replayed is not None:  # do again what was done by hand before the next step
-            due = {each.name: each.new for each in self._replayed.interventions if each.step == step.step + 1}
-            if due:
-                self.control.change(**due)
+            for each in self._replayed.interventions:
+                if each.step == step.step + 1:
+                    self.control.change(gesture=each.gesture, **{each.name: each.new})
         replaying = self._replayed is not None and step.step < self._replayed.steps
         return step.diverged and not replaying
 
@@ -401,9 +454,19 @@ class Run(Driver):
         if self._folder is not None and (end is not None or self._folder.due or self.control.paused):
             self._folder.add(lambda: self.snapshot(end))
 
+    def _end(self, state: str) -> None:
+        self.checkpoints.over = True
+        super()._end(state)
+
     def _complete(self) -> bool:
         done = len(self.history)
         return done == self.total_steps or (done > 0 and self.history[-1].stopped_early)
+
+
+def check_ends(total_steps: int | None, settings: Settings) -> None:
+    """Raise ValueError in one line where the settings need an end and the run has none."""
+    if total_steps is None and settings.schedule == "cosine":
+        raise ValueError("schedule is 'cosine', which ends with the run, but this run has no end")
 
 
 def length(epochs: float | None, steps: int | None, per_epoch: int) -> int:

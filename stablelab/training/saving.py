@@ -1,13 +1,14 @@
 """A run on disk: a folder that is whole or not at all, and in which nothing is ever executed.
 
 It has ``run.json``, ``history.jsonl``, ``weights.safetensors`` and, once it has trained, ``state.pt``: the checkpoint
-to go on from.
+to go on from. ``run.json`` holds the checksums of the others and one of itself, and what is read is checked for types.
 
 A run that is given a folder writes itself there again and again while it trains, each time into a subfolder of its own.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -21,20 +22,48 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from .._files import reason_of, sha256_of, to_disk
-from .checkpoints import Best, Checkpoint
+from .._files import FormatError, as_declared, reason_of, seal, sha256_of, to_disk, unseal
+from .checkpoints import Checkpoint
 from .history import History, Log
 from .records import FINAL
 from .settings import Settings
 
-FORMAT = 3
+FORMAT = 4
 ABOUT, HISTORY, WEIGHTS, STATE = "run.json", "history.jsonl", "weights.safetensors", "state.pt"
 WAIT_FACTOR = 50  # as many times as long as a write took, nothing is written after it: two per cent of the time at most
 NEWEST = 2  # so many checkpoints stay in a folder beside the first: if the last is damaged, there is one before it
 NAME = re.compile(r"checkpoint-(\d+)")
+# What a process that was killed leaves: the save it was writing, or the one before it, which it had just put aside.
+LEFTOVER = re.compile(r"\.(.+)-[a-z0-9_]{8}(-old)?")
+
+
+@dataclass(frozen=True)
+class About:
+    """What ``run.json`` says.
+
+    Args:
+        written: seconds since 1970.
+        step: how many steps it has done.
+        checkpoint: the step of the checkpoint to go on from; None where there is none.
+        interventions: in words.
+        sha256: of each other file of the folder.
+        state, settings, classes, log, replayed: as of ``Snapshot``.
+    """
+
+    state: str
+    written: float
+    step: int
+    checkpoint: int | None
+    settings: Settings
+    interventions: tuple[str, ...]
+    classes: tuple[str, ...]
+    log: Log
+    replayed: Log | None
+    sha256: dict[str, str]
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,27 +105,34 @@ def write(target: Path, snapshot: Snapshot) -> Path:
 
     Raises:
         ValueError: the folder is something else.
-        OSError, SafetensorError: it cannot be written; nothing is left behind.
+        OSError: in one line, where it cannot be written; nothing is left behind.
     """
     if target.exists() and not (target / ABOUT).is_file():
         raise ValueError(f"{target} exists and is not a saved run; give a folder that is new or holds an earlier save")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     try:
-        snapshot.history.write(draft / HISTORY)
-        save_file({name: tensor.contiguous() for name, tensor in snapshot.weights.items()}, draft / WEIGHTS)
-        if snapshot.checkpoint is not None:
-            with (draft / STATE).open("wb") as stream:  # torch keeps the order in memory, which optimizers walk along
-                torch.save(_as_plain(snapshot.checkpoint), stream)
-        digests = {file.name: sha256_of(file) for file in sorted(draft.iterdir())}
-        about = {"format": FORMAT, **_about(snapshot), "sha256": digests}
-        (draft / ABOUT).write_text(json.dumps(about, indent=1), encoding="utf-8")
-        for file in (*draft.iterdir(), draft):
-            to_disk(file)
-        _swap(draft, target)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        draft = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+        try:
+            _write_files(draft, snapshot)
+            _swap(draft, target)
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+    except (OSError, SafetensorError, RuntimeError) as error:  # the last is what torch makes of a disk that is full
+        raise OSError(f"the run cannot be saved to {target}: {reason_of(error)}") from error
     return target
+
+
+def _write_files(folder: Path, snapshot: Snapshot) -> None:
+    snapshot.history.write(folder / HISTORY)
+    save_file({name: tensor.contiguous() for name, tensor in snapshot.weights.items()}, folder / WEIGHTS)
+    if snapshot.checkpoint is not None:
+        with (folder / STATE).open("wb") as stream:  # torch keeps the order in memory, which optimizers walk along
+            torch.save(_as_plain(snapshot.checkpoint), stream)
+    digests = {file.name: sha256_of(file) for file in sorted(folder.iterdir())}
+    about = seal(FORMAT, {**_about(snapshot), "sha256": digests})
+    (folder / ABOUT).write_text(json.dumps(about, indent=1), encoding="utf-8")
+    for file in (*folder.iterdir(), folder):
+        to_disk(file)
 
 
 def read(folder: Path) -> Snapshot:
@@ -107,50 +143,54 @@ def read(folder: Path) -> Snapshot:
         ValueError: in one line, where it is damaged.
     """
     about = header(folder)
-    for name, expected in about["sha256"].items():
-        if not (folder / name).is_file() or sha256_of(folder / name) != expected:
+    for name in sorted({HISTORY, WEIGHTS, *about.sha256}):
+        if not (folder / name).is_file() or sha256_of(folder / name) != about.sha256.get(name):
             raise ValueError(f"the saved run in {folder} is damaged: {name} is missing or not what was written")
-    name = ABOUT
+    checkpoint, name = None, HISTORY
     try:
-        values: dict[str, Any] = {
-            "log": Log.from_dict(about["log"]),
-            "state": str(about["state"]),
-            "settings": Settings.from_dict(about["settings"]),
-            "replayed": None if about["replayed"] is None else Log.from_dict(about["replayed"]),
-            "classes": tuple(about["classes"]),
-            "written": float(about["written"]),
-        }
-        name = HISTORY
         history = History.read(folder / HISTORY)
         name = WEIGHTS
         weights = load_file(folder / WEIGHTS)
         name = STATE
-        checkpoint = None
-        if STATE in about["sha256"]:
-            checkpoint = _from_plain(torch.load(folder / STATE, map_location="cpu", weights_only=True))
+        if STATE in about.sha256:
+            kept = torch.load(folder / STATE, map_location="cpu", weights_only=True)
+            checkpoint = as_declared(Checkpoint, kept, "checkpoint")
     except Exception as error:  # of many kinds, as many as there are ways of being damaged
         raise ValueError(f"the saved run in {folder} is damaged: {name} cannot be read") from error
-    return Snapshot(**values, history=history, weights=weights, checkpoint=checkpoint)
+    return Snapshot(
+        log=about.log,
+        state=about.state,
+        settings=about.settings,
+        replayed=about.replayed,
+        classes=about.classes,
+        history=history,
+        weights=weights,
+        checkpoint=checkpoint,
+        written=about.written,
+    )
 
 
-def header(folder: Path) -> dict[str, Any]:
+def header(folder: Path) -> About:
     """What ``run.json`` says; raises as ``read`` does. The other files are not looked at."""
     if not (folder / ABOUT).is_file():
         raise FileNotFoundError(
             f"no saved run in {folder}: there is no {ABOUT}; give the folder that run.save(...) wrote"
         )
     try:
-        about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
-        version, _ = about["format"], dict(about["sha256"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"the saved run in {folder} is damaged: {ABOUT} cannot be read") from error
-    if version != FORMAT:
-        raise ValueError(f"the saved run in {folder} has format {version!r}; this version of stablelab reads {FORMAT}")
-    return about
+        return as_declared(About, unseal(FORMAT, (folder / ABOUT).read_bytes(), ABOUT), ABOUT)
+    except OSError as error:
+        raise ValueError(f"the saved run in {folder} cannot be read: {ABOUT}: {reason_of(error)}") from error
+    except FormatError as error:
+        raise ValueError(f"the saved run in {folder} is of another version: {error}") from error
+    except ValueError as error:
+        raise ValueError(f"the saved run in {folder} is damaged: {error}") from error
 
 
 def newest(folder: Path) -> tuple[Path, Snapshot, list[str]]:
     """The newest saved run that is whole: of the checkpoints in a run's folder, or what ``run.save`` wrote there.
+
+    Where a process was killed between putting the earlier save aside and putting the new one in its place, that is done
+    now.
 
     Returns:
         Where it lies, the run, and one line on each newer checkpoint that is damaged.
@@ -159,6 +199,8 @@ def newest(folder: Path) -> tuple[Path, Snapshot, list[str]]:
         FileNotFoundError: there is none.
         ValueError: in one line, where none can be used.
     """
+    _finish_swaps(folder.parent, folder.name)
+    _finish_swaps(folder)
     found = checkpoints_in(folder)
     if not found:
         return folder, read(folder), []
@@ -176,8 +218,8 @@ def checkpoints_in(folder: Path) -> list[Path]:
 
     def written(path: Path) -> tuple[float, int]:
         try:
-            return float(header(path)["written"]), _steps(path)
-        except (OSError, ValueError, KeyError, TypeError):
+            return header(path).written, _steps(path)
+        except (OSError, ValueError):
             return math.inf, _steps(path)
 
     found = [path for path in folder.glob("checkpoint-*") if is_checkpoint(path) and path.is_dir()]
@@ -193,9 +235,9 @@ def first_beside(folder: Path) -> tuple[Path, Snapshot] | None:
     """The checkpoint beside this one that holds the weights the run began with; None where it is gone or damaged."""
     for each in reversed(checkpoints_in(folder.parent)) if is_checkpoint(folder) else ():
         try:
-            if each != folder and header(each)["checkpoint"] == 0:
+            if each != folder and header(each).checkpoint == 0:
                 return each, read(each)
-        except (OSError, ValueError, KeyError):
+        except (OSError, ValueError):
             continue
     return None
 
@@ -226,6 +268,7 @@ class CheckpointFolder:
         self._next = -math.inf  # seconds on the monotonic clock
         _check_free(self.folder, folder)
         if not goes_on:
+            _finish_swaps(self.folder)
             _check_over(self.folder, folder)
 
     @property
@@ -242,17 +285,15 @@ class CheckpointFolder:
             if snapshot.checkpoint is None or what == self._last:
                 return
             target = write(self.folder / f"checkpoint-{len(snapshot.history)}", snapshot)
-        except Exception as error:  # whatever it is, the learner's training is worth more than its copy
-            there = [each for each in self._written if each.exists()]
-            last = f"the last one there is of step {_steps(there[-1])}" if there else "there is none there yet"
-            why = f"no checkpoint could be written to {self.folder} ({reason_of(error)})"
-            self.trouble = f"{why}; training goes on, {last}"
-        else:
+            written = [] if self._written and len(snapshot.history) < _steps(self._written[-1]) else self._written
+            self._written = [*(each for each in written if each != target), target]  # none of before a reset
             self.trouble, self._last = "", what
-            if self._written and len(snapshot.history) < _steps(self._written[-1]):
-                self._written = []  # the run was put back to its start
-            self._written = [*(each for each in self._written if each != target), target]
             self._clear()
+        except Exception as error:  # whatever it is, the learner's training is worth more than its copy
+            there = [each for each in self._written if os.path.exists(each)]  # False, too, where nobody may look
+            last = f"the last one there is of step {_steps(there[-1])}" if there else "there is none there yet"
+            why = f"no checkpoint could be written to {self.folder} ({reason_of(error.__cause__ or error)})"
+            self.trouble = f"{why}; training goes on, {last}"
         self._next = time.monotonic() + WAIT_FACTOR * (time.monotonic() - began)
 
     def _clear(self) -> None:
@@ -272,7 +313,7 @@ def _about(snapshot: Snapshot) -> dict[str, Any]:
         "step": len(snapshot.history),
         "checkpoint": None if snapshot.checkpoint is None else snapshot.checkpoint.step,
         "settings": snapshot.settings.to_dict(),
-        "interventions": [str(each) for each in snapshot.history.interventions()],
+        "interventions": [str(each) for each in snapshot.history.gestures()],
         "classes": list(snapshot.classes),
         "log": snapshot.log.to_dict(),
         "replayed": None if snapshot.replayed is None else snapshot.replayed.to_dict(),
@@ -293,27 +334,58 @@ def _as_plain(checkpoint: Checkpoint) -> dict[str, Any]:
     }
 
 
-def _from_plain(values: dict[str, Any]) -> Checkpoint:
-    """The checkpoint that ``_as_plain`` wrote down."""
-    best, settings = values["best"], values["settings"]
-    return Checkpoint(
-        **{
-            **values,
-            "settings": None if settings is None else Settings.from_dict(settings),
-            "validation_losses": tuple(values["validation_losses"]),
-            "best": None if best is None else Best(**best),
-        }
-    )
-
-
 def _swap(draft: Path, target: Path) -> None:
-    """Put the draft in the target's place; a crash in between leaves one of the two whole."""
+    """Put the draft in the target's place. Killed in between, both are whole; ``_finish_swaps`` finds them."""
     aside = draft.with_name(draft.name + "-old")
     if target.exists():
         os.replace(target, aside)
-    os.replace(draft, target)
+    try:
+        os.replace(draft, target)
+    except OSError:
+        if aside.exists():
+            os.replace(aside, target)
+        raise
     to_disk(target.parent)
     shutil.rmtree(aside, ignore_errors=True)
+    for path, name in _leftovers(target.parent):
+        if name == target.name:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _finish_swaps(folder: Path, only: str | None = None) -> None:
+    """Where a kill left a save neither here nor there, put the newest that is whole in its place; says so.
+
+    Args:
+        folder: in which the saves are.
+        only: the name of the save; all of them if not given.
+    """
+    whole: dict[str, list[tuple[float, Path]]] = {}
+    leftovers = _leftovers(folder)
+    aside = {name for path, name in leftovers if path.name.endswith("-old")}  # else the first is being written
+    for path, name in leftovers:
+        if name == (only or name) and name in aside and not (folder / name).exists():
+            with contextlib.suppress(OSError, ValueError):
+                whole.setdefault(name, []).append((read(path).written, path))
+    for name, found in whole.items():
+        with contextlib.suppress(OSError):
+            os.replace(max(found)[1], folder / name)
+            print(f"the process that saved {folder / name} was killed while it did; what it had written is in place")
+
+
+def _leftovers(folder: Path) -> list[tuple[Path, str]]:
+    """What processes that were killed left in a folder, and the name of the save that each was to be, or had been."""
+    try:
+        found = [(path, LEFTOVER.fullmatch(path.name)) for path in folder.iterdir()]
+    except OSError:
+        return []
+    return [(path, name[1]) for path, name in found if name and path.is_dir() and _holds_nothing_else(path)]
+
+
+def _holds_nothing_else(folder: Path) -> bool:
+    try:
+        return {each.name for each in folder.iterdir()} <= {ABOUT, HISTORY, WEIGHTS, STATE}
+    except OSError:
+        return False
 
 
 def _check_free(folder: Path, given: str | os.PathLike[str]) -> None:
@@ -332,16 +404,26 @@ def _check_free(folder: Path, given: str | os.PathLike[str]) -> None:
 
 def _check_over(folder: Path, given: str | os.PathLike[str]) -> None:
     """That no run that could go on lies there."""
-    for path in checkpoints_in(folder)[:1]:
+    damaged: list[str] = []
+    for path in checkpoints_in(folder):
         try:
-            about = header(path)
-        except (OSError, ValueError):
+            there = read(path)
+        except (OSError, ValueError) as error:
+            damaged.append(str(error))
+            continue
+        if there.state in FINAL:
             return
-        if about["state"] not in FINAL:
-            raise ValueError(
-                f"folder is {str(given)!r}, which holds a run that has not ended (step {about['step']} of "
-                f"{about['log']['total_steps']}): reopen it, or give another folder, or delete this one"
-            )
+        total = there.log.total_steps
+        at = f"step {len(there.history)}" + ("" if total is None else f" of {total}")
+        at += f", newer ones are damaged ({damaged[0]})" if damaged else ""
+        raise ValueError(
+            f"folder is {str(given)!r}, which holds a run that has not ended ({at}): "
+            "reopen it, or give another folder, or delete this one"
+        )
+    if damaged:
+        raise ValueError(
+            f"folder is {str(given)!r}, which holds nothing whole ({damaged[0]}); give another, or delete it"
+        )
 
 
 def _steps(path: Path) -> int:

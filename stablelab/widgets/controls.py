@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 import ipywidgets as w
 
 from ..training.control import Control
+from ..training.presets import presets
 from ..training.run import Run
 from ..training.settings import AUGMENTATIONS, TITLES, Settings
+from .input_column import InputColumn, all_widgets, in_a_column
 from .inputs import ChoiceInput, Input, LinearNumberInput, LogNumberInput, Note, TrainedLayersInput, WholeNumberInput
 
 _DEFAULTS = Settings()
@@ -53,14 +55,13 @@ _TOOLTIPS = {
     "unfreeze_every": "Gradual unfreezing: one layer more is trained every so many steps; 0: never.",
     "early_stopping": "Validations without a new lowest loss until it ends and the best weights come back; 0: never.",
 }
-_SLIDERS = ("learning_rate", "max_norm", "weight_decay")
-_CHOICES = (("optimizer", "implementation", "clip"), ("schedule", "warmup_steps"))  # in two columns
-_FOLDED_SLIDERS = ("layer_decay", *AUGMENTATIONS)
-_FOLDED_CHOICES = (("unfrozen", "unfreeze_every"), ("early_stopping",))
+_ALWAYS = ("learning_rate", "max_norm", "weight_decay", "optimizer", "schedule")
+_PRESET = "Settings that are known to do something, chosen at once; the others stay as they are."
+_NONE, _OWN = "settings of your own", -1
 
 
-class Controls:
-    """The inputs of a run's settings, as far as they can act on this run.
+class Controls(InputColumn):
+    """The inputs of a run's settings, as far as they can act on this run, in one narrow column.
 
     Those that a first run can do without are folded away: layers are there where the run has several, augmentation
     where it can change its pictures, early stopping where it is validated as it goes. The fold opens and closes in the
@@ -73,40 +74,47 @@ class Controls:
 
     Attributes:
         inputs: by the name of the setting, in the order of the Tab key.
+        preset: sets several settings at once, and says which of these choices is in force.
         folded: the names of those folded away.
-        fold: opens and closes; None where nothing is folded away.
+        fold: opens and closes.
         box: all, laid out.
     """
 
-    def __init__(self, run: Run, control: Callable[[], Control], note: Note) -> None:
-        self._control, self._note = control, note
-        self._layers = layer_names(run.layers or ())
+    def __init__(self, run: Run, control: Callable[[], Control[Settings]], note: Note) -> None:
+        super().__init__(control, note, run.state)
+        self._layers, self._presets = layer_names(run.layers or ()), presets(run)
         groups = {
-            "layers": ("layer_decay", "unfrozen", "unfreeze_every") if len(self._layers) > 1 else (),
+            "clipping": ("clip",),
+            "warm-up": ("warmup_steps",),
+            "arithmetic": ("implementation",),
+            "layers": ("unfrozen", "unfreeze_every", "layer_decay") if len(self._layers) > 1 else (),
             "augmentation": tuple(AUGMENTATIONS) if run.augment is not None else (),
             "early stopping": ("early_stopping",) if run.evaluate_every else (),
         }
-        can_act = {name for names in groups.values() for name in names}
-        self.folded = tuple(name for name in (*_FOLDED_SLIDERS, *_flat(_FOLDED_CHOICES)) if name in can_act)
+        self.folded = tuple(name for names in groups.values() for name in names)
         settings = run.control.settings
-        names = (*_SLIDERS, *_flat(_CHOICES), *self.folded)
-        self.inputs = {name: self._input(name, getattr(settings, name)) for name in names}
-        self.fold: w.ToggleButton | None = None
-        parts = [self._columns("stablelab-controls", _SLIDERS, _CHOICES)]
-        if self.folded:
-            label = " · ".join(title for title, names in groups.items() if names)
-            tooltip = "Open or close; what is set here acts either way."
-            self.fold = w.ToggleButton(value=False, description=label, icon="chevron-right", tooltip=tooltip)
-            self.fold.add_class("lab-more")
-            parts += [self.fold, self._columns("stablelab-more", _FOLDED_SLIDERS, _FOLDED_CHOICES)]
-        self.box = w.VBox(parts)
+        self.inputs = {name: self._input(name, getattr(settings, name)) for name in (*_ALWAYS, *self.folded)}
+        options = ((_NONE, _OWN), *((each.name, i) for i, each in enumerate(self._presets)))
+        start, take = self._in_force(settings), self._take
+        self.preset = ChoiceInput("preset", start, take, note, options=options, css="preset", tooltip=_PRESET)
+        self.preset.dropdown.style.description_width = "48px"  # their names are long
+        tooltip = (
+            f"Open or close: {', '.join(title for title, names in groups.items() if names)}. All of it acts anyway."
+        )
+        self.fold = w.ToggleButton(value=False, description="more", icon="chevron-right", tooltip=tooltip)
+        self.fold.add_class("lab-more")
+        more = in_a_column([self.inputs[name] for name in self.folded])
+        above = in_a_column([*(self.inputs[name] for name in _ALWAYS), self.preset])
+        self.box = w.VBox([above, self.fold, more.add_class("stablelab-more")], layout={"width": "100%"})
+        self.box.add_class("stablelab-steering")
         self._adapt(settings)
 
     @property
     def widgets(self) -> tuple[w.Widget, ...]:
         """All that a learner can touch."""
-        inputs = tuple(widget for each in self.inputs.values() for widget in each.widgets)
-        return inputs if self.fold is None else (*inputs, self.fold)
+        inputs = [*(self.inputs[name] for name in _ALWAYS), self.preset]
+        folded = [self.inputs[name] for name in self.folded]
+        return (*all_widgets(inputs), self.fold, *all_widgets(folded))
 
     def show(self, settings: Settings) -> None:
         """Show these settings from now on; nothing is published."""
@@ -124,39 +132,37 @@ class Controls:
     def _change(self, name: str, value: Any) -> None:
         self._control().change(**{name: value})
         fresh = f"{self.inputs[name].label}: {value} from the next step on, with fresh optimizer state"
-        self._note(fresh if name in _FRESH else "")
+        self._say(fresh if name in _FRESH else "")
         if name == "unfrozen":
             self._let_unfreeze(value)
+        self.preset.show(self._in_force(self._control().settings))
+
+    def _take(self, preset: int) -> None:
+        if preset != _OWN:
+            chosen = self._presets[preset]
+            self.show(self._control().change(**chosen.changes))
+            self._say(f"{chosen.name}: {chosen.why}")
+        else:  # it is no choice of its own: it says that none is in force
+            self.preset.show(self._in_force(self._control().settings))
+
+    def _in_force(self, settings: Settings) -> int:
+        """The preset that the settings equal, ``_OWN`` where there is none."""
+        equal = (i for i, each in enumerate(self._presets) if settings.replace(**each.changes) == settings)
+        return next(equal, _OWN)
 
     def _adapt(self, settings: Settings) -> None:
         """Open the fold where something in it is set, and let only that be typed into which can act."""
-        if self.fold and any(getattr(settings, name) != getattr(_DEFAULTS, name) for name in self.folded):
+        if any(getattr(settings, name) != getattr(_DEFAULTS, name) for name in self.folded):
             self.fold.value = True
         self._let_unfreeze(settings.unfrozen)
+        self.preset.show(self._in_force(settings))
 
     def _let_unfreeze(self, layers: int | None) -> None:
-        for field in self._widgets("unfreeze_every"):
-            field.disabled = layers is None or layers >= len(self._layers)
-
-    def _widgets(self, name: str) -> tuple[w.Widget, ...]:
-        return self.inputs[name].widgets if name in self.inputs else ()
-
-    def _columns(self, css: str, sliders: Iterable[str], choices: Iterable[Iterable[str]]) -> w.Box:
-        """A column of sliders and, beside it, columns of choices: as far as they are there."""
-        numbers = w.VBox([w.HBox(self._widgets(name)) for name in sliders if name in self.inputs])
-        numbers.add_class("stablelab-numbers")
-        lists = [w.VBox([widget for name in names for widget in self._widgets(name)]) for names in choices]
-        beside = w.HBox([each for each in lists if each.children])
-        beside.add_class("stablelab-choices")
-        box = w.HBox([part for part in (numbers, beside) if part.children])
-        box.add_class(css)
-        return box
+        if "unfreeze_every" in self.inputs:
+            for field in self.inputs["unfreeze_every"].widgets:
+                field.disabled = layers is None or layers >= len(self._layers)
 
 
 def layer_names(layers: Sequence[Sequence[str]]) -> tuple[str, ...]:
     """What to call each layer: the names that come with them, else that of its first module."""
     return tuple(getattr(layers, "names", None) or (layer[0] for layer in layers))
-
-
-def _flat(columns: Iterable[Iterable[str]]) -> tuple[str, ...]:
-    return tuple(name for names in columns for name in names)

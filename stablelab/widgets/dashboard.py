@@ -18,11 +18,14 @@ from ..plots.earlier_runs import EarlierRun, branched_at
 from ..plots.training_curves import training_figure, training_words
 from ..training.background import BackgroundThread
 from ..training.checkpoints import memory_in_use
-from ..training.records import FINAL
+from ..training.knobs import Knobs
+from ..training.records import FINAL, Gesture
 from ..training.run import Run
 from . import wording
+from .change_log import ChangeLog
 from .controls import Controls
 from .family import Family, with_branches
+from .knob_controls import KnobControls
 from .live_chart import Chart
 from .run_buttons import ActionQueue, BranchButtons, RunButtons
 from .view import CellView, Refresher, stacked
@@ -64,16 +67,17 @@ class Dashboard(CellView):
         self._refresher = Refresher(self._refresh_safely)
         with self.making():
             actions = ActionQueue(self._pressed)
-            self.controls = Controls(run, lambda: self.run.control, self._say)
+            kind = KnobControls if isinstance(run.control.settings, Knobs) else Controls
+            self.controls: Any = kind(run, lambda: self.run.control, self._say)
             self.buttons = RunButtons(lambda: self.run, actions)
             self.chart = Chart(self._asked)
             self.branch_buttons = BranchButtons(lambda: self.run, self._turn, lambda: self.chart.picked, actions)
             self.picture = PictureChart(self.chart, self._asked, on=chart == "picture")
-            self.status = StatusDisplay()
+            self.status = StatusDisplay(self.controls.undo)
             head = w.Box([self.buttons.box, *self.status.head]).add_class("stablelab-head")
             side = w.VBox([self.controls.box, self.branch_buttons.box]).add_class("stablelab-side")
             body = w.Box([side, self.picture.box]).add_class("stablelab-body")
-            self.box = stacked(head, body, self.status.log)
+            self.box = stacked(head, body, self.status.log.box)
         self._adopt(run)
         self._follow(run)
         _open.add(self)
@@ -192,6 +196,7 @@ class Dashboard(CellView):
         self._data.update()
         self.chart.push(self._data, beside)
         self.buttons.show(state)
+        self.controls.look(state)
         self.branch_buttons.show(self._data, run.total_steps)
         self.status.show(run, self._data, state, self._note)
         waited = time.monotonic() - self._began > PATIENCE
@@ -206,8 +211,7 @@ class Dashboard(CellView):
 
     def _adopt(self, run: Run) -> None:
         """Take up a run's present history: at the start, after a reset, and when another one is shown."""
-        if run is not self._shown_run:
-            self.controls.show(run.control.settings)
+        self.controls.show(run.control.settings)
         self._shown_run, self._version = run, run.version
         self._data = CurveData(run.history, run.total_steps, branched_at(run))
         self._family = Family(run)
@@ -281,11 +285,10 @@ class StatusDisplay:
             changes by hand.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, undo: Callable[[Gesture], object]) -> None:
         self.bar = w.FloatProgress(value=0.0, min=0.0, max=1.0)
-        self.line, self.pace, self.memory, self.log = w.HTML(), w.HTML(), w.HTML(), w.HTML()
-        for widget, name in ((self.line, "lab-status"), (self.log, "lab-log")):
-            widget.add_class(name)
+        self.line, self.pace, self.memory, self.log = w.HTML(), w.HTML(), w.HTML(), ChangeLog(undo)
+        self.line.add_class("lab-status")
         for widget, name in ((self.pace, "stablelab-pace"), (self.memory, "stablelab-memory")):
             widget.add_class(name)
         self.memory.tooltip = "what it takes to go back to earlier steps, of all runs in this kernel"
@@ -299,7 +302,6 @@ class StatusDisplay:
     def renew(self) -> None:
         """The next data are another one."""
         self._pace = wording.Pace()
-        self._logged = -1  # lines of the log that are shown; none are, not even the one that says so
 
     def show(self, run: Run, data: CurveData, state: str, note: str) -> None:
         """Show how a run stands that is in this state; and one line on the last thing that could not be done."""
@@ -309,9 +311,7 @@ class StatusDisplay:
         self.pace.value = wording.progress(done, total, self._pace.at(done, state == "running"))
         self.line.value = wording.status(run, note)
         self.memory.value = wording.memory(*memory_in_use())
-        if len(data.interventions) != self._logged:
-            self._logged = len(data.interventions)
-            self.log.value = wording.log(data.interventions)
+        self.log.show(data.gestures)
 
 
 class PictureChart:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import io
+import struct
 import textwrap
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -57,11 +58,10 @@ class Drawing:
 
     def __call__(self, *arguments: Any, **values: Any) -> tuple[bytes, str]:
         """The picture as the bytes of a PNG file, and its words."""
-        file = io.BytesIO()
         with self._drawn(arguments, values) as words:
             self._fit()
-            self._canvas.print_png(file, pil_kwargs={"compress_level": 1})
-        return file.getvalue(), words
+            self._canvas.draw()
+            return _quick_png(np.asarray(self._canvas.buffer_rgba())), words
 
     def stored(self, note: str, *arguments: Any, **values: Any) -> tuple[bytes, str]:
         """For a page where nothing moves: the same in print quality, with a note above it and its words below it."""
@@ -113,6 +113,25 @@ class Drawing:
             wspace=_BETWEEN / self._panel[0],
         )
         return height
+
+
+def _quick_png(pixels: np.ndarray) -> bytes:
+    """Pixels (H, W, 4) uint8 as a PNG file, in half the time that Pillow takes, which tries five filters on each line.
+
+    Source:
+        W3C 2025, "Portable Network Graphics (PNG) Specification (Third Edition)", Sections 9.2 and 11.2.
+    """
+    height, width = pixels.shape[:2]
+    lines = pixels.reshape(height, 4 * width)
+    filtered = np.full((height, 1 + 4 * width), 2, dtype=np.uint8)  # each line less the one above it: filter type 2
+    filtered[0, 1:] = lines[0]
+    np.subtract(lines[1:], lines[:-1], out=filtered[1:, 1:])
+    header = struct.pack(">IIBBBBB", width, height, 8, 6, 0, 0, 0)  # eight bits of red, green, blue and opacity each
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(filtered.tobytes(), 1)), (b"IEND", b""))
+    parts = (
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)) for name, data in chunks
+    )
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
 
 
 def _without_minor_ticks(axes: Axes) -> None:

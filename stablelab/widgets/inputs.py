@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import ipywidgets as w
 
-from .._formatting import format_number
+from .._formatting import format_number, one_line
 
 LABEL_WIDTH = "104px"
 LOG_STEP = 0.05  # of a logarithmic slider, in powers of ten: a step is a factor of 1.12
@@ -22,17 +22,21 @@ class Input(Protocol):
 
     label: str
     value: Any
+    mark: w.HTML  # a word on whether its value still waits for a step; see ``InputColumn``
+    box: w.Box  # all of it, as wide as the column that it stands in
 
     @property
     def widgets(self) -> tuple[w.Widget, ...]:
-        """What it is made of, in the order of the Tab key."""
+        """What a learner can touch, in the order of the Tab key."""
 
     def show(self, value: Any) -> None:
         """Show this value from now on; nothing is published."""
 
 
 class NumberInput:
-    """A slider, a field to type into, and where the number may be absent a switch "off".
+    """A slider, a field to type into, and where the number may be absent a box to tick: on or off.
+
+    What it is called stands above the slider, so that a narrow column leaves the slider its length.
 
     Args:
         slider: without a readout; its description names the number.
@@ -40,8 +44,8 @@ class NumberInput:
         publish: called with the new number (or ``absent``) when the learner changes it; raises ValueError in one line
             where that cannot be, and the old number stays.
         note: called with one line for the learner where what was typed cannot be.
-        css: class of the slider; that of the field ends in ``-entry``, that of the switch in ``-off``.
-        absent: what "off" publishes; no switch if it is not given.
+        css: class of the slider; that of the field ends in ``-entry``, that of the box to tick in ``-switch``.
+        absent: what "off" publishes, in a tuple; nothing to tick if it is not given.
         resting: where the slider stands as long as the number is absent.
     """
 
@@ -59,20 +63,28 @@ class NumberInput:
     ) -> None:
         self.label, self._publish, self._note, self._absent = slider.description, publish, note, absent
         self.slider, self._number, self._syncing = slider, resting, False
-        self.field = w.Text(continuous_update=False, tooltip=f"{self.label}: type, then Enter")
-        self.off = None
+        tooltip = f"{self.label}: type, then Enter"
+        # Its name has no width: the eye reads it once, above; a screen reader says it of the field too.
+        self.field = w.Text(description=self.label, continuous_update=False, tooltip=tooltip, **_unlabelled("72px"))
+        self.switch = None
         if absent is not None:
-            self.off = w.ToggleButton(description="off", tooltip=f"{self.label}: switch off and on")
+            tooltip = f"{self.label}: tick to switch it on"
+            self.switch = w.Checkbox(indent=False, tooltip=tooltip, layout={"width": "auto", "margin": "0 2px"})
+        self.mark = _mark()
         self.show(value)
         self.slider.add_class(f"{css}-slider").observe(self._dragged, "value")
-        self.field.add_class(f"{css}-entry").observe(self._typed, "value")
-        if self.off is not None:
-            self.off.add_class(f"{css}-off").observe(self._switched, "value")
+        answer_to(self.field.add_class(f"{css}-entry"), self._typed, note)
+        if self.switch is not None:
+            self.switch.add_class(f"{css}-switch").observe(self._switched, "value")
+        name = w.Label(self.label, layout={"flex": "1 1 auto", "width": "auto"})
+        above = w.HBox([name, self.mark, *([] if self.switch is None else [self.switch])])
+        self.box = w.VBox([above, w.HBox([self.slider, self.field])])
+        self.box.add_class("stablelab-number")
 
     @property
     def widgets(self) -> tuple[w.Widget, ...]:
-        """Slider and field, and the switch if there is one."""
-        return (self.slider, self.field) if self.off is None else (self.slider, self.field, self.off)
+        """The box to tick if there is one, slider and field."""
+        return (self.slider, self.field) if self.switch is None else (self.switch, self.slider, self.field)
 
     def show(self, value: float | None) -> None:
         """Show this number, or ``absent``, from now on; nothing is published."""
@@ -107,11 +119,15 @@ class NumberInput:
     def _typed(self, change: dict[str, str]) -> None:
         if self._syncing:
             return
+        text = change["new"].strip().replace(",", ".")
         try:
-            value = float(change["new"].replace(",", "."))
+            value = float(text)
         except ValueError:
             value = math.nan
-        if self._fits(value):
+        if self.switch is not None and self._absent is not None and (text == "off" or value == self._absent[0]):
+            self.switch.value = False
+            self._bring_up_to_date(self.field)
+        elif self._fits(value):
             self._number = value if self._offer(value) else self._number
             self._bring_up_to_date(self.slider, self.field)
         else:
@@ -120,8 +136,8 @@ class NumberInput:
     def _switched(self, change: dict[str, bool]) -> None:
         if self._syncing or self._absent is None:
             return
-        self._grey(change["new"])
-        self._offer(self._absent[0] if change["new"] else self._number)
+        self._grey(not change["new"])
+        self._offer(self._number if change["new"] else self._absent[0])
 
     def _offer(self, value: float | None) -> bool:
         try:
@@ -146,12 +162,14 @@ class NumberInput:
                 elif widget is self.field:
                     self.field.value = format_number(self._number)
                 else:
-                    widget.value = self._absent is not None and self.value == self._absent[0]
+                    widget.value = self._absent is None or self.value != self._absent[0]
         finally:
             self._syncing = False
 
     def _grey(self, off: bool) -> None:
         self.slider.disabled = self.field.disabled = off
+        if self.switch is not None:
+            self.switch.description = "off" if off else "on"  # beside the box: a tick alone can be read either way
 
 
 class LogNumberInput(NumberInput):
@@ -173,8 +191,8 @@ class LogNumberInput(NumberInput):
         high: float = 0,
         resting: float = 1.0,
     ) -> None:
-        labels = _labels(label, tooltip)
-        slider = w.FloatLogSlider(value=resting, min=low, max=high, step=LOG_STEP, readout=False, **labels)
+        look = {"description": label, "tooltip": tooltip, **_unlabelled("auto")}
+        slider = w.FloatLogSlider(value=resting, min=low, max=high, step=LOG_STEP, readout=False, **look)
         super().__init__(slider, value, publish, note, css, absent, resting)
 
     def _nearest(self) -> float:
@@ -194,7 +212,7 @@ class LinearNumberInput(NumberInput):
     def __init__(
         self,
         label: str,
-        value: float,
+        value: float | None,
         publish: Publish,
         note: Note,
         *,
@@ -203,9 +221,11 @@ class LinearNumberInput(NumberInput):
         low: float,
         high: float,
         step: float,
+        absent: tuple[float | None] | None = None,
     ) -> None:
-        slider = w.FloatSlider(value=low, min=low, max=high, step=step, readout=False, **_labels(label, tooltip))
-        super().__init__(slider, value, publish, note, css)
+        look = {"description": label, "tooltip": tooltip, **_unlabelled("auto")}
+        slider = w.FloatSlider(value=low, min=low, max=high, step=step, readout=False, **look)
+        super().__init__(slider, value, publish, note, css, absent, low)
 
     def _nearest(self) -> float:
         stop = self.slider.min + round((self._number - self.slider.min) / self.slider.step) * self.slider.step
@@ -234,7 +254,9 @@ class WholeNumberInput:
     def __init__(self, label: str, value: int, publish: Publish, note: Note, *, css: str, tooltip: str) -> None:
         self.label, self.value, self._publish, self._note = label, value, publish, note
         self.field = w.Text(value=str(value), continuous_update=False, **_labels(label, tooltip))
-        self.field.add_class(f"{css}-entry").observe(self._typed, "value")
+        answer_to(self.field.add_class(f"{css}-entry"), self._typed, note)
+        self.mark = _mark()
+        self.box = w.HBox([self.field, self.mark])
 
     @property
     def widgets(self) -> tuple[w.Widget, ...]:
@@ -253,11 +275,15 @@ class WholeNumberInput:
         self.field.value = str(self.value)
 
     def _take(self, text: str) -> None:
-        if not (text.isascii() and text.isdigit()):
-            self._note(f"{self.label}: “{text}” is not a whole number, 0 or more; it stays at {self.value}")
+        try:
+            number = float(text)  # 1e5 and 20.0 are whole as well
+        except ValueError:
+            number = math.nan
+        if not (number >= 0 and number.is_integer()):
+            self._note(f"{self.label}: “{one_line(text)}” is not a whole number, 0 or more; it stays at {self.value}")
             return
         try:
-            value = int(text)
+            value = int(number)
             self._publish(value)
         except ValueError as error:
             self._note(f"{self.label}: {error}; it stays at {self.value}")
@@ -272,7 +298,7 @@ class ChoiceInput:
         label: what the learner reads in front of it.
         value: what it starts at.
         publish: called with the new value when the learner chooses.
-        note: not needed: what can be chosen can be.
+        note: called with one line for the learner where what was chosen cannot be; what it was before stays.
         options: (what is read, value) of each.
         css: class of the list, with ``-choice`` at its end.
         tooltip: what is chosen.
@@ -289,9 +315,11 @@ class ChoiceInput:
         css: str,
         tooltip: str,
     ) -> None:
-        self.label, self.value, self._publish = label, value, publish
+        self.label, self.value, self._publish, self._note = label, value, publish, note
         self.dropdown = w.Dropdown(options=tuple(options), value=value, **_labels(label, tooltip))
         self.dropdown.add_class(f"{css}-choice").observe(self._chosen, "value")
+        self.mark = _mark()
+        self.box = w.HBox([self.dropdown, self.mark])
 
     @property
     def widgets(self) -> tuple[w.Widget, ...]:
@@ -304,6 +332,46 @@ class ChoiceInput:
         self.dropdown.value = value
 
     def _chosen(self, change: dict[str, Any]) -> None:
+        if change["new"] == self.value:
+            return
+        before, self.value = self.value, change["new"]
+        try:
+            self._publish(self.value)
+        except ValueError as error:
+            self._note(f"{error}; it stays as it was")
+            ChoiceInput.show(self, before)
+
+
+class SwitchInput:
+    """On or off.
+
+    Args:
+        label: what the learner reads beside it.
+        value: how it starts.
+        publish: called with the new value when the learner switches.
+        note: not needed: it can be either.
+        css: class of the box to tick, with ``-switch`` at its end.
+        tooltip: what is switched.
+    """
+
+    def __init__(self, label: str, value: bool, publish: Publish, note: Note, *, css: str, tooltip: str) -> None:
+        self.label, self.value, self._publish = label, value, publish
+        self.tick = w.Checkbox(value=value, **_labels(label, tooltip))
+        self.tick.add_class(f"{css}-switch").observe(self._switched, "value")
+        self.mark = _mark()
+        self.box = w.HBox([self.tick, self.mark])
+
+    @property
+    def widgets(self) -> tuple[w.Widget, ...]:
+        """The box to tick."""
+        return (self.tick,)
+
+    def show(self, value: bool) -> None:
+        """Show this from now on; nothing is published."""
+        self.value = value
+        self.tick.value = value
+
+    def _switched(self, change: dict[str, bool]) -> None:
         if change["new"] != self.value:
             self.value = change["new"]
             self._publish(self.value)
@@ -341,6 +409,24 @@ class TrainedLayersInput(ChoiceInput):
         return self._all if value is None else min(value, self._all)
 
 
+def answer_to(field: w.Text, typed: Callable[[dict[str, str]], None], note: Note) -> None:
+    """Call ``typed`` when something else is typed into the field; Enter takes an earlier note back in any case."""
+    field.on_msg(lambda _field, content, _buffers: note("") if content.get("event") == "submit" else None)
+    field.observe(typed, "value")
+
+
+def _mark() -> w.HTML:
+    return w.HTML(layout={"width": "auto", "margin": "0", "flex": "0 0 auto"})
+
+
 def _labels(label: str, tooltip: str) -> dict[str, Any]:
-    """What every labelled widget is given."""
-    return {"description": label, "tooltip": tooltip, "style": {"description_width": LABEL_WIDTH}}
+    """What a widget is given that stands behind its label."""
+    layout = {"width": "auto", "flex": "1 1 auto", "min_width": "0"}
+    return {"description": label, "tooltip": tooltip, "style": {"description_width": LABEL_WIDTH}, "layout": layout}
+
+
+def _unlabelled(width: str) -> dict[str, Any]:
+    """What a widget is given whose description is not to take up room."""
+    grows = "1 1 auto" if width == "auto" else "0 0 auto"
+    layout = {"width": width, "flex": grows, "min_width": "0"}
+    return {"style": {"description_width": "0px"}, "layout": layout}

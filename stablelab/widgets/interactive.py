@@ -5,21 +5,23 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import html
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping
 from math import log10
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
 import ipywidgets as w
 import traitlets
 
-from .._formatting import format_value
+from .._formatting import format_value, setting_label
 from ..training.background import BackgroundThread
+from ..training.knobs import Choice, Slider
 from .drawing import Draw, Drawing
 from .view import CellView, Refresher, stacked
 
 _LOOK: Any = {"layout": {"width": "min(100%, 640px)"}, "style": {"description_width": "210px"}}
 
 Train = Callable[[Callable[[str], Any]], Generator[Any, None, None]]
+Control: TypeAlias = Slider | Choice | w.Widget
 
 
 class _Image(w.Image):
@@ -214,7 +216,7 @@ class Live(Picture):
         return not over
 
 
-def move(draw: Draw, panels: int = 1, figsize: tuple[float, float] | None = None, **controls: w.Widget) -> Moving:
+def move(draw: Draw, panels: int = 1, figsize: tuple[float, float] | None = None, **controls: Control) -> Moving:
     """A picture with sliders, drawn by ordinary matplotlib; as the last line of a cell it is shown.
 
     Args:
@@ -224,16 +226,15 @@ def move(draw: Draw, panels: int = 1, figsize: tuple[float, float] | None = None
             the old picture stays.
         panels: how many axes stand side by side; from two on ``draw`` is given a tuple of axes.
         figsize: (width, height) in inches; 6.4 or, if that is more, 3.5 a panel, and 3.6 if not given.
-        controls: by name of the argument, made by ``slider`` and ``choice``, or any ipywidget with a value.
+        controls: by name of the argument, made by ``lab.slider`` and ``lab.choice``, or any ipywidget with a value.
 
     Raises:
         ValueError: a control has no value. What ``draw`` raises on the first call.
     """
-    check_controls(controls)
-    return Moving(draw, controls, panels, figsize)
+    return Moving(draw, as_widgets(controls), panels, figsize)
 
 
-def live(train: Train, draw: Draw, panels: int = 1, **controls: w.Widget) -> Live:
+def live(train: Train, draw: Draw, panels: int = 1, **controls: Control) -> Live:
     """A picture that is drawn while ``train`` runs in a thread of its own; as the last line of a cell it is shown.
 
     Args:
@@ -250,54 +251,41 @@ def live(train: Train, draw: Draw, panels: int = 1, **controls: w.Widget) -> Liv
     Raises:
         ValueError: a control has no value.
     """
-    check_controls(controls)
-    return Live(train, draw, controls, panels)
+    return Live(train, draw, as_widgets(controls), panels)
 
 
-def check_controls(controls: dict[str, w.Widget]) -> None:
-    """Raise a one-line ValueError for a control without a value."""
-    for name, widget in controls.items():
-        if not hasattr(widget, "value"):
+def as_widgets(controls: Mapping[str, Control]) -> dict[str, w.Widget]:
+    """A widget for each control, by the same names; raises a one-line ValueError for one without a value."""
+    made = {}
+    for name, control in controls.items():
+        label = getattr(control, "label", "") or setting_label(name)
+        if isinstance(control, Slider) and control.value is not None:
+            made[name] = _slider(label, control.value, control)
+        elif isinstance(control, Choice):
+            made[name] = w.Dropdown(options=control.options, value=control.value, description=label, **_LOOK)
+        elif isinstance(control, w.Widget) and hasattr(control, "value"):
+            made[name] = control
+        else:
             raise ValueError(f"control {name!r} has no value; make it with slider(...) or choice(...)")
+    return made
 
 
-def described(controls: dict[str, w.Widget]) -> str:
-    """The controls in one line: what each is called and the value it has."""
-    return " · ".join(f"{each.description} = {format_value(each.value)}" for each in controls.values())
-
-
-def slider(label: str, value: float, low: float, high: float, *, log: bool = False, steps: int = 100) -> w.Widget:
-    """A slider for ``move``, for the keyboard too: arrow keys move it by one of ``steps`` equal steps.
-
-    Args:
-        label: what it changes, with the symbol and the unit.
-        value: where it starts, between ``low`` and ``high``.
-        low: the lower end.
-        high: the upper end.
-        log: equal steps are equal factors.
-        steps: from one end to the other; between whole numbers it moves by one.
-
-    Raises:
-        ValueError: the range is empty, does not hold the value, or is not positive on a logarithmic slider.
-    """
-    if not low < high or not low <= value <= high or (log and low <= 0):
-        above = ", above 0" if log else ""
-        raise ValueError(
-            f"slider {label!r} needs low < high and a value between them{above}; got {value}, {low}, {high}"
-        )
-    if log:
+def _slider(label: str, value: float, asked: Slider) -> w.Widget:
+    """A slider for the keyboard too: arrow keys move it by one of its steps, between whole numbers by one."""
+    low, high = asked.low, asked.high
+    if asked.log:
         ends = {"min": log10(low), "max": log10(high)}
-        step = (ends["max"] - ends["min"]) / steps
+        step = (ends["max"] - ends["min"]) / asked.steps
         # A page moves the handle to the nearest step at once: the first value has to be one.
         before = round((log10(value) - ends["min"]) / step)
         step = (log10(value) - ends["min"]) / before if before else step
         return w.FloatLogSlider(value, **ends, step=step, readout_format=".3g", description=label, **_LOOK)
     if all(isinstance(each, int) for each in (value, low, high)):
         return w.IntSlider(value, min=low, max=high, description=label, **_LOOK)
-    step = (high - low) / steps
+    step = (high - low) / asked.steps
     return w.FloatSlider(value, min=low, max=high, step=step, readout_format=".3g", description=label, **_LOOK)
 
 
-def choice(label: str, options: Sequence[str], value: str | None = None) -> w.Dropdown:
-    """A list to choose one of, for ``move``; the first one if no value is given."""
-    return w.Dropdown(options=tuple(options), value=value or options[0], description=label, **_LOOK)
+def described(controls: dict[str, w.Widget]) -> str:
+    """The controls in one line: what each is called and the value it has."""
+    return " · ".join(f"{each.description} = {format_value(each.value)}" for each in controls.values())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import html
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol, Self
@@ -20,8 +20,9 @@ from ..plots.display import to_png
 from ..plots.sweep_tables import ScoreTable, checked_score
 from ..stability.sweeps.grid import Grid, checked_grid
 from ..stability.sweeps.stability_map import FeatureTask, StabilityMap, stability_map
+from ..training.knobs import slider
 from ..training.settings import NAMES, Settings
-from .interactive import check_controls, described, slider
+from .interactive import Control, as_widgets, described
 from .view import CellView, Refresher, stacked
 from .wording import LONGEST
 
@@ -68,9 +69,8 @@ class MapView(CellView):
         box: all widgets; heat, line, message are in it.
     """
 
-    def __init__(self, compute: Compute, controls: dict[str, w.Widget]) -> None:
-        check_controls(controls)
-        self._compute, self.controls = compute, controls
+    def __init__(self, compute: Compute, controls: Mapping[str, Control]) -> None:
+        self._compute, self.controls = compute, as_widgets(controls)
         self.cells: ScoreTable | None = None
         self.values: dict[str, Any] = {}
         self.full = self._begun = self._settled = False
@@ -80,8 +80,8 @@ class MapView(CellView):
             self.heat, self.line, self.message = w.HTML(), w.HTML(), w.HTML()
             self.message.add_class("stablelab-error")
             style = w.HTML(f"<style>{heatmaps.STYLE}</style>", layout={"display": "none"})
-            self.box = stacked(style, *controls.values(), self.heat, self.line, self.message)
-        for widget in controls.values():
+            self.box = stacked(style, *self.controls.values(), self.heat, self.line, self.message)
+        for widget in self.controls.values():
             widget.observe(self._moved, "value")
 
     def show(self) -> Self:
@@ -182,7 +182,7 @@ def stability_map_view(
     batch_size: int = 32,
     settings: Settings | None = None,
     score: str = "validation_loss",
-    **controls: w.Widget,
+    **controls: Control,
 ) -> MapView:
     """Learning rate × clip threshold, coloured by mean and spread over seeds, with sliders that change all cells.
 
@@ -198,8 +198,8 @@ def stability_map_view(
         batch_size: of every run.
         settings: of every run, but for learning rate and threshold; momentum's if not given.
         score: validation_loss or accuracy.
-        controls: widgets from ``slider`` and ``choice`` by the name of a setting, or ``steps``, ``batch_size``; if none
-            is given, weight decay, warm-up, steps, and the decay of the optimizer's averages.
+        controls: by the name of a setting, or ``steps``, ``batch_size``, from ``lab.slider`` and ``lab.choice``; if
+            none is given, weight decay, warm-up, steps, and the decay of the optimizer's averages.
 
     Raises:
         ValueError: in one line, where the task has no features, or a value, a setting or a control cannot be.
@@ -287,12 +287,14 @@ def _try_out(task: FeatureTask, grid: Grid, base: Settings) -> None:
     stability_map(task, learning_rates=rate, max_norms=bound, seeds=(0,), settings=base, steps=1, batch_size=1)
 
 
-def _usual_controls(base: Settings, steps: int) -> dict[str, w.Widget]:
-    controls = {"weight_decay": slider("weight decay λ", base.weight_decay, 0.0, max(0.5, base.weight_decay))}
+def _usual_controls(base: Settings, steps: int) -> dict[str, Control]:
+    controls: dict[str, Control] = {
+        "weight_decay": slider(base.weight_decay, 0.0, max(0.5, base.weight_decay), label="weight decay λ")
+    }
     if base.optimizer in ("momentum", "nesterov"):
-        controls["momentum"] = slider("momentum β", base.momentum, 0.0, max(0.99, base.momentum), steps=99)
+        controls["momentum"] = slider(base.momentum, 0.0, max(0.99, base.momentum), steps=99, label="momentum β")
     elif base.optimizer != "sgd":
-        controls["beta2"] = slider("decay of the squares β₂", base.beta2, 0.0, max(0.999, base.beta2))
-    controls["warmup_steps"] = slider("warm-up (steps)", base.warmup_steps, 0, max(100, base.warmup_steps))
-    controls["steps"] = slider("training (steps)", steps, min(10, steps), max(300, steps))
+        controls["beta2"] = slider(base.beta2, 0.0, max(0.999, base.beta2), label="decay of the squares β₂")
+    controls["warmup_steps"] = slider(base.warmup_steps, 0, max(100, base.warmup_steps), label="warm-up (steps)")
+    controls["steps"] = slider(steps, min(10, steps), max(300, steps), label="training (steps)")
     return controls

@@ -13,7 +13,7 @@ from ..plots.curve_data import CurveData
 from ..plots.earlier_runs import remember
 from ..training.background import BackgroundThread
 from ..training.history import settings_at
-from ..training.records import Intervention
+from ..training.records import change_in_words
 from ..training.run import Run
 from .family import family_of
 
@@ -89,8 +89,9 @@ class RunButtons:
     def show(self, state: str) -> None:
         """Enable those that make sense in this state."""
         for name, button in self.buttons.items():
-            states = _BUTTONS[name][3]
-            button.disabled = not (state in states or ("over" in states and state in _OVER))
+            states, why = _BUTTONS[name][3], self._run().cannot.get(name)
+            button.disabled = why is not None or not (state in states or ("over" in states and state in _OVER))
+            button.tooltip = why or _BUTTONS[name][2]
 
     def press(self, name: str) -> None:
         """Do what a button does; returns at once."""
@@ -136,14 +137,19 @@ class BranchButtons:
         self._names: list[str] = []
         self._making = threading.Lock()
         self._listing = False
-        self.branch_button = w.Button(description=_PICK, icon="code-fork", tooltip=_BRANCH, disabled=True)
+        self.branch_button = w.Button(
+            description=_PICK, icon="code-fork", tooltip=_BRANCH, disabled=True, layout={"width": "auto"}
+        )
         self.branch_button.add_class("lab-branch").on_click(lambda _: self._press_branch())
-        self.untouched_button = w.Button(description=_WHAT_IF, icon="history", tooltip=_UNTOUCHED, disabled=True)
+        self.untouched_button = w.Button(
+            description=_WHAT_IF, icon="history", tooltip=_UNTOUCHED, disabled=True, layout={"width": "auto"}
+        )
         self.untouched_button.add_class("lab-untouched").on_click(lambda _: actions.do("what if", self.untouched))
         self.run_choice = w.Dropdown(description="run", tooltip="which run is shown; the others go on as they are")
+        self.run_choice.style.description_width, self.run_choice.layout.width = "28px", "auto"
         self.run_choice.layout.display = "none"
         self.run_choice.add_class("lab-run").observe(self._chosen, "value")
-        self.box = w.HBox([self.branch_button, self.untouched_button, self.run_choice])
+        self.box = w.VBox([self.branch_button, self.untouched_button, self.run_choice])
         self.box.add_class("stablelab-back")
 
     def branch(self, step: int, **changes: Any) -> Run:
@@ -186,8 +192,11 @@ class BranchButtons:
         step = self._picked()
         there = step is not None and 0 <= step <= len(data)
         self.branch_button.description = f"branch from step {step}" if there else _PICK
-        self.branch_button.disabled = not there or step == total
-        self.untouched_button.disabled = not data.interventions
+        cannot = self._run().cannot
+        self.branch_button.disabled = "branch" in cannot or not there or step == total
+        self.branch_button.tooltip = cannot.get("branch", _BRANCH)
+        self.untouched_button.disabled = "untouched" in cannot or not data.gestures
+        self.untouched_button.tooltip = cannot.get("untouched", _UNTOUCHED)
         self._list(self._run())
 
     def _go_on(self, make: Callable[[Run], Run]) -> Run:
@@ -227,22 +236,12 @@ class BranchButtons:
         self.run_choice.layout.display = None if len(options) > 1 else "none"
 
     def _name(self, run: Run) -> str:
-        """Such as ``from step 57 › from step 80 · learning rate 1e-3 → 3e-4``; no two are the same."""
-        name = " · ".join([_path(run), *_changes(run)])
-        names = [name, *(f"{name} ({i})" for i in range(2, len(self._names) + 2))]
-        return next(each for each in names if each not in self._names)
+        """Such as ``run 3 · from 80 · learning rate 1e-3 → 3e-4``: what tells it from the others stands in front."""
+        return " · ".join([f"run 1 · {run.name}" if run.parent is None else run.name, *_changes(run)])
 
     def _chosen(self, change: dict[str, Any]) -> None:
         if not self._listing and change["new"] is not None:
             self._turn(self.runs[change["new"]])
-
-
-def _path(run: Run) -> str:
-    """How one gets to a run from the first of its family."""
-    if run.parent is None:
-        return run.name
-    name = run.name.removeprefix(run.parent.name).lstrip(", ")
-    return name if run.parent.parent is None else f"{_path(run.parent)} › {name}"
 
 
 def _changes(run: Run) -> list[str]:
@@ -254,5 +253,5 @@ def _changes(run: Run) -> list[str]:
         after = settings_at(run.settings, run.history.interventions(), run.born + 1)
     else:
         after = run.control.settings
-    changes = [str(Intervention(0, *each)).partition(": ")[2] for each in before.differences(after)]
+    changes = [change_in_words(*each) for each in before.differences(after)]
     return changes[:_NAMED] + ([f"{len(changes) - _NAMED} more"] if len(changes) > _NAMED else [])

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Sequence
 
 from .._formatting import format_duration, format_number, one_line
-from ..training.records import Intervention
+from ..training.records import Gesture
 from ..training.run import Run
 
 _FRESH = ("optimizer", "implementation", "bias_correction")
@@ -56,9 +56,8 @@ def status(run: Run, note: str) -> str:
     state = html.escape(run.state)
     steps = len(run.history)
     optimizer = run.history[steps - 1].optimizer if steps else run.control.settings.label
-    source = getattr(run.model, "stablelab_source", type(run.model).__name__)
     origin = [] if run.parent is None else [f"branch of {run.parent.name}"]
-    about = " · ".join(html.escape(one_line(text, LONGEST)) for text in (run.name, *origin, source, optimizer))
+    about = " · ".join(html.escape(one_line(text, LONGEST)) for text in (run.name, *origin, run.source, optimizer))
     message = html.escape(_message(run, state))
     line = f"<span class='stablelab-state stablelab-{state}'>{state}</span>"
     notes = (html.escape(one_line(each, LONGEST)) for each in (note, run.trouble) if each)
@@ -70,19 +69,23 @@ def status(run: Run, note: str) -> str:
 def _message(run: Run, state: str) -> str:
     """What there is to say beside the state. How far a running one is, the progress bar says, and saves a message."""
     said = one_line(run.message, LONGEST)
-    if state == "running":
-        return said if said.startswith("going back") else ""
-    return said.removeprefix(state).lstrip(": ")
+    if said.startswith("running at step"):
+        return ""
+    return said.removeprefix(state).lstrip(":, ")
 
 
-def log(interventions: Sequence[Intervention]) -> str:
-    """Every change made by hand, newest first."""
-    if not interventions:
+def log(gestures: Sequence[Gesture]) -> str:
+    """What was changed by hand, newest first."""
+    if not gestures:
         return "<div class='stablelab-empty'>no change made by hand yet</div>"
-    lines = [
-        html.escape(one_line(str(each), LONGEST)) + (" (fresh optimizer state)" if each.name in _FRESH else "")
-        for each in reversed(interventions[-LINES:])
-    ]
-    hidden = len(interventions) - len(lines)
+    lines = [change(each) for each in reversed(gestures[-LINES:])]
+    hidden = len(gestures) - len(lines)
     more = f"<div class='stablelab-empty'>and {hidden} before</div>" if hidden > 0 else ""
-    return "<ul>" + "".join(f"<li>{line}</li>" for line in lines) + f"</ul>{more}"
+    return "".join(lines) + more
+
+
+def change(gesture: Gesture) -> str:
+    """What one gesture changed."""
+    fresh = any(name in _FRESH for name, _, _ in gesture.changes)
+    said = html.escape(one_line(str(gesture), LONGEST)) + (" (fresh optimizer state)" if fresh else "")
+    return f"<div class='stablelab-change'>{said}</div>"

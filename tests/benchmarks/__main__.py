@@ -15,11 +15,14 @@ import moving_pictures
 import sharpness
 import shown_dashboard
 import sweeping
+import texts
+import watched_loops
 from timing import HEADER
 
 BENCHMARKS = {
     "import": importing,
     "dashboard": shown_dashboard,
+    "watch": watched_loops,
     "pictures": moving_pictures,
     "trainer": against_trainer,
     "head": cached_head,
@@ -28,6 +31,7 @@ BENCHMARKS = {
     "sweep": sweeping,
     "sharpness": sharpness,
     "adam": adam,
+    "texts": texts,
 }
 
 

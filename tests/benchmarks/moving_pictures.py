@@ -74,7 +74,7 @@ def rows() -> list[Row]:
     """The rows of this benchmark."""
     made = []
     for panels, draw in ((1, draw_loss), (3, draw_three)):
-        times = moves(move(draw, panels, learning_rate=slider("learning rate", 0.1, 0.01, 0.24)))
+        times = moves(move(draw, panels, learning_rate=slider(0.1, 0.01, 0.24, label="learning rate")))
         limit = [LIMITS[panels]] * len(times)
         made.append(Row(f"a move of a picture with {panels} panel(s)", times, "what is promised", limit, 1.0))
     return made

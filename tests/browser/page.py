@@ -51,7 +51,7 @@ class Board:
     def __init__(self, page: Page, root: Locator) -> None:
         self.page, self.root = page, root
         self.canvas = root.locator("canvas")
-        self.log = root.locator(".lab-log li")
+        self.log = root.locator(".lab-log .stablelab-change")
         self.note = root.locator(".stablelab-note")
         self.state = root.locator(".stablelab-state")
 

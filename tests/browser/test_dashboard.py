@@ -54,7 +54,7 @@ def test_slider_steers_while_another_cell_runs(open_notebook: Open) -> None:
         expect(prompt).not_to_have_text("[*]:")
         rates = notebook.ask("[step.learning_rates[0] for step in run.history.since(0)]")
         assert (rates[0], rates[-1]) == (1e-3, pytest.approx(THREE_UP))
-        changes = notebook.ask("[[each.step, str(each)] for each in run.history.interventions()]")
+        changes = notebook.ask("[[each.first, str(each)] for each in run.history.gestures()]")
         assert all(rates[step - 1] > rates[step - 2] for step, _ in changes)
         expect(board.log).to_have_text([text for _, text in reversed(changes)])
         board.until("Number(data.marks) === value", len(changes))

@@ -12,7 +12,7 @@ def draw(ax, learning_rate):
     ax.plot([0, 1], [0, learning_rate])
     ax.set(xlabel="step", ylabel="loss", ylim=(0, 1))
     return f"the rate is {learning_rate:.3g}"
-picture = move(draw, learning_rate=slider("learning rate", 0.5, 0.01, 1.0, log=True))
+picture = move(draw, learning_rate=slider(0.5, 0.01, 1.0, log=True, label="learning rate"))
 picture
 """
 SLOW = """
@@ -23,7 +23,7 @@ def draw(ax, k):
     drawn.append(k)
     time.sleep(0.2)
     return f"k is {k}"
-picture = move(draw, k=slider("k", 0, 0, 100))
+picture = move(draw, k=slider(0, 0, 100, label="k"))
 picture
 """
 GROWING = """
@@ -37,7 +37,7 @@ def draw(ax, records):
     ax.plot(records)
     ax.set(xlabel="step", ylabel="rate")
     return f"the rate is {records[-1]:.3g}"
-picture = live(train, draw, learning_rate=slider("learning rate", 0.5, 0.1, 1.0, steps=9))
+picture = live(train, draw, learning_rate=slider(0.5, 0.1, 1.0, steps=9, label="learning rate"))
 picture
 """
 RUN_ALL = "() => window.jupyterapp.commands.execute('notebook:run-all-cells')"

@@ -11,12 +11,14 @@ from stablelab import data
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Twelve pictures: red ones, wider than high, and blue ones, in grey-free formats of several kinds."""
+    """Twelve pictures: red ones, wider than high, and blue ones, of different content in formats of several kinds."""
     for colour, name, size in (((255, 0, 0), "red", (40, 20)), ((0, 0, 255), "blue", (20, 40))):
         (tmp_path / name).mkdir()
         for i in range(6):
             kind = ("png", "jpg", "bmp")[i % 3]
-            Image.new("RGB", size, colour).save(tmp_path / name / f"{i}.{kind}", quality=95)
+            picture = Image.new("RGB", size, colour)
+            picture.paste((0, 40 * i, 0), (0, 0, 10, 10))
+            picture.save(tmp_path / name / f"{i}.{kind}", quality=95)
     return tmp_path
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -105,3 +107,13 @@ def test_of_sentences_and_of_features() -> None:
 def test_positions_that_are_not_there(positions: list[int]) -> None:
     with pytest.raises(ValueError, match="positions must be from 0 to 39"):
         subset(lab.digits(train=40, validation=20, test=20, size=8), torch.tensor(positions, dtype=torch.long))
+
+
+def test_bundled_tasks_are_what_kept_results_were_made_with(corpora: Path) -> None:
+    kept = {
+        "digits": "c3003a54d39dcef908911d3c4f348787b792826afdedd94609953c5ad604c62e",
+        "movies": "2020a73cb0fb700ec5aee31eda9e7fba760e503040e99aa2af3f75389f2ff877",
+        "tweets": "57e9054c85fb5947da87909bf1a3a6019ea9c3e7d951803a11ed9828a2058cbf",
+    }
+    tasks = (data.digits(size=28), data.reviews(), data.reviews("tweets", train=100, validation=40, test=40, seed=3))
+    assert {task.name: task.fingerprint for task in tasks} == kept

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import copy
+import re
 from pathlib import Path
 
 import pandas
@@ -10,6 +12,7 @@ from transformers import PreTrainedTokenizerFast
 
 from stablelab import data
 from stablelab.data.texts import Sentences
+from stablelab.data.tokenizers import token_ids
 
 ROWS = [{"sentence": f'what a "fine", sunny day {i}', "mood": "good"} for i in range(12)]
 ROWS += [{"sentence": f"NA rain again {i}", "mood": "bad"} for i in range(8)]
@@ -74,8 +77,8 @@ def test_missing_labels_one_class_and_labels_that_are_none(tmp_path: Path) -> No
         task_of(frame, tmp_path)
     with pytest.raises(ValueError, match=r"all 12 examples are of one class, 'good'"):
         task_of(FRAME[:12], tmp_path, validation=2, test=2)
-    with pytest.raises(ValueError, match=r"column 'sentence' has 20 different values in 20 rows; is it the label.$"):
-        task_of(FRAME, tmp_path, label="sentence")
+    with pytest.raises(ValueError, match=r"column 'name' has 20 different values in 20 rows; is it the label.$"):
+        task_of(FRAME.assign(name=FRAME.sentence), tmp_path, label="name")
 
 
 def test_files_that_are_missing_empty_damaged_or_of_another_kind(tmp_path: Path) -> None:
@@ -127,3 +130,19 @@ def test_the_side_of_the_padding_is_part_of_what_a_model_sees() -> None:
 def test_other_sentences_are_tokenized_and_cut_alike() -> None:
     store = sentences("left").like(["good good good good good", "film"])
     assert store.take(torch.tensor([0, 1]))["input_ids"].tolist() == [[3, 3, 3, 3], [0, 0, 0, 4]]
+
+
+@pytest.mark.parametrize("max_tokens", [4, 16, 64])
+def test_of_long_texts_the_beginnings_are_read_and_the_tokens_are_the_same(max_tokens: int) -> None:
+    words = re.split(" ", "a film so unbelievably long, naïve & (slow) that 日本語 nobody re-watched…\nNever! unending")
+    texts = [" ".join(words[(i * k) % len(words)] for k in range(60 * i)) + " end" for i in range(12)]
+    texts += ["w" * 3000, "日本" * 900, "x " * 2000, " " * 900 + "after blanks", "ü" * 400 + " n" * 9 + " z" * 300]
+    tokenizer = data.tokenizer_for()
+    expected = tokenizer(texts, truncation=True, max_length=max_tokens, padding=False)["input_ids"]
+    assert token_ids(texts, tokenizer, max_tokens) == expected
+    fast = sentences("left").tokenizer
+    assert token_ids(texts, fast, max_tokens) == fast(texts, truncation=True, max_length=max_tokens)["input_ids"]
+    from_the_end = copy.deepcopy(fast)
+    from_the_end.truncation_side = "left"
+    expected = from_the_end(texts, truncation=True, max_length=max_tokens)["input_ids"]
+    assert token_ids(texts, from_the_end, max_tokens) == expected

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Callable
+from decimal import Decimal
+from fractions import Fraction
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from stablelab.exercises import Case, Exercise, Slip, judge
+from stablelab.exercises import ALL, Case, Exercise, Slip, check, grading, judge
+from stablelab.exercises.comparison import Tolerance, difference, literal
 from stablelab.exercises.grading import NOT_ATTEMPTED, NOT_YET, RIGHT, Verdict
+from stablelab.training.background import BackgroundThread
 
 STEP = Exercise(
     name="test.step",
@@ -28,6 +33,7 @@ STEP = Exercise(
     ),
     hints=("downhill", "minus"),
 )
+STEP_NAME = "descent.step"
 PAIR = Exercise(
     name="test.pair",
     returns="a mean and whether it is positive",
@@ -77,9 +83,12 @@ def test_what_is_begun_is_an_attempt(answer: Callable) -> None:
 
 
 def test_a_known_slip_is_named_with_the_input_and_both_results() -> None:
-    message = judge(STEP, lambda t, g, a: t.add(g, alpha=a)).message
-    assert message == (
-        "expected [0.95, -2.025], got [1.05, -1.975] (tried: two weights). Likely slip: subtract the gradient"
+    def my_step(theta: Tensor, g: Tensor, learning_rate: float) -> Tensor:
+        return theta.add(g, alpha=learning_rate)
+
+    assert judge(STEP, my_step).message == (
+        "my_step(tensor([1., -2.]), tensor([0.5, 0.25]), 0.1): expected [0.95, -2.025], got [1.05, -1.975] "
+        "(tried: two weights). Likely slip: subtract the gradient"
     )
 
 
@@ -90,15 +99,19 @@ def test_a_slip_that_gives_nan_is_recognized_too() -> None:
 
 
 def test_an_unknown_mistake_is_shown_without_a_guess() -> None:
-    verdict = judge(STEP, lambda theta, g, learning_rate: theta)
-    assert verdict == Verdict(NOT_YET, "expected [0.95, -2.025], got [1, -2] (tried: two weights)")
+    def nothing(theta: Tensor, g: Tensor, learning_rate: float) -> Tensor:
+        return theta
+
+    call = "nothing(tensor([1., -2.]), tensor([0.5, 0.25]), 0.1)"
+    verdict = Verdict(NOT_YET, f"{call}: expected [0.95, -2.025], got [1, -2] (tried: two weights)")
+    assert judge(STEP, nothing) == verdict
 
 
 @pytest.mark.parametrize(
     ("answer", "says"),
     [
         (lambda *_: None, "is a return missing?"),
-        (lambda t, g, a: (t - a * g).sum(), r"expected shape (2,), got shape ()"),
+        (lambda t, g, a: (t - a * g).sum(), "expected a tensor of shape (2,), got one number"),
         (lambda *_: "0.95", "got the text '0.95'"),
         (lambda *_: {}, "got a dict"),
         (lambda t, g, a: t / 0 * 0, "nan"),
@@ -113,6 +126,17 @@ def test_what_cannot_be_right_is_said_in_a_line(answer: object, says: str) -> No
     assert verdict.status == NOT_YET
     assert says in verdict.message
     assert "\n" not in verdict.message
+
+
+def test_a_wrong_result_is_shown_before_an_error_of_a_later_call() -> None:
+    def fails_on_matrices(theta: Tensor, g: Tensor, learning_rate: float) -> Tensor:
+        if theta.dim() > 1:
+            raise ValueError("no matrix")
+        return theta
+
+    message = judge(STEP, fails_on_matrices).message
+    assert "expected [0.95, -2.025], got [1, -2] (tried: two weights)" in message
+    assert "Likely slip" not in message
 
 
 def test_several_results_are_compared_one_by_one() -> None:
@@ -133,6 +157,114 @@ def test_the_place_of_the_largest_error_is_named_where_there_are_many_numbers() 
         return x
 
     assert "at [1, 3] expected 0, got 2" in judge(many, almost).message
+
+
+DOUBLE = Tolerance(1e-6)
+
+
+@pytest.mark.parametrize(
+    ("expected", "got"),
+    [
+        (0.25, Fraction(1, 4)),
+        (torch.tensor([0.25, 0.5]), [Fraction(1, 4), Fraction(1, 2)]),
+        (torch.tensor([0.25, 0.5]), np.array([Fraction(1, 4), Fraction(1, 2)])),
+        (0.25, Decimal("0.25")),
+        (torch.eye(2), [torch.tensor([1.0, 0.0]), torch.tensor([0, 1])]),
+        (torch.eye(2), ([1, 0], [0, np.float32(1)])),
+        (2, np.longdouble(2)),
+        (torch.tensor([2.0]), range(2, 3)),
+        ((1.0, 2.0), torch.tensor([1.0, 2.0])),
+        ((1.0, 2.0), np.array([1, 2])),
+        ((torch.zeros(2), torch.ones(2)), torch.tensor([[0, 0], [1, 1]])),
+        (torch.tensor([True, False]), np.array([True, False])),
+    ],
+)
+def test_a_result_counts_by_its_values(expected: object, got: object) -> None:
+    assert difference(expected, got, DOUBLE) is None
+
+
+@pytest.mark.parametrize(
+    ("expected", "got", "says"),
+    [
+        (torch.tensor([True, False]), torch.tensor([1.0, 0.0]), "expected True and False, of type bool, got numbers"),
+        (torch.tensor([True, False]), np.array([1, 0]), "of type bool, got numbers of type int64"),
+        (torch.tensor([[True]]), torch.tensor([[False]]), "expected [[True]], got [[False]]"),
+        (1.0, True, "expected numbers, got True and False"),
+        (1.0, torch.ones(1), "expected one number, got a tensor of shape (1,)"),
+        (5.0, 5.0001, "expected 5, got 5.0001"),
+        (torch.tensor([5.0, 1.0]).double(), [5.0, 1.00004], "expected [5, 1], got [5, 1.00004]"),
+        (torch.arange(12.0) + 1e4, torch.arange(12.0) + 1e4 + (torch.arange(12.0) == 3) * 2, "10003, got 10005"),
+        ((1.0, 2.0, 3.0), torch.ones(3, 2), "expected 3 results, as a tuple; got a Tensor"),
+        ((torch.ones(3), torch.ones(3), torch.ones(3)), torch.ones(3), "expected 3 results, as a tuple; got a Tensor"),
+        ((1.0, 2.0), iter([1.0, 2.0]), "expected 2 results, as a tuple; got a list_iterator"),
+        (torch.ones(2), [torch.ones(1), torch.ones(2)], "got a list"),
+    ],
+)
+def test_a_result_that_differs_is_described(expected: object, got: object, says: str) -> None:
+    assert says in (difference(expected, got, DOUBLE) or "")
+
+
+def test_an_expected_0_is_met_up_to_the_rounding_of_what_it_is_made_of() -> None:
+    cases = (Case("three equal numbers", (torch.tensor([0.2, 0.2, 0.2]),)), Case("one", (torch.tensor([3000.0]),)))
+    spread = Exercise("test.spread", "what the mean lacks to the smallest", lambda x: x.mean() - x.min(), cases, (), ())
+    for right in (
+        lambda x: sum(x.tolist()) / len(x) - x.min(),
+        lambda x: x.float().mean() - 1.0000001 * x.float().min(),
+    ):
+        assert judge(spread, right).status == RIGHT
+    for wrong in (lambda x: 1e-8, lambda x: torch.tensor(1e-5, dtype=torch.float32)):
+        assert judge(spread, wrong).status == NOT_YET
+
+
+def test_a_tensor_made_inside_has_the_precision_of_the_arguments() -> None:
+    def filled_in(theta: Tensor, g: Tensor, learning_rate: float) -> Tensor:
+        new = torch.zeros(theta.shape)
+        new[:] = theta - learning_rate * g
+        new[theta > 100] = theta[theta > 100]  # raises where the two are of different precision
+        return new
+
+    assert judge(STEP, filled_in).status == RIGHT
+
+
+def test_numbers_of_two_precisions_are_no_mistake_and_other_errors_are_not_tried_twice() -> None:
+    calls: list[torch.dtype] = []
+
+    def as_on_the_page(theta: Tensor, g: Tensor, learning_rate: float) -> Tensor:
+        calls.append(theta.dtype)
+        return theta.flatten() @ torch.eye(theta.numel(), dtype=torch.float32) - learning_rate * g.flatten()
+
+    vector = Exercise(STEP.name, STEP.returns, STEP.solution, STEP.cases[:1], STEP.slips, STEP.hints)
+    assert judge(vector, as_on_the_page).status == RIGHT
+    assert calls == [torch.float64, torch.float32]
+    assert (
+        judge(vector, lambda *arguments: 2 * as_on_the_page(*arguments)).message.count("expected [0.95, -2.025]") == 1
+    )
+    calls.clear()
+    assert "ZeroDivisionError" in judge(STEP, lambda theta, *_: calls.append(theta.dtype) or 1 / 0).message
+    assert calls == [torch.float64]
+
+
+@pytest.mark.parametrize(
+    ("value", "typed"),
+    [
+        (torch.tensor([1.0, -2.0]), "tensor([1., -2.])"),
+        (torch.tensor([[0.1], [1e-8]]), "tensor([[0.1], [1e-08]])"),
+        (torch.tensor([3, 4]), "tensor([3, 4])"),
+        (torch.tensor(True), "tensor(True)"),
+        (torch.zeros(5, 5), "…"),
+        (print, "…"),
+        ([0.5, (1,)], "[0.5, (1,)]"),
+        ({"k": torch.ones(1)}, "{'k': tensor([1.])}"),
+    ],
+)
+def test_an_argument_is_shown_as_it_would_be_typed(value: object, typed: str) -> None:
+    assert literal(value) == typed
+
+
+def test_the_longest_arguments_of_a_long_call_are_left_out() -> None:
+    message = judge(ALL["attention.mask_tokens"], lambda *_: None).message
+    assert re.match(r"your_answer\(tensor\(\[\[1, 20, .*, …, …, .*, 3\): it returned nothing", message)
+    assert all(len(judge(exercise, lambda *_: None).message) < 400 for exercise in ALL.values())
 
 
 def forever(*_: object) -> None:
@@ -158,6 +290,20 @@ class HostileError(Exception):
     __hash__ = None
 
 
+class Nameless:
+    """Called like a function, and nothing can be asked of it."""
+
+    @property
+    def __class__(self) -> type:
+        raise RuntimeError("not even this")
+
+    def __getattr__(self, name: str) -> object:
+        raise RuntimeError(name)
+
+    def __call__(self, *_: object) -> object:
+        return self
+
+
 class EndlessError(Exception):
     def __str__(self) -> str:
         forever()
@@ -179,7 +325,7 @@ def raises(error: BaseException | type[BaseException]) -> Callable:
         (raises(ValueError("one\ntwo")), "it raised ValueError: one (tried"),
         (raises(ValueError("x" * 1000)), "x…"),
         (lambda *_: HostileError(), "got a HostileError"),
-        (lambda *_: 10**400, "got a int"),
+        (lambda *_: 10**400, "got an int"),
         (lambda *_: torch.zeros(2, device="meta"), "got a Tensor"),
     ],
 )
@@ -192,6 +338,7 @@ def test_what_raises_when_it_is_looked_at_is_survived(answer: object, says: str)
 
 def test_an_answer_that_raises_when_it_is_looked_at_is_survived() -> None:
     assert "without brackets" in judge(STEP, HostileError()).message
+    assert "your_answer(tensor([1., -2.]), tensor([0.5, 0.25]), 0.1): expected" in judge(STEP, Nameless()).message
 
 
 @pytest.mark.parametrize("answer", [forever, forever_swallowing, lambda *_: time.sleep(60)])
@@ -202,12 +349,31 @@ def test_an_answer_that_never_ends_is_ended(answer: Callable) -> None:
     assert time.monotonic() - began < 20
 
 
+def test_a_run_that_waits_for_an_answer_waits_a_shorter_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(grading, "BESIDE_A_RUN", 0.1)
+    over = threading.Event()
+    run = BackgroundThread(over.wait, "stablelab run").start()
+    try:
+        assert "within 0.1 seconds" in judge(STEP, forever).message
+    finally:
+        over.set()
+        run.join()
+
+
 def test_away_from_the_main_thread_it_is_ended_too() -> None:
     verdicts: list[Verdict] = []
     thread = threading.Thread(target=lambda: verdicts.append(judge(STEP, forever, time_limit=0.1)), daemon=True)
     thread.start()
     thread.join(20)
     assert "it did not come back" in verdicts[0].message
+
+
+def test_check_never_raises(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    for answer in (Nameless(), HostileError(), raises(HostileError), lambda *_: HostileError, iter, type, print):
+        check(STEP_NAME, answer)
+    monkeypatch.setattr("stablelab.exercises.notebook.judge", lambda *_: 1 / 0)  # a fault of the judge's own
+    check(STEP_NAME, forever)
+    assert capsys.readouterr().out.count("not yet · ") == 8
 
 
 def test_the_stop_button_still_stops() -> None:

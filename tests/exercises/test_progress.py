@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from stablelab._files import seal
 from stablelab.exercises import ALL, check, hints, progress
+from stablelab.exercises.notebook import NOTEBOOKS
 from stablelab.exercises.progress import read_progress, record_attempt
 
 NAME = next(iter(ALL))
@@ -26,18 +28,40 @@ def test_tries_and_the_first_right_answer_are_kept(data_folder: Path, capsys: py
     said = re.findall(r"^(\w[\w ]+) · ", capsys.readouterr().out, re.MULTILINE)
     assert said == ["not yet", "right", "not yet"]
     kept = json.loads((data_folder / "progress.json").read_text())
-    assert kept["version"] == 1
-    assert kept["exercises"][NAME]["tries"] == 3
-    assert kept["exercises"][NAME]["right"]
+    assert (kept["format"], kept["exercise"], kept["tries"]) == (2, NAME, 3)
+    assert kept["right"]
     assert [path.name for path in data_folder.iterdir()] == ["progress.json"]
 
 
 def test_the_table_has_every_exercise(capsys: pytest.CaptureFixture[str]) -> None:
+    second, third = list(ALL)[1:3]
     check(NAME, ALL[NAME].solution)
+    check(second, wrong)
+    check(second, wrong)
     lines = repr(progress()).splitlines()
-    assert len(lines) == len(ALL) + 1
-    assert "right since 20" in lines[0]
-    assert lines[-1] == f"1 of {len(ALL)} exercises right"
+    assert len(lines) == len(ALL) + len(NOTEBOOKS) + 2
+    assert lines[0] == "01_gradient_descent · 1 of 6 right"
+    assert re.fullmatch(rf"  {NAME} +right since \d{{4}}-\d\d-\d\d 1 try", lines[1])
+    assert re.fullmatch(rf"  {second} +not yet +2 tries", lines[2])
+    assert re.fullmatch(rf"  {third} +–", lines[3])
+    assert lines[-2:] == [f"all · 1 of {len(ALL)} right", f"next: {second} in 01_gradient_descent.ipynb"]
+
+
+def test_the_table_of_a_page_links_to_the_notebooks_and_to_the_next_exercise() -> None:
+    page = progress()._repr_html_()
+    assert page.count("<tr>") == len(ALL) + len(NOTEBOOKS)
+    assert page.endswith(
+        f"<p>0 of {len(ALL)} right. Next: <code>{NAME}</code> in "
+        '<a href="01_gradient_descent.ipynb">01_gradient_descent</a></p>'
+    )
+    assert all(f'<a href="{notebook}.ipynb">' in page for notebook in NOTEBOOKS)
+
+
+def test_after_the_last_exercise_none_is_next() -> None:
+    for name in ALL:
+        record_attempt(name, right=True)
+    assert progress().next is None
+    assert repr(progress()).splitlines()[-1] == f"all · {len(ALL)} of {len(ALL)} right"
 
 
 def test_no_line_is_so_long_that_a_page_would_break_it(capsys: pytest.CaptureFixture[str]) -> None:
@@ -58,20 +82,58 @@ def test_a_stub_leaves_no_trace(data_folder: Path, capsys: pytest.CaptureFixture
     [
         *("", "{", "[]", '{"version": 1}', '{"version": 1, "exercises": {"a": 1}}', "\x00\xff", "[" * 100_000),
         *('{"version": [], "exercises": {}}', '{"version": 1, "exercises": {"a": {"tries": Infinity, "right": null}}}'),
+        *(
+            '{"version": "1", "exercises": {}}',
+            '{"version": null, "exercises": {}}',
+            '{"version": 1, "exercises": null}',
+        ),
+        '{"version": 1, "exercises": {"a": {"tries": 1' + "0" * 4290 + ', "right": null}}}',
+        '{"version": 1, "exercises": {"a": {"tries": 1' + "0" * 5000 + ', "right": null}}}',
+        '{"version": 1, "exercises": {"a": {"tries": 1, "right": "yesterday"}}}',
+        '{"version": 1, "exercises": {"a": {"tries": 1, "right": ' + "[" * 900 + "]" * 900 + "}}}",
     ],
-    ids=range(9),
+    ids=range(16),
 )
 def test_a_damaged_file_is_put_aside(data_folder: Path, damage: str, capsys: pytest.CaptureFixture[str]) -> None:
     data_folder.mkdir()
     (data_folder / "progress.json").write_text(damage)
+    assert repr(progress()).endswith(f"0 of {len(ALL)} exercises right")
+    assert capsys.readouterr().out.endswith("as it was, it is progress.damaged-1.json now\n")
     check(NAME, ALL[NAME].solution)
     assert (data_folder / "progress.damaged-1.json").read_text() == damage
     assert read_progress()[NAME].tries == 1
+    assert not (data_folder / "progress.damaged-2.json").exists()
+
+
+def test_a_damaged_line_hides_no_other(data_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names = list(ALL)[:3]
+    for name in names:
+        record_attempt(name, right=True)
+    file = data_folder / "progress.json"
+    file.write_text(file.read_text().replace('"tries": 1', '"tries": 7', 1))
+    assert list(read_progress()) == names[1:]
+    said = f"1 of 3 lines of {file} are damaged and left out; as it was, it is progress.damaged-1.json now\n"
+    assert capsys.readouterr().out == said
+    assert list(read_progress()) == names[1:] and capsys.readouterr().out == ""
+    file.write_text(file.read_text().splitlines()[0] + "\n")  # cut where a line ends
+    assert list(read_progress()) == names[1:2] and "1 of 2 lines" in capsys.readouterr().out
+
+
+def test_a_file_of_the_first_version_is_read_on(data_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data_folder.mkdir()
+    kept = {NAME: {"tries": 3, "right": "2025-01-31"}, "of before": {"tries": 1, "right": None}}
+    (data_folder / "progress.json").write_text(json.dumps({"version": 1, "exercises": kept}, indent=1))
+    record_attempt(NAME, right=True)
+    assert {name: vars(each) for name, each in read_progress().items()} == {
+        **kept,
+        NAME: {"tries": 4, "right": "2025-01-31"},
+    }
+    assert capsys.readouterr().out == "" and len((data_folder / "progress.json").read_text().splitlines()) == 2
 
 
 def test_a_file_of_a_newer_version_is_left_alone(data_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data_folder.mkdir()
-    newer = '{"version": 2, "exercises": {}}'
+    newer = json.dumps(seal(3, {"exercise": NAME, "tries": 2, "right": None, "seconds": 7})) + "\n"
     (data_folder / "progress.json").write_text(newer)
     check(NAME, ALL[NAME].solution)
     verdict, *_, reason = capsys.readouterr().out.splitlines()

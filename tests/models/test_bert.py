@@ -13,6 +13,7 @@ from transformers import BertForSequenceClassification
 
 from stablelab import data, models
 from stablelab.data import cache as paths
+from stablelab.data.tokenizers import tokenizer_for
 
 
 def test_the_bundled_bert_is_plain_pre_trained_and_quiet(movies: data.Task, capfd: pytest.CaptureFixture[str]) -> None:
@@ -89,9 +90,31 @@ def test_folders_without_a_model_are_one_line(tmp_path: Path) -> None:
 
 def test_the_bundled_weights_are_those_the_workbook_was_built_on(monkeypatch: pytest.MonkeyPatch) -> None:
     assert data.verify_bundled() == paths.bundled_folder()
-    monkeypatch.setattr(paths, "BUNDLED_SHA256", "0" * 64)
+    monkeypatch.setitem(paths.BUNDLED_SHA256, "model.safetensors", "0" * 64)
     with pytest.raises(ValueError, match=r"model\.safetensors is damaged or another version .*; reinstall"):
         data.verify_bundled()
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "vocab.txt", "tokenizer.json"])
+@pytest.mark.parametrize("damage", ["flip", "gone"])
+def test_a_damaged_bundled_bert_is_refused_when_it_is_loaded(
+    name: str, damage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    for each in paths.BUNDLED_SHA256:
+        (folder / each).symlink_to(paths.bundled_folder() / each)
+    content = bytearray((folder / name).read_bytes())
+    (folder / name).unlink()
+    if damage == "flip":
+        content[len(content) // 2] ^= 1
+        (folder / name).write_bytes(content)
+    monkeypatch.setattr(paths, "bundled_folder", lambda: folder)
+    tokenizer_for.cache_clear()
+    for load in (lambda: models.bert(2), tokenizer_for):
+        with pytest.raises(ValueError, match=rf"{name} (is damaged|cannot be read).*; reinstall gt-all") as caught:
+            load()
+        assert "\n" not in str(caught.value)
 
 
 def test_without_the_package_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

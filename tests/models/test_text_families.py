@@ -111,6 +111,7 @@ def test_families_for_texts(
     save_tokenizer(family, tmp_path)
     capfd.readouterr()
     task = text_task(tmp_path)
+    assert capfd.readouterr().err == ""
     model = lab.bert(task, name=str(tmp_path))
     said = capfd.readouterr()
     assert (said.out, said.err) == (f"{tmp_path} · {family.source}\n", "")

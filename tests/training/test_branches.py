@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import random
 
 import pytest
 import torch
 from support.helpers import same_weights, timeless
 
-from stablelab.training import Log, Run, Settings, replay
+from stablelab.training import Log, Run, Settings, checkpoints, replay
 
 LAYERS = (("4",), ("1", "0"))
 KINDS = {
@@ -118,16 +119,52 @@ def test_untouched_is_the_run_without_the_last_change_by_hand(make_run):
     run = trained(make_run(), {12: {"learning_rate": 0.3}})
     assert timeless(run.history) != timeless(quiet.history)
     what_if = run.untouched()
-    assert what_if.born == 12 and what_if.name == "clouds, untouched at step 13"
+    assert what_if.born == 12 and what_if.name == "run 2 · untouched at 13"
     assert run.checkpoints.at_or_before(12).step == 12  # kept on purpose: nothing has to be trained again
     what_if.start().wait(60)
     assert timeless(what_if.history) == timeless(quiet.history)
 
 
 def test_one_drag_of_a_slider_is_one_change(make_run):
-    run = trained(make_run(), {5: {"max_norm": 0.5}, 12: {"learning_rate": 0.1}, 13: {"learning_rate": 0.2}})
-    assert run.untouched().born == 12
+    drag = {12: 0.1, 13: 0.2, 15: 0.15, 18: 0.05}
+    changes = {step: {"learning_rate": rate, "gesture": 7} for step, rate in drag.items()}
+    run = trained(make_run(checkpoint_memory=0), {5: {"max_norm": 0.5}, **changes})
+    assert [str(each) for each in run.history.gestures()] == [
+        "step 6: clip threshold off → 0.5",
+        "steps 13–19: learning rate 0.02 → 0.05",
+    ]
+    assert [rate for step in run.history if (rate := step.interventions)][1][0].new == 0.1, "a step says what it used"
+    assert len(run.history.interventions()) == 5
+    assert run.untouched().born == 12 and run.checkpoints.at_or_before(12).step == 12
     assert run.branch(12).untouched().born == 5
+    kept = [each.step for each in run.checkpoints]
+    assert 12 in kept and not {13, 15, 18} & set(kept), "of a drag, the state before it is what one goes back to"
+
+
+def test_a_drag_back_to_where_it_began_is_no_change_that_could_be_taken_back(make_run):
+    drag = {12: 0.1, 13: 0.3, 14: 0.02}
+    run = trained(make_run(), {step: {"learning_rate": rate, "gesture": 7} for step, rate in drag.items()})
+    assert len(run.history.interventions()) == 3 and run.history.gestures() == ()
+    with pytest.raises(ValueError, match="nothing was changed by hand"):
+        run.untouched()
+
+
+def test_the_runs_of_a_family_have_short_numbers(make_run):
+    run = make_run().start().wait(60)
+    child = run.branch(20, learning_rate=0.003).start().wait(60)
+    names = [each.name for each in (run, child, child.branch(28), run.branch(3), child.untouched())]
+    assert names == ["clouds", "run 2 · from 20", "run 3 · from 28", "run 4 · from 3", "run 5 · untouched at 21"]
+
+
+def test_a_branch_is_one_gesture_and_what_follows_another(make_run):
+    run = trained(make_run(), {5: {"max_norm": 0.5}})
+    branch = run.branch(20, learning_rate=0.003, weight_decay=0.0)
+    trained(branch, {25: {"learning_rate": 0.01}})
+    assert [(each.first, [name for name, _, _ in each.changes]) for each in branch.history.gestures()] == [
+        (6, ["max_norm"]),
+        (21, ["learning_rate", "weight_decay"]),
+        (26, ["learning_rate"]),
+    ]
 
 
 def test_a_divergence_and_what_came_after_it_are_replayed_too(make_run):
@@ -158,8 +195,9 @@ def test_replay_of_a_log_gives_the_same_curve(make_run, clouds, make_network):
     log = Log.from_dict(run.log().to_dict())
     again = replay(log, make_network(), clouds, layers=LAYERS, augment=noisy).start().wait(60)
     assert timeless(again.history) == timeless(run.history)
+    assert again.history.gestures() == run.history.gestures(), "the gestures too"
     assert same_weights(again.model, run.model)
-    assert str(log).splitlines()[1:] == [str(each) for each in run.history.interventions()]
+    assert str(log).splitlines()[1:] == [str(each) for each in run.history.gestures()]
     branch = run.branch(20, learning_rate=0.5).start().wait(60)
     once_more = replay(branch.log(), make_network(), clouds, layers=LAYERS, augment=noisy).start().wait(60)
     assert timeless(once_more.history) == timeless(branch.history)
@@ -227,3 +265,49 @@ def test_what_cannot_be_is_said_in_one_line(make_run, clouds, make_network):
         replay(log, whole, clouds, trains=whole[4])
     with pytest.raises(ValueError, match="not the log of a run"):
         Log.from_dict({"settings": {}})
+
+
+def test_five_branches_share_one_budget_and_stay_exact_when_their_checkpoints_go(make_run, monkeypatch):
+    monkeypatch.setattr("stablelab.training.loop.SHARE_OF_TIME", 1e9)  # a checkpoint after every step
+    gc.collect()
+    expected = make_run().start().wait(60)
+    budget = checkpoints.memory_in_use()[0]
+    monkeypatch.setattr(checkpoints, "default_memory", lambda: budget)
+    run = trained(make_run(), {12: {"learning_rate": 0.3}})
+    family, newest = [run], []
+    try:
+        for step in (5, 7, 15, 20, 25):
+            branch = family[-1].branch(step) if step < 15 else run.branch(step)
+            branch.step(3)
+            newest.append(branch.wait_paused().checkpoints.newest)
+            family.append(branch)
+            assert branch.checkpoints.newest.step == branch.born + 2
+            used, limit = checkpoints.memory_in_use()
+            assert limit == budget and used <= budget
+        assert len(run.checkpoints) < 35 and run.checkpoints.at_or_before(12).step == 12, "the one before the change"
+        assert [each.checkpoints.newest for each in family[1:]] == newest, "the newest of a living run stays"
+        for branch in family[1:]:
+            branch.resume()
+            branch.wait(60)
+    finally:
+        for each in family:
+            each.stop()
+    assert checkpoints.memory_in_use()[0] <= budget
+    for branch, same in zip(family[1:], (expected, expected, run, run, run), strict=True):
+        assert timeless(branch.history) == timeless(same.history) and same_weights(branch.model, same.model)
+    assert timeless(run.untouched().start().wait(60).history) == timeless(expected.history)
+    family[1].reset()
+    assert timeless(family[1].start().wait(60).history) == timeless(expected.history)
+    del family, branch, each, newest, expected, run, same
+    gc.collect()
+    assert checkpoints.memory_in_use()[0] == 0, "what nobody holds gives its share back"
+
+
+def test_with_no_memory_at_all_going_back_begins_at_the_start(make_run, monkeypatch):
+    monkeypatch.setattr(checkpoints, "default_memory", lambda: 0)
+    run = make_run().start().wait(60)
+    branch = run.branch(20)
+    for each in (run, branch):
+        each.checkpoints._kept.clear()  # by what other runs needed meanwhile
+    branch.start().wait(60)
+    assert timeless(branch.history) == timeless(run.history) and same_weights(branch.model, run.model)

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import gc
 import itertools
 
 import pytest
 import torch
 
-from stablelab.training import Checkpoint, Checkpoints
+from stablelab.training import Checkpoint, Checkpoints, checkpoints
 from stablelab.training.checkpoints import Best
 
 
@@ -31,14 +32,9 @@ def test_over_it_they_thin_out_evenly_and_the_ends_stay():
     assert max(gaps) <= 640  # no stretch is bare: 6 of 1000 steps cannot stand closer than 200 on average
 
 
-def test_the_one_before_a_change_by_hand_stays_until_the_next_change(monkeypatch):
-    monkeypatch.setattr("stablelab.training.checkpoints.GESTURE", -1.0)
+def test_the_one_before_a_change_by_hand_stays_until_the_next_change():
     assert 33 in filled(400 * 3, [*range(0, 40, 10), 33, *range(40, 100, 10)], marked=(33,))
     assert filled(0, [0, 10, 13, 20, 27, 30], marked=(13, 27)) == [0, 27, 30]
-
-
-def test_of_one_drag_the_one_before_it_stays():
-    assert filled(0, [0, 13, 15, 17, 19], marked=(13, 15, 17)) == [0, 13, 19]
 
 
 def test_the_safe_copy_of_the_one_before_a_change_stays_with_it():
@@ -88,3 +84,87 @@ def test_what_a_divergence_may_go_back_to_stays_and_is_found():
 def test_one_whose_safe_copy_is_gone_is_no_place_to_start_from():
     ring = Checkpoints(10_000, [checkpoint(0), Checkpoint(30, None, {}, None, safe_step=25), checkpoint(50)])
     assert ring.at_or_before(40).step == 0
+
+
+@pytest.fixture
+def budget(monkeypatch):
+    """Set the memory that all checkpoints of the process may take up, in checkpoints of 400 bytes."""
+
+    def of(count: int) -> None:
+        gc.collect()  # the runs of other tests
+        monkeypatch.setattr(checkpoints, "default_memory", lambda: count * 400)
+        assert checkpoints.memory_in_use() == (0, count * 400)
+
+    return of
+
+
+def steps_of(*rings: Checkpoints) -> list[list[int]]:
+    return [[each.step for each in ring] for ring in rings]
+
+
+def test_all_runs_share_one_budget_and_the_one_that_rested_longest_is_thinned_out_first(budget):
+    budget(8)
+    one, two = Checkpoints(), Checkpoints()
+    for step in range(0, 50, 10):
+        one.add(checkpoint(step))
+    for step in range(0, 50, 10):
+        two.add(checkpoint(step))
+    assert checkpoints.memory_in_use() == (8 * 400, 8 * 400)
+    assert steps_of(two) == [[0, 10, 20, 30, 40]] and len(one) == 3 and one.newest.step == 40
+
+
+def test_marks_go_after_all_others_and_the_newest_of_a_living_run_never(budget):
+    budget(5)
+    one, two, three = Checkpoints(), Checkpoints(), Checkpoints()
+    for step in (0, 10, 13, 20, 30):
+        one.add(checkpoint(step), marked=step == 13)
+    for step in (0, 10, 20, 30):
+        two.add(checkpoint(step))
+    assert steps_of(one, two) == [[13, 30], [0, 20, 30]]
+    for step in (0, 10, 20):
+        three.add(checkpoint(step))
+    assert steps_of(one, two, three) == [[13, 30], [30], [0, 20]]
+    for ring in (one, two, three):
+        ring.keep_first = True
+    three.add(checkpoint(40))
+    assert steps_of(one, two, three) == [[13, 30], [30], [0, 40]], "a first that is needed stays"
+    for step in (50, 60):
+        three.add(checkpoint(step))
+    assert checkpoints.memory_in_use()[0] == 5 * 400
+    for ring in (one, two, three):
+        ring.keep_first = False
+    budget_of_two = Checkpoints()
+    budget_of_two.add(checkpoint(70))
+    budget_of_two.add(checkpoint(80))
+    assert 30 in steps_of(one)[0] and steps_of(two) == [[30]] and steps_of(three) == [[60]]
+
+
+def test_what_a_branch_shares_with_its_parent_counts_once_and_goes_from_both(budget):
+    budget(6)
+    parent = Checkpoints()
+    for step in range(0, 60, 10):
+        parent.add(checkpoint(step))
+    child = Checkpoints(kept=parent.until(30))
+    assert checkpoints.memory_in_use()[0] == 6 * 400
+    child.add(checkpoint(35))
+    assert checkpoints.memory_in_use()[0] == 6 * 400 and 35 in steps_of(child)[0]
+    gone = {0, 10, 20, 30, 40, 50} - set(steps_of(parent)[0])
+    assert len(gone) == 1 and not gone & set(steps_of(child)[0])
+
+
+def test_a_run_that_nobody_holds_gives_its_share_back(budget):
+    budget(100)
+    one, two = Checkpoints(), Checkpoints()
+    for step in range(0, 50, 10):
+        one.add(checkpoint(step))
+        two.add(checkpoint(step))
+    assert checkpoints.memory_in_use()[0] == 10 * 400
+    del one
+    gc.collect()
+    assert checkpoints.memory_in_use()[0] == 5 * 400 and len(two) == 5
+
+
+def test_the_budget_is_a_sixteenth_of_the_machines_memory():
+    import psutil
+
+    assert checkpoints.memory_in_use()[1] == psutil.virtual_memory().total // 16

@@ -15,6 +15,7 @@ import pytest
 import torch
 import transformers
 from safetensors.torch import load_file
+from support.disk import file_size_limit, read_only_folder
 from torch import Tensor
 
 import stablelab as lab
@@ -143,6 +144,27 @@ def test_the_best_weights_are_those_that_early_stopping_kept(clouds, make_networ
     assert here(tmp_path / "plain") == [step.loss for step in run.history]
     end = load_file(tmp_path / "plain" / "trained.safetensors")
     assert all(torch.equal(tensor, end[name]) for name, tensor in run.model.state_dict().items())
+
+
+@pytest.mark.parametrize("name", ["start.safetensors", "data.safetensors"])
+def test_a_script_does_not_train_on_what_was_not_written_with_it(clouds, make_network, tmp_path, here, name):
+    folder = Path(export(trained(Run(make_network(), clouds, steps=3)), tmp_path / "plain", BUILD)).parent
+    content = bytearray((folder / name).read_bytes())
+    content[-2] ^= 1
+    (folder / name).write_bytes(content)
+    with pytest.raises(SystemExit, match=f"^{name} is damaged or of another export; export the run again$"):
+        here(folder)
+
+
+def test_an_export_that_the_disk_refuses_leaves_the_one_before(clouds, make_network, tmp_path, here):
+    run = trained(Run(make_network(), clouds, steps=3))
+    export(run, tmp_path / "plain", BUILD)
+    with file_size_limit(2_000), pytest.raises(OSError) as caught:
+        export(run, tmp_path / "plain", BUILD)
+    assert str(caught.value) == f"the run cannot be exported to {tmp_path / 'plain'}: file too large"
+    assert here(tmp_path / "plain") == [step.loss for step in run.history]
+    with read_only_folder() as folder, pytest.raises(OSError, match="cannot be exported to .*: permission denied$"):
+        export(run, folder / "plain", BUILD)
 
 
 @pytest.mark.slow

@@ -5,11 +5,13 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 import torch
 from jupyter_client.manager import KernelManager
+from support.disk import nobody
 from support.helpers import same_weights, timeless, until
 
 import stablelab as lab
@@ -264,6 +266,36 @@ def test_a_folder_that_cannot_be_used_is_refused_before_training(make_run, begun
     begun(tmp_path / "run")
     with pytest.raises(ValueError, match="holds a run that has not ended .step 25 of 120.: reopen it"):
         make_run(tmp_path / "run")
+
+
+@pytest.mark.parametrize("name", ["run.json", "weights.safetensors"])
+def test_a_damaged_checkpoint_does_not_give_away_the_whole_one_beside_it(
+    make_run, begun, make_network, clouds, tmp_path, every, name
+):
+    begun(tmp_path / "run", steps=60)
+    damage(tmp_path / "run" / "checkpoint-25", name)
+    there = r"a run that has not ended \(step 24 of 60, newer ones are damaged \(.*checkpoint-25 is damaged: " + name
+    with pytest.raises(ValueError, match=there) as caught:
+        make_run(tmp_path / "run")
+    assert "\n" not in str(caught.value)
+    assert len(reopen(tmp_path / "run", make_network(), clouds, layers=LAYERS).history) == 24
+    damage(tmp_path / "run" / "checkpoint-1", name)
+    damage(tmp_path / "run" / "checkpoint-24", name)
+    with pytest.raises(ValueError, match=r"which holds nothing whole \(.* is damaged: .*\); give another, or delete"):
+        make_run(tmp_path / "run")
+    assert names(tmp_path / "run") == ["checkpoint-1", "checkpoint-24", "checkpoint-25"]
+
+
+@pytest.mark.parametrize("mode", [0o000, 0o333, 0o555])
+def test_a_folder_that_can_no_longer_be_used_is_said_and_training_goes_on(begun, every, mode):
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o777)
+        run = begun(folder, steps=60)
+        Path(folder).chmod(mode)
+        with nobody():
+            done(run)
+        Path(folder).chmod(0o777)
+    assert run.state == "finished" and "(permission denied); training goes on, " in run.trouble
 
 
 def test_a_new_run_takes_the_place_of_one_that_is_over(make_run, begun, tmp_path, every):

@@ -1,16 +1,23 @@
 from __future__ import annotations
 
 import json
+import re
+import signal
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from support.disk import file_size_limit, read_only_folder
+from support.helpers import timeless
 
-from stablelab._files import sha256_of
+from stablelab._files import seal, sha256_of
 from stablelab.training import Run, Settings, load
-from stablelab.training.saving import read, write
+from stablelab.training.history import History
+from stablelab.training.saving import FORMAT, read, write
 
 
 @pytest.fixture
@@ -81,11 +88,12 @@ def test_a_damaged_file_is_named_in_one_line(finished, tmp_path, clouds, make_ne
     assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
 
 
-def sealed(folder) -> None:
-    """Make the checksums fit again, as someone would who means harm."""
-    about = json.loads((folder / "run.json").read_text())
+def sealed(folder, **changes) -> None:
+    """Change what run.json says and make all checksums fit again, as someone would who means harm."""
+    about = {**json.loads((folder / "run.json").read_text()), **changes}
     about["sha256"] = {name: sha256_of(folder / name) for name in about["sha256"]}
-    (folder / "run.json").write_text(json.dumps(about))
+    about = {name: value for name, value in about.items() if value is not ... and name not in ("format", "checksum")}
+    (folder / "run.json").write_text(json.dumps(seal(FORMAT, about)))
 
 
 class Harm:
@@ -112,11 +120,102 @@ def test_nothing_in_a_hostile_checkpoint_is_executed(finished, tmp_path):
 @pytest.mark.parametrize("name", ["settings", "log", "written", "classes"])
 def test_a_run_json_with_something_missing_or_of_another_kind(finished, tmp_path, name):
     folder = Path(finished.save(tmp_path / "run"))
-    about = json.loads((folder / "run.json").read_text())
-    for odd in ({k: v for k, v in about.items() if k != name}, {**about, name: 7.5 if name == "classes" else ["?"]}):
-        (folder / "run.json").write_text(json.dumps(odd))
-        with pytest.raises(ValueError, match="is damaged: run.json cannot be read$"):
+    sealed(folder, **{name: 7.5 if name == "classes" else ["?"]})
+    with pytest.raises(ValueError, match=rf"is damaged: run\.json\.{name} is .*; it must be \w+$"):
+        read(folder)
+    sealed(folder, **{name: ...})
+    with pytest.raises(ValueError, match=f"is damaged: run.json has no '{name}'$"):
+        read(folder)
+
+
+def test_an_edited_run_json_is_not_trained_on(finished, tmp_path):
+    folder = Path(finished.save(tmp_path / "run"))
+    text = (folder / "run.json").read_text()
+    for old, new in (('"learning_rate": 0.02', '"learning_rate": 0.03'), ('"seed": 0', '"seed": 1')):
+        assert old in text
+        (folder / "run.json").write_text(text.replace(old, new))
+        with pytest.raises(ValueError, match="is damaged: run.json is not what was written$"):
             read(folder)
+    (folder / "run.json").write_text(text.replace("\n", " "))  # says the same
+    assert read(folder).log == finished.log()
+
+
+def test_a_history_of_other_types_is_refused(finished, tmp_path):
+    folder = Path(finished.save(tmp_path / "run"))
+    lines = (folder / "history.jsonl").read_text().splitlines()
+    odd = {'"step": 1': '"step": "1"', '"clipped": ': '"cut": ', '"interventions": []': '"interventions": 3'}
+    for old, new in odd.items():
+        assert old in lines[0]
+        (folder / "history.jsonl").write_text("\n".join([lines[0].replace(old, new), *lines[1:]]))
+        sealed(folder)
+        with pytest.raises(ValueError, match=r"is damaged: history\.jsonl cannot be read$"):
+            read(folder)
+
+
+# What a process does that is killed in the middle of replacing an earlier save.
+KILLED = """
+import os, pathlib, signal, sys
+from stablelab.training import saving
+replace, left = os.replace, [{renames}]
+
+def fatal(*places):
+    if not left[0]:
+        os.kill(os.getpid(), signal.SIGKILL)
+    left[0] -= 1
+    replace(*places)
+
+os.replace = fatal
+folder = pathlib.Path({folder!r})
+saving.write(folder, saving.read(folder))
+"""
+
+
+@pytest.mark.parametrize("renames", [0, 1])
+@pytest.mark.parametrize("name", ["run", "checkpoint-12"])
+def test_a_kill_while_a_save_is_replaced_leaves_one_to_load(
+    finished, clouds, make_network, tmp_path, capsys, renames, name
+):
+    folder = Path(finished.save(tmp_path / name))
+    code = KILLED.format(renames=renames, folder=str(folder))
+    assert subprocess.run([sys.executable, "-c", code], timeout=120).returncode == -signal.SIGKILL
+    assert folder.exists() == (renames == 0) and len(list(tmp_path.iterdir())) == 2
+    where = folder if name == "run" else tmp_path
+    assert timeless(load(where, make_network(seed=9), clouds).history) == timeless(finished.history)
+    said = f"the process that saved {folder} was killed while it did; what it had written is in place\n"
+    assert capsys.readouterr().out == said * renames
+    finished.save(folder)
+    assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_a_save_after_a_kill_restores_the_place(finished, tmp_path):
+    folder = Path(finished.save(tmp_path / "run"))
+    folder.rename(tmp_path / ".run-abcd_123-old")
+    (tmp_path / ".run-half0000").mkdir()
+    (tmp_path / ".run-mine0000").mkdir()
+    (tmp_path / ".run-mine0000" / "notes.txt").write_text("not ours")
+    finished.save(folder)
+    assert sorted(each.name for each in tmp_path.iterdir()) == [".run-mine0000", "run"]
+
+
+def test_a_save_that_the_disk_refuses_is_said_in_one_line(finished, tmp_path):
+    """The disk refuses in the middle of each of the files in turn, whoever writes it."""
+    snapshot = finished.snapshot()
+    large = replace(snapshot.checkpoint, weights={"w": torch.zeros(10_000)})
+    history = History(snapshot.history.since(11))
+    snapshot = replace(snapshot, weights={"w": torch.zeros(5_000)}, history=history, checkpoint=large)
+    sizes = {file.name: file.stat().st_size for file in write(tmp_path / "whole", snapshot).iterdir()}
+    assert sorted(sizes, key=sizes.get)[-2:] == ["weights.safetensors", "state.pt"]
+    place = re.escape(str(tmp_path / "run"))
+    for limit in (100, sizes["weights.safetensors"] - 1, sizes["state.pt"] - 1):
+        with file_size_limit(limit), pytest.raises(OSError, match=f"cannot be saved to {place}: file too large$"):
+            write(tmp_path / "run", snapshot)
+    assert [each.name for each in tmp_path.iterdir()] == ["whole"]
+
+
+def test_a_save_to_a_folder_that_is_read_only_is_said_in_one_line(finished):
+    with read_only_folder() as folder, pytest.raises(OSError) as caught:
+        finished.save(folder / "run")
+    assert str(caught.value) == f"the run cannot be saved to {folder / 'run'}: permission denied"
 
 
 def test_a_checkpoint_keeps_the_order_in_memory(finished, tmp_path):
@@ -131,7 +230,12 @@ def test_a_checkpoint_keeps_the_order_in_memory(finished, tmp_path):
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("{not json", "run.json cannot be read"), ("[]", "cannot be read"), ('{"format": 99, "sha256": {}}', "format 99")],
+    [
+        ("{not json", "is damaged: run.json cannot be read$"),
+        ("[]", "is damaged: run.json cannot be read$"),
+        ("[" * 100_000, "is damaged: run.json cannot be read$"),
+        ('{"format": 3, "sha256": {}}', "is of another version: run.json has format 3; this version of .* reads 4$"),
+    ],
 )
 def test_a_run_json_that_cannot_be_read(finished, tmp_path, text, message):
     (tmp_path / "run").mkdir()

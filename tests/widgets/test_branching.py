@@ -71,7 +71,7 @@ def test_the_parent_is_drawn_over_its_whole_length(shown) -> None:
     assert earlier.parent and earlier.label.startswith("parent: ring · AdamW") and earlier.steps == 30
     assert earlier.rows[:12, :3].tolist() == shown._data.rows[:12, :3].tolist()
     assert (shown._data.branched_at, branch.parent) == (12, parent)
-    assert "ring from step 12 · branch of ring" in shown.status.line.value
+    assert "run 2 · from 12 · branch of ring" in shown.status.line.value
 
 
 def test_a_running_parent_waits_and_can_be_gone_back_to(slow) -> None:
@@ -80,7 +80,7 @@ def test_a_running_parent_waits_and_can_be_gone_back_to(slow) -> None:
     until(lambda: parent.state == "paused" and branch.state == "running")
     assert parent.watchers == [] and len(branch.watchers) == 1
     until(lambda: not slow.branch_buttons.run_choice.layout.display)
-    assert [name for name, _ in slow.branch_buttons.run_choice.options] == ["ring", "from step 5"]
+    assert [name for name, _ in slow.branch_buttons.run_choice.options] == ["run 1 · ring", "run 2 · from 5"]
     assert slow.branch_buttons.run_choice.value == 1
     slow.branch_buttons.run_choice.value = 0
     until(lambda: "paused" in slow.status.line.value)
@@ -107,7 +107,7 @@ def test_what_if_i_had_not_touched_it(make_run) -> None:
     assert board.run.born == 10 and board.run.history.interventions() == ()
     assert timeless(board.run.history) == timeless(quiet.history) != timeless(run.history)
     until(lambda: board.controls.inputs["learning_rate"].field.value == "0.01")
-    assert board.branch_buttons.run_choice.options[1][0] == "untouched at step 11"
+    assert board.branch_buttons.run_choice.options[1][0] == "run 2 · untouched at 11"
     board.close()
 
 
@@ -172,11 +172,11 @@ def test_a_family_is_listed_in_the_order_it_was_born(shown) -> None:
     board._refresher.flush()
     names = [name for name, _ in board.branch_buttons.run_choice.options]
     assert names == [
-        "ring",
-        "from step 10 · learning rate 0.01 → 1e-3 · optimizer adamw → sgd · 1 more",
-        "from step 10 › from step 20",
-        "from step 10 › from step 15 · weight decay 0 → 0.1",
-        "from step 10 › from step 15 · weight decay 0 → 0.1 (2)",
+        "run 1 · ring",
+        "run 2 · from 10 · learning rate 0.01 → 1e-3 · optimizer adamw → sgd · 1 more",
+        "run 3 · from 20",
+        "run 4 · from 15 · weight decay 0 → 0.1",
+        "run 5 · from 15 · weight decay 0 → 0.1",
     ]
     assert [earlier.parent for earlier in board._family.beside] == [True, False]
     board.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import sys
 import threading
 import time
@@ -13,6 +14,7 @@ import pytest
 from support.helpers import until
 
 from stablelab.plots import display
+from stablelab.training import Run
 from stablelab.widgets import Dashboard
 
 
@@ -35,8 +37,17 @@ def test_one_thread_writes_what_is_shown(make_run, monkeypatch) -> None:
     run = make_run(100_000, pause=0.002)
     board = Dashboard(run)
     status, back = board.status, board.branch_buttons
-    watched = [board.chart, status.line, status.log, status.bar, status.pace, *board.buttons.buttons.values()]
+    watched = [
+        board.chart,
+        status.line,
+        status.log.box,
+        status.log.rest,
+        status.bar,
+        status.pace,
+        *board.buttons.buttons.values(),
+    ]
     watched += [back.branch_button, back.untouched_button, back.run_choice]
+    watched += [each.mark for each in board.controls.inputs.values()]
     writers: set[str] = set()
 
     def note(widget, message, buffers=None) -> None:
@@ -105,8 +116,9 @@ def test_a_change_reaches_a_later_step_and_the_log(make_run) -> None:
     until(lambda: len(run.history) > 3)
     board.controls.inputs["learning_rate"].field.value = "1e-4"
     board.controls.inputs["optimizer"].dropdown.value = "sgd"
-    until(lambda: "optimizer adamw → sgd (fresh optimizer state)" in board.status.log.value)
-    assert "learning rate 0.01 → 1e-4" in board.status.log.value
+    until(lambda: len(board.status.log.lines) == 2)
+    said = [line.text.value for line in board.status.log.lines]
+    assert "optimizer adamw → sgd (fresh optimizer state)" in said[0] and "learning rate 0.01 → 1e-4" in said[1]
     assert "fresh optimizer state" in board.status.line.value
     until(lambda: "SGD · torch fused" in board.status.line.value)
     assert run.history[len(run.history) - 1].learning_rates[0] == 1e-4
@@ -256,6 +268,24 @@ def test_one_refresh_that_fails_is_said_once_and_the_next_one_goes_on(make_run, 
     board.close()
 
 
+def test_a_run_without_an_end_trains_until_it_is_stopped(make_run) -> None:
+    given = make_run(5)
+    run = Run(given.model, given.task, epochs=math.inf)
+    board = Dashboard(run).show()
+    board.buttons.press("start")
+    until(lambda: len(run.history) > 40 and "step <b>" in board.status.pace.value)
+    assert " of " not in board.status.pace.value and "left" not in board.status.pace.value
+    board.controls.inputs["schedule"].dropdown.value = "cosine"
+    until(lambda: "this run has no end; it stays as it was" in board.status.line.value)
+    assert board.controls.inputs["schedule"].dropdown.value == "constant"
+    board.branch(10)
+    until(lambda: len(board.run.history) > 20)
+    board.buttons.press("stop")
+    until(lambda: board.run.state == "stopped")
+    run.stop()
+    board.close()
+
+
 def test_the_last_refresh_of_all_is_tried_again_where_it_fails(make_run, monkeypatch) -> None:
     run = make_run(5).start().wait()
     board = Dashboard(run)
@@ -298,4 +328,21 @@ def test_a_run_without_an_end_says_how_far_it_is_and_not_how_long_it_takes(make_
     board.status.show(run, board._data, "running", "")
     assert "of" not in board.status.pace.value and board.status.bar.value == 0
     assert "memory 0.0 of" in board.status.memory.value
+    board.close()
+
+
+def test_a_loss_that_runs_away_is_said_and_what_if_leads_back(make_run) -> None:
+    run = make_run(60, optimizer="sgd")
+    run.step(20)
+    run.wait_paused()
+    board = Dashboard(run).show()
+    board.controls.preset.dropdown.label = "known to diverge"
+    run.step(20)
+    until(lambda: "it diverges since step 2" in board.status.line.value)
+    assert "paused" in board.status.line.value and "“what if I had not touched it?”" in board.status.line.value
+    board.branch_buttons.untouched_button.click()
+    until(lambda: board.run is not run)
+    board.wait()
+    assert "diverges" not in board.run.message and board.run.state == "finished"
+    run.stop()
     board.close()

@@ -25,7 +25,7 @@ from support.helpers import threads_of_ours, until
 from stablelab.plots.display import BLUE
 from stablelab.widgets import choice, move, slider
 from stablelab.widgets.drawing import Drawing
-from stablelab.widgets.interactive import Moving, described
+from stablelab.widgets.interactive import Moving, as_widgets, described
 
 
 def parabola(ax: Axes, scale: float) -> str:
@@ -45,7 +45,7 @@ def no_thread_stays() -> Iterator[None]:
 
 @pytest.fixture
 def moving() -> Iterator[Moving]:
-    picture = move(parabola, scale=slider("scale", 1.0, 0.5, 5.0))
+    picture = move(parabola, scale=slider(1.0, 0.5, 5.0, label="scale"))
     yield picture
     picture.close()
 
@@ -62,6 +62,12 @@ def test_a_move_draws_a_new_picture_with_new_words_under_it_and_as_its_alternati
     assert moving.words == moving.image.tooltip == "The scale is 2.0, as in a < b."
     assert moving.caption.value == "The scale is 2.0, as in a &lt; b."
     assert (pixels(before) != pixels(moving.image.value)).any()
+
+
+def test_the_file_holds_the_pixels_that_were_drawn() -> None:
+    drawing = Drawing(parabola)
+    png, _ = drawing(scale=1.0)
+    assert (pixels(png) == np.asarray(drawing._canvas.buffer_rgba())).all()
 
 
 def test_the_same_position_is_the_same_picture_whatever_was_drawn_in_between(moving: Moving) -> None:
@@ -82,7 +88,7 @@ def test_several_panels_are_a_tuple_of_axes_and_a_second_scale_does_not_pile_up(
         seen.append(len(left.figure.axes))
         return "three\n  panels"
 
-    picture = move(draw, 3, k=slider("k", 1.0, 0.5, 2.0))
+    picture = move(draw, 3, k=slider(1.0, 0.5, 2.0, label="k"))
     picture.controls["k"].value = 1.5
     assert picture.words == "three panels"
     assert seen == [4, 4]
@@ -111,7 +117,7 @@ def test_after_a_failure_the_first_position_is_drawn_again(moving: Moving) -> No
 
 def test_what_fails_at_first_is_raised() -> None:
     with pytest.raises(ValueError, match="above 4"):
-        move(parabola, scale=slider("scale", 4.5, 0.5, 5.0))
+        move(parabola, scale=slider(4.5, 0.5, 5.0, label="scale"))
     with pytest.raises(TypeError, match="draw returned None; it must return one line of words"):
         move(lambda ax: None)
 
@@ -126,7 +132,7 @@ def test_while_one_position_is_drawn_only_the_newest_of_the_others_waits() -> No
             go.wait(10)
         return f"k = {k}"
 
-    picture = move(slow, k=slider("k", 0, 0, 9))
+    picture = move(slow, k=slider(0, 0, 9, label="k"))
     picture.controls["k"].value = 1
     assert inside.wait(10)
     for k in range(2, 10):
@@ -158,7 +164,7 @@ def test_a_picture_draws_in_its_own_dtype_and_grad_mode_and_no_other_thread_noti
     try:
         torch.set_default_dtype(torch.float64)
         with torch.no_grad():
-            picture = move(draw, k=slider("k", 0, 0, 9))
+            picture = move(draw, k=slider(0, 0, 9, label="k"))
         first = picture.words
         assert first.endswith("torch.float64 torch.float64 False")
         torch.set_default_dtype(torch.float32)
@@ -237,13 +243,17 @@ def test_the_stored_picture_takes_over_where_no_page_reports_and_gives_way_to_on
 
 
 def test_the_stored_picture_says_what_the_controls_were() -> None:
-    controls = {"a": slider("scale", 1.0, 0.5, 5.0), "b": choice("rule", ("Adam", "SGD")), "c": slider("n", 3, 1, 5)}
-    assert described(controls) == "scale = 1 · rule = Adam · n = 3"
+    controls = {
+        "a": slider(1.0, 0.5, 5.0, label="scale"),
+        "b": choice(("Adam", "SGD"), label="rule"),
+        "c": slider(3, 1, 5),
+    }
+    assert described(as_widgets(controls)) == "scale = 1 · rule = Adam · c = 3"
 
 
 def test_closing_takes_every_widget_along_and_leaves_nothing_in_memory() -> None:
     w.Widget.close_all()
-    picture = move(parabola, scale=slider("scale", 1.0, 0.5, 5.0))
+    picture = move(parabola, scale=slider(1.0, 0.5, 5.0, label="scale"))
     picture.controls["scale"].value = 2.0
     assert picture.words
     control = picture.controls["scale"]
@@ -274,27 +284,33 @@ def test_a_picture_is_drawn_while_another_thread_keeps_python_busy(moving: Movin
 
 
 def test_the_first_value_of_a_logarithmic_slider_is_one_of_its_steps() -> None:
-    log = slider("η", 0.5, 0.01, 100.0, log=True)
+    log = as_widgets({"rate": slider(0.5, 0.01, 100.0, log=True, label="η")})["rate"]
     steps = (np.log10(0.5) - log.min) / log.step
     assert steps == pytest.approx(round(steps))
     assert log.step == pytest.approx(0.04, rel=0.02)
 
 
 def test_a_control_without_a_value_is_refused() -> None:
-    with pytest.raises(ValueError, match="'scale' has no value"):
-        move(parabola, scale=w.HBox())
+    for scale in (w.HBox(), slider(None, 0, 1), 1.0):
+        with pytest.raises(ValueError, match="'scale' has no value"):
+            move(parabola, scale=scale)
 
 
 def test_sliders_are_what_their_arguments_say() -> None:
-    assert isinstance(slider("n", 3, 1, 5), w.IntSlider)
-    assert isinstance(slider("x", 0.5, 0, 1), w.FloatSlider)
-    log = slider("η", 0.1, 0.01, 1.0, log=True)
-    assert (log.min, log.max, log.value) == (-2.0, 0.0, 0.1)
-    assert choice("rule", ("a", "b"), "b").value == "b"
+    asked = {
+        "whole": slider(3, 1, 5),
+        "x": slider(0.5, 0, 1),
+        "log": slider(0.1, 0.01, 1.0, log=True, label="η"),
+        "rule": choice(("a", "b"), "b"),
+    }
+    whole, x, log, rule = as_widgets(asked).values()
+    assert isinstance(whole, w.IntSlider) and isinstance(x, w.FloatSlider)
+    assert (log.min, log.max, log.value, log.description) == (-2.0, 0.0, 0.1, "η")
+    assert (rule.value, rule.description) == ("b", "rule")
 
 
 @pytest.mark.parametrize(("value", "low", "high", "log"), [(1, 2, 3, False), (1, 1, 1, False), (1, 0, 3, True)])
 def test_a_range_that_cannot_be_is_refused_in_one_line(value: float, low: float, high: float, log: bool) -> None:
     with pytest.raises(ValueError, match=r"slider 'x' needs low < high") as caught:
-        slider("x", value, low, high, log=log)
+        slider(value, low, high, log=log, label="x")
     assert "\n" not in str(caught.value)

@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from support.cell import Cell
 from support.helpers import threads_of_ours, until
 
+from stablelab.training.knobs import Slider
 from stablelab.widgets import live, slider
 
 Now = Callable[[str], Any]
@@ -39,8 +40,8 @@ def halving(now: Now) -> Iterator[float]:
         yield loss
 
 
-def factor() -> w.Widget:
-    return slider("factor", 0.5, 0.1, 0.9)
+def factor() -> Slider:
+    return slider(0.5, 0.1, 0.9, label="factor")
 
 
 def test_all_records_are_there_and_drawn_once_it_is_over() -> None:

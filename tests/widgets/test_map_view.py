@@ -60,7 +60,7 @@ def computer() -> Computer:
 
 @pytest.fixture
 def view(computer: Computer) -> Iterator[MapView]:
-    found = MapView(computer, {"scale": slider("scale", 1.0, 0.5, 5.0)})
+    found = MapView(computer, {"scale": slider(1.0, 0.5, 5.0, label="scale")})
     yield found
     computer.go.set()
     found.close()
@@ -102,7 +102,7 @@ def test_where_it_fails_there_is_one_line_and_the_old_map_stays(view: MapView) -
 
 def test_waiting_has_an_end_and_so_has_the_thread_of_a_view_that_is_closed(computer: Computer) -> None:
     computer.waits = True
-    view = MapView(computer, {"scale": slider("scale", 1.0, 0.5, 5.0)}).show()
+    view = MapView(computer, {"scale": slider(1.0, 0.5, 5.0, label="scale")}).show()
     with pytest.raises(TimeoutError, match=r"still being computed after 0\.05 s"):
         view.wait(0.05)
     view.close()

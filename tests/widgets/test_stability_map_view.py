@@ -120,8 +120,8 @@ def test_what_cannot_be_is_refused_in_one_line_before_anything_is_shown() -> Non
         ({"seeds": 1}, "seeds is 1; it must be a whole number of seeds, 2 or more"),
         ({"steps": 0}, "steps is 0"),
         ({"score": "speed"}, "a map has validation_loss and accuracy"),
-        ({"max_norm": slider("bound", 1.0, 0.5, 2.0)}, "there is no control 'max_norm'"),
-        ({"speed": slider("speed", 1.0, 0.5, 2.0)}, "there is no control 'speed'"),
+        ({"max_norm": slider(1.0, 0.5, 2.0, label="bound")}, "there is no control 'max_norm'"),
+        ({"speed": slider(1.0, 0.5, 2.0, label="speed")}, "there is no control 'speed'"),
         ({"gamma": w.HBox()}, "control 'gamma' has no value"),
         ({"settings": Settings(schedule="plateau")}, "plateau"),
     ):

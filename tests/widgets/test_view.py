@@ -20,6 +20,7 @@ from support.helpers import threads_of_ours, until
 from stablelab.plots import display, heatmaps
 from stablelab.plots.sweep_tables import ScoreTable
 from stablelab.widgets import Dashboard, dashboard, show_sweep, slider, view
+from stablelab.widgets.interactive import as_widgets
 from stablelab.widgets.map_view import MapView
 from stablelab.widgets.view import CellOutputs, CellView, Refresher, answer_anywhere, stacked
 
@@ -154,7 +155,7 @@ def test_a_view_that_cannot_be_made_leaves_no_widget_behind() -> None:
 
 
 def test_each_slider_has_a_layout_of_its_own_for_closing_a_view_closes_it() -> None:
-    first, second = slider("a", 1.0, 0.0, 2.0), slider("b", 1.0, 0.0, 2.0)
+    first, second = as_widgets({"a": slider(1.0, 0.0, 2.0), "b": slider(1.0, 0.0, 2.0)}).values()
     assert first.layout is not second.layout
     Line(first).close()
     assert first.comm is None and first.layout.comm is None and second.layout.comm is not None
@@ -177,8 +178,12 @@ def test_messages_of_the_page_may_arrive_while_a_cell_executes() -> None:
 def _dashboard(make_run: Any, make_sweep: Any) -> tuple[CellView, list[weakref.ref[Any]]]:
     run = make_run(30)
     board = dashboard(run)
-    run.start()
+    run.step(5)
+    run.wait_paused()
+    run.control.change(learning_rate=1e-3)
+    run.resume()
     board.wait()
+    board.status.log.lines[0].button.click()
     board.branch(10)
     board.wait()
     return board, [weakref.ref(each) for each in (board, run, run.model, board.run, board.run.model)]
@@ -209,7 +214,7 @@ class Height:
 
 def _map_view(make_run: Any, make_sweep: Any) -> tuple[CellView, list[weakref.ref[Any]]]:
     compute = Height()
-    found = MapView(compute, {"height": slider("height", 1.0, 0.0, 2.0)})
+    found = MapView(compute, {"height": slider(1.0, 0.0, 2.0, label="height")})
     found.show().wait(30)
     return found, [weakref.ref(found), weakref.ref(compute)]
 

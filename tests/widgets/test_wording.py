@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from stablelab.training import Run
-from stablelab.training.records import Intervention
+from stablelab.training.records import Gesture
 from stablelab.widgets import wording as words
 
 
@@ -15,6 +15,7 @@ def test_progress_with_and_without_a_known_pace() -> None:
     assert "step <b>120</b> of 640 · 40 steps/s · 13 s left" in words.progress(120, 640, 40.0)
     assert "steps/s" not in words.progress(0, 640, 0.0)
     assert "left" not in words.progress(640, 640, 10.0)
+    assert "step <b>1 200</b> · 40 steps/s<" in words.progress(1200, None, 40.0), "a run without an end"
 
 
 def test_pace_is_that_of_the_last_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -27,22 +28,24 @@ def test_pace_is_that_of_the_last_seconds(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_log_is_newest_first_escaped_and_of_bounded_length() -> None:
-    changes = [Intervention(i, "optimizer", "adamw", f"<b>{i}") for i in range(words.LINES + 5)]
+    changes = [Gesture(i, i, i, (("optimizer", "adamw", f"<b>{i}"),)) for i in range(1, words.LINES + 6)]
     said = words.log(changes)
-    assert said.index(f"step {words.LINES + 4}:") < said.index("step 5:")
+    assert said.index(f"step {words.LINES + 5}:") < said.index("step 6:")
     assert "&lt;b&gt;" in said and "<b>" not in said
-    assert said.count("<li>") == words.LINES and "and 5 before" in said
+    assert said.count("stablelab-change") == words.LINES and "and 5 before" in said
 
 
 def test_what_is_shown_of_a_branch_and_that_it_goes_back(make_run) -> None:
     branch = make_run(20).start().wait().branch(12)
     said = words.status(branch, "")
-    assert "20 steps, the first 12 already done" in said and "ring from step 12 · branch of ring" in said
+    assert "20 steps, the first 12 already done" in said and "run 2 · from 12 · branch of ring" in said
     branch.stop()
     assert "12 of 20" in words.status(branch, "")
     for message, said in (
         ("going back to step 12: 2 steps", "going back to step 12: 2 steps"),
         ("running at step 3", ""),
+        ("running at step 3 of 9", ""),
+        ("running, but it diverges since step 2", "but it diverges since step 2"),
     ):
         assert words._message(SimpleNamespace(message=message), "running") == said
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import torch
 
+from ..._files import write_atomically
 from .training import PRECISIONS, Pretraining, Recipe, read_checkpoint, remove_checkpoints, write_checkpoint
 
 SECONDS = 45.0  # between two checkpoints
@@ -70,7 +71,7 @@ def pretrain(
         _resume(pretraining, checkpoint)
     print(f"resnet18 · {recipe.classes} formulas × {recipe.variations} variations · {recipe.steps} steps on {device}")
     _train(pretraining, checkpoint, seconds)
-    out.write_bytes(save(pretraining.body(), {"recipe": repr(recipe)}))
+    write_atomically(out, save(pretraining.body(), {"recipe": repr(recipe)}))
     remove_checkpoints(checkpoint)
     print(f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB)")
     return out

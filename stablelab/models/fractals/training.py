@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import math
+import os
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -193,6 +194,8 @@ def write_checkpoint(file: Path, state: dict[str, Any]) -> None:
         with unfinished.open("wb") as stream:
             stream.write(content)
             stream.write(hashlib.sha256(content).digest())
+            stream.flush()
+            os.fsync(stream.fileno())
     except OSError:
         unfinished.unlink(missing_ok=True)
         raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -56,15 +57,20 @@ class Results:
         ledger = Ledger(file, read_only=True)
         described = ledger.descriptions()
         if len(described) != 1:
-            raise ValueError(f"{file} holds {len(described)} sweeps; it must be the file of one")
+            raise ValueError(f"{file} holds {len(described)} sweeps that can be read; it must be the file of one")
         [(name, description)] = described.items()
-        keys, trials = zip(*ledger.runs(name), strict=True)
-        return cls.of(ledger, keys, trials, description)
+        runs = ledger.runs(name)
+        if not runs:
+            raise ValueError(f"{file} holds no runs that can be read")
+        return cls.of(ledger, [key for key, _ in runs], [trial for _, trial in runs], description)
 
     @classmethod
     def of(cls, ledger: Ledger, keys: Sequence[str], trials: Sequence[Trial], description: dict[str, Any]) -> Results:
-        """Those of these runs that are done."""
+        """Those of these runs that are done; says how many are damaged and left out."""
         found = [(trial, ledger.outcome(key)) for key, trial in zip(keys, trials, strict=True)]
+        if ledger.damaged:
+            many = f"{len(ledger.damaged)} of {len(ledger.damaged.union(keys))} runs in {ledger.file} are damaged"
+            print(f"{many} and left out; make their sweep again to have them run anew", file=sys.stderr)
         done = [(trial, outcome) for trial, outcome in found if outcome is not None]
         return cls(
             trials=tuple(trial for trial, _ in done),

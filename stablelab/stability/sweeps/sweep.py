@@ -56,7 +56,13 @@ class Sweep:
         self._running = threading.Lock()
         self._trouble: Exception | None = None
         self.ledger = Ledger(file)
-        self.ledger.add(self.keys, self.trials, self.description, self.name)
+        damaged = self.ledger.add(self.keys, self.trials, self.description, self.name)
+        if damaged:
+            which = ", ".join(str(n) for n, key in enumerate(self.keys, 1) if key in damaged)
+            print(
+                f"of the {self.total} runs in {self.ledger.file} these are damaged and run anew: {which}",
+                file=sys.stderr,
+            )
         self._say_what_is_run_anew()
 
     # -- how it stands ---------------------------------------------------------------------------------------------

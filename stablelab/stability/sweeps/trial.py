@@ -8,10 +8,17 @@ from typing import Any
 
 import numpy as np
 
+from ..._files import as_declared
 from ...training.settings import Settings
 
 FLOATS = frozenset(f.name for f in fields(Settings) if str(f.type).startswith("float"))
-ARRAYS = ("losses", "norms", "clipped", "logits", "targets")
+ARRAYS = {  # name: type and number of axes
+    "losses": (np.float32, 1),
+    "norms": (np.float32, 1),
+    "clipped": (np.bool_, 1),
+    "logits": (np.float32, 2),
+    "targets": (np.int64, 1),
+}
 
 
 @dataclass(frozen=True)
@@ -37,8 +44,8 @@ class Trial:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Trial:
-        """The trial that ``to_dict`` wrote."""
-        return cls(Settings.from_dict(values["settings"]), values["init"], values["order"], values["subset"])
+        """The trial that ``to_dict`` wrote; raises ValueError in one line where it is not that."""
+        return as_declared(cls, values, "run")
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,9 +116,16 @@ class Outcome:
 
     @classmethod
     def of(cls, numbers: dict[str, Any], arrays: bytes) -> Outcome:
-        """What ``numbers`` and ``arrays`` kept."""
-        with np.load(io.BytesIO(arrays), allow_pickle=False) as kept:
-            found = {name: kept[name] for name in ARRAYS}
-        if numbers["validation_loss"] is None:
-            numbers = numbers | {"validation_loss": float("inf")}
-        return cls(**found, **numbers)
+        """What ``numbers`` and ``arrays`` kept; raises ValueError in one line where they are not that."""
+        try:
+            with np.load(io.BytesIO(arrays), allow_pickle=False) as kept:
+                found = {name: kept[name] for name in ARRAYS}
+        except Exception as error:  # of many kinds, as many as there are ways of being damaged
+            raise ValueError("the arrays of a run cannot be read") from error
+        odd = [name for name, (kind, axes) in ARRAYS.items() if (found[name].dtype, found[name].ndim) != (kind, axes)]
+        if odd:
+            raise ValueError(f"the {odd[0]} of a run are of another kind")
+        if not isinstance(numbers, dict):
+            raise ValueError("the numbers of a run cannot be read")
+        over = {"validation_loss": float("inf")} if numbers.get("validation_loss", ...) is None else {}
+        return as_declared(cls, found | numbers | over, "run")

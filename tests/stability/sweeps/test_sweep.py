@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import gc
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
+from support.disk import read_only_folder
 
 import stablelab as lab
 from stablelab.stability import Results
+from stablelab.stability.sweeps.ledger import SEALED, _checksum
 
 MakeSweep = Callable[..., lab.Sweep]
 GRID = {"learning_rate": [1e-3, 3e-2], "max_norm": [None, 0.1]}
@@ -133,7 +137,7 @@ def test_files_that_are_no_sweep(make_sweep: MakeSweep, tmp_path: Path) -> None:
     for file, message in [
         (text, "notes.txt cannot be used as the file of a sweep: file is not a database"),
         (other, "other.sqlite is a database, but not of a sweep"),
-        (newer, "newer.sqlite is a sweep of version 99, and this stablelab reads version 1"),
+        (newer, "newer.sqlite is a sweep of version 99, and this stablelab reads version 2"),
     ]:
         for use in (lambda file=file: make_sweep(file=file), lambda file=file: Results.read(file)):
             with pytest.raises(ValueError) as caught:
@@ -160,12 +164,120 @@ def test_a_sweep_is_run_once_at_a_time(make_sweep: MakeSweep) -> None:
     assert refused == ["this sweep is being run already, by another cell or thread; wait until it ends"] * 2
 
 
-def test_what_goes_wrong_with_the_file_ends_the_sweep(make_sweep: MakeSweep, monkeypatch: pytest.MonkeyPatch) -> None:
-    sweep = make_sweep()
-
-    def full(key: str, most_tries: int) -> bool:
-        raise sqlite3.OperationalError("database or disk is full")
-
-    monkeypatch.setattr(sweep.ledger, "claim", full)
-    with pytest.raises(sqlite3.OperationalError, match="disk is full"):
+@pytest.mark.parametrize("train", ["all", "head"])  # one by one, and many in one computation
+def test_a_full_disk_ends_the_sweep_in_one_line(make_sweep: MakeSweep, tmp_path: Path, train: str) -> None:
+    file = tmp_path / "sweep.sqlite"
+    sweep = make_sweep(GRID, file=file, train=train)
+    sweep.watchers.append(
+        lambda _: sweep.ledger._base.execute(
+            f"PRAGMA max_page_count={sweep.ledger._base.execute('PRAGMA page_count').fetchone()[0]}"
+        )
+    )
+    with pytest.raises(ValueError) as caught:
         sweep.run(bar=False)
+    assert str(caught.value) == (
+        f"{file} cannot be used as the file of a sweep: database or disk is full; "
+        "what was done before is kept: run the sweep again once that is mended"
+    )
+    done = sweep.done
+    assert 0 < done < 8
+    again = make_sweep(GRID, file=file, train=train)
+    assert again.done == done and len(again.run(bar=False)) == 8
+
+
+def test_a_file_that_is_read_only_is_said_in_one_line(make_sweep: MakeSweep) -> None:
+    with read_only_folder(lambda folder: make_sweep(file=folder / "sweep.sqlite").run(bar=False)) as folder:
+        with pytest.raises(ValueError, match="cannot be used as the file of a sweep: .*readonly database; what was"):
+            make_sweep(file=folder / "sweep.sqlite")
+        with pytest.raises(ValueError, match="cannot be used as the file of a sweep: unable to open database file"):
+            make_sweep(file=folder / "other.sqlite")
+        assert len(Results.read(folder / "sweep.sqlite")) == 2
+
+
+@contextmanager
+def editing(file: Path) -> Iterator[sqlite3.Connection]:
+    """A connection of its own to a file that no process is at work on any more, and that is one file then."""
+    gc.collect()
+    with closing(sqlite3.connect(file, isolation_level=None)) as base:
+        base.execute("PRAGMA journal_mode=DELETE")
+        yield base
+
+
+def test_a_damaged_row_is_named_and_run_anew_and_hides_no_other(
+    make_sweep: MakeSweep, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "sweep.sqlite"
+    before = make_sweep(GRID, file=file).run(bar=False)
+    with editing(file) as base:
+        base.execute("UPDATE runs SET numbers=replace(numbers, '0.', '1.') WHERE rowid=2")
+        base.execute("UPDATE runs SET arrays=substr(arrays, 1, 300) WHERE rowid=4")
+        base.execute("UPDATE runs SET point=replace(point, '\"init\": 1', '\"init\": 9') WHERE rowid=6")
+        base.execute("UPDATE runs SET state='dome', owner='?', sign='?', tries='?' WHERE rowid=8")
+    whole = Results.read(file)
+    assert capsys.readouterr().err == (
+        f"4 of 8 runs in {file} are damaged and left out; make their sweep again to have them run anew\n"
+    )
+    assert [outcome.seconds for outcome in whole.outcomes] == [each.seconds for each in before.outcomes[::2]]
+    again = make_sweep(GRID, file=file)
+    assert capsys.readouterr().err == f"of the 8 runs in {file} these are damaged and run anew: 2, 4, 6, 8\n"
+    assert again.done == 4
+    after = again.run(bar=False)
+    np.testing.assert_array_equal(after.logits, before.logits)
+    assert [a.seconds == b.seconds for a, b in zip(after.outcomes, before.outcomes, strict=True)] == [True, False] * 4
+    assert capsys.readouterr().err == ""
+
+
+def test_a_damaged_page_takes_only_its_own_rows_along(
+    make_sweep: MakeSweep, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "sweep.sqlite"
+    before = make_sweep(GRID, file=file).run(bar=False)
+    with editing(file) as base:
+        size = base.execute("PRAGMA page_size").fetchone()[0]
+        pages = base.execute("SELECT pageno FROM dbstat WHERE name='runs' AND pagetype='leaf'").fetchall()
+    content = bytearray(file.read_bytes())
+    start = (pages[len(pages) // 2][0] - 1) * size
+    content[start : start + 100] = b"\xff" * 100
+    file.write_bytes(content)
+    count = len(Results.read(file))
+    assert 0 < count < 8
+    assert f"{file} is damaged; {count} runs can still be read\n" in capsys.readouterr().err
+    again = make_sweep(GRID, file=file)
+    assert again.done == count
+    said = capsys.readouterr().err
+    assert f"the damaged file is {file}.damaged-1 from now on\n" in said
+    assert (tmp_path / "sweep.sqlite.damaged-1").read_bytes() == content
+    after = again.run(bar=False)
+    np.testing.assert_array_equal(after.logits, before.logits)
+    assert sum(a.seconds == b.seconds for a, b in zip(after.outcomes, before.outcomes, strict=True)) == count
+
+
+def test_a_file_of_before_there_were_checksums_is_brought_along(make_sweep: MakeSweep, tmp_path: Path) -> None:
+    file = tmp_path / "sweep.sqlite"
+    before = make_sweep(GRID, file=file).run(bar=False)
+    with editing(file) as base:
+        for table in ("descriptions", "runs"):
+            base.execute(f"ALTER TABLE {table} DROP COLUMN checksum")
+        base.execute("UPDATE runs SET arrays=substr(arrays, 1, 300) WHERE rowid=4")
+        base.execute("PRAGMA user_version=1")
+    assert len(Results.read(file)) == 7
+    again = make_sweep(GRID, file=file)
+    assert again.done == 7
+    after = again.run(bar=False)
+    np.testing.assert_array_equal(after.logits, before.logits)
+    assert again.ledger._base.execute("PRAGMA user_version").fetchone() == (2,)
+    assert again.ledger._base.execute("SELECT count(checksum) FROM runs").fetchone() == (8,)
+
+
+def test_a_run_that_was_sealed_anew_must_still_be_a_run(make_sweep: MakeSweep, tmp_path: Path) -> None:
+    """Someone who means harm can make the checksum fit; what comes out has the right types, or is left out."""
+    file = tmp_path / "sweep.sqlite"
+    make_sweep(GRID, file=file).run(bar=False)
+    odd = ["null", "[]", "[" * 100_000, '{"seconds": 1}']
+    with editing(file) as base:
+        for number, text in enumerate(odd, 1):
+            base.execute("UPDATE runs SET numbers=? WHERE rowid=?", (text, number))
+        rows = base.execute(f"SELECT rowid, {SEALED} FROM runs").fetchall()
+        for rowid, *row in rows:
+            base.execute("UPDATE runs SET checksum=? WHERE rowid=?", (_checksum(*row), rowid))
+    assert len(Results.read(file)) == 8 - len(odd)

@@ -1,0 +1,94 @@
+"""BERT by a plain loop and by Hugging Face's Trainer, each watched with its dashboard in a real Jupyter kernel, against
+the same loop and the same Trainer alone."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from timing import Row
+
+HERE = Path(__file__).parent
+
+PAIRS, STEPS = 14, 10
+
+# Runs inside the kernel: one process, taking turns. The client on the other end receives every message of the chart.
+SETUP = f"""
+import sys, json, time, itertools, tempfile
+sys.path.insert(0, {str(HERE)!r})
+import material, torch, stablelab as lab
+from timing import alternate, seconds
+batches = material.epoch_batches()
+def turn(run):
+    spent = seconds(lambda: material.turn(run, {STEPS}))
+    time.sleep(0.5)  # the chart's last refresh is ours to pay, not the next one's
+    return spent
+def tell(what, times):
+    print(what, json.dumps(times))
+"""
+OWN_LOOP = f"""
+def train(live):
+    for loss in material.bare_steps(material.bert(), batches):
+        live.record(loss=loss, learning_rate=live.learning_rate)
+run = lab.watch(train, learning_rate=material.LEARNING_RATE)
+bare = material.bare_steps(material.bert(), batches)
+times = alternate(lambda: turn(run), lambda: seconds(lambda: [next(bare) for _ in range({STEPS})]), {PAIRS})
+run.stop()
+tell("LOOP", times)
+"""
+TRAINER = f"""
+from torch.utils.data import DataLoader
+from transformers import Trainer, TrainerCallback, TrainingArguments
+data = [{{**inputs, "labels": targets}} for inputs, targets in batches]
+class SameBatches(Trainer):
+    def get_train_dataloader(self):
+        return DataLoader(data, batch_size=None, shuffle=False)
+def trainer(*callbacks):
+    arguments = TrainingArguments(tempfile.mkdtemp(), max_steps={STEPS * (PAIRS + 1)}, learning_rate=5e-5,
+        lr_scheduler_type="constant", weight_decay=0.01, save_strategy="no", logging_steps=10**6, report_to=[],
+        disable_tqdm=True, use_cpu=not torch.cuda.is_available())
+    return SameBatches(material.bert(), arguments, train_dataset=data, callbacks=list(callbacks))
+class TakeTurns(TrainerCallback):
+    def on_train_begin(self, *_, **__):
+        self.ours, self.theirs = [], []
+        turn(run)
+        self.began = time.perf_counter()
+    def on_step_end(self, args, state, control, **_):
+        if state.global_step % {STEPS} == 0 and state.global_step < {STEPS * (PAIRS + 1)}:
+            if state.global_step > {STEPS}:
+                self.theirs.append(time.perf_counter() - self.began)
+                self.ours.append(turn(run))
+            self.began = time.perf_counter()
+run = lab.watch(trainer())
+turns = TakeTurns()
+trainer(turns).train()
+run.stop()
+tell("TRAINER", [turns.ours, turns.theirs])
+"""
+
+
+def rows() -> list[Row]:
+    """The rows of this benchmark."""
+    from jupyter_client.manager import start_new_kernel
+
+    manager, client = start_new_kernel(kernel_name="python3")
+    text: list[str] = []
+
+    def listen(message: dict) -> None:
+        if message["msg_type"] == "stream":
+            text.append(message["content"]["text"])
+
+    try:
+        for cell in (SETUP, OWN_LOOP, TRAINER):
+            reply = client.execute_interactive(cell, timeout=1800, output_hook=listen)
+            if reply["content"]["status"] != "ok":
+                raise RuntimeError("the kernel reported: " + "\n".join(reply["content"]["traceback"]))
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)
+    said = dict(line.split(" ", 1) for line in "".join(text).splitlines() if line.startswith(("LOOP ", "TRAINER ")))
+    loop, trainer = json.loads(said["LOOP"]), json.loads(said["TRAINER"])
+    return [
+        Row(f"{STEPS} steps of BERT, an own loop watched", loop[0], "the same loop alone", loop[1], 1.03),
+        Row(f"{STEPS} steps of BERT, a Trainer watched", trainer[0], "the same Trainer alone", trainer[1], 1.03),
+    ]
