@@ -155,3 +155,12 @@ def test_a_run_keeps_its_look_whatever_is_beside_it(make_run) -> None:
     run.reset()
     earlier_runs.remember(make_run(5, learning_rate=0.2).start().wait())
     assert looks.items() <= {each.id: each.look for each in earlier_runs.beside(make_run(2))}.items()
+
+
+def test_what_a_run_did_before_each_reset_has_names_of_its_own(make_run) -> None:
+    run = make_run(5)
+    for _ in range(3):
+        earlier_runs.remember(run.start().wait())
+        run.reset()
+    names = [each.short for each in earlier_runs.beside(run)]
+    assert len(set(names)) == 3 and all(name.startswith("#") for name in names)
