@@ -75,7 +75,7 @@ def test_beside_a_branch_its_parent_comes_first_and_only_there_it_is_the_parent(
     branch.start().wait()
     earlier_runs.remember(branch)
     assert [earlier.parent for earlier in earlier_runs.beside(earlier)] == [False, False]
-    assert "run 2 · from 12 · AdamW · torch fused · learning rate 1e-3" in earlier_runs.beside(parent)[-1].label
+    assert "run 2: from 12 · AdamW · torch fused · learning rate 1e-3" in earlier_runs.beside(parent)[-1].label
 
 
 def test_a_parent_is_there_however_many_came_after_it(make_run) -> None:
