@@ -75,7 +75,7 @@ def rows() -> list[Row]:
     text: list[str] = []
 
     def listen(message: dict) -> None:
-        if message["msg_type"] == "stream":
+        if message["msg_type"] == "stream" and message["content"]["name"] == "stdout":  # not the progress bar
             text.append(message["content"]["text"])
 
     try:
