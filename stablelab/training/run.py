@@ -14,7 +14,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from .._validation import whole
+from .._validation import number, seed_number, shown, whole
 from ..formulas import cross_entropy
 from . import saving
 from .background import Driver
@@ -31,6 +31,7 @@ from .saving import CheckpointFolder, Snapshot
 from .settings import Settings
 
 VALIDATIONS_PER_RUN = 10
+MOST_STEPS = 10**9
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,8 +106,12 @@ class Run(Driver):
         checkpoint_memory: int | None = None,
         folder: str | os.PathLike[str] | None = None,
     ) -> None:
-        self.seed = whole("seed", seed)
-        self.model, self.task, self.batch_size, self.loss = model, task, batch_size, loss
+        if not callable(loss):
+            raise ValueError(f"loss is {shown(loss)}; it must be a function of (logits, targets), such as "
+                             "stablelab.formulas.cross_entropy")  # fmt: skip
+        self.seed = seed = seed_number("seed", seed)
+        self.batch_size = batch_size = whole("batch_size", batch_size, 1, " of examples")
+        self.model, self.task, self.loss = model, task, loss
         self.trains = model if trains is None else trains
         self.settings = settings or Settings()
         self.batches: Batches = task.batches(seed, batch_size)
@@ -475,7 +480,9 @@ def length(epochs: float | None, steps: int | None, per_epoch: int) -> int:
         raise ValueError("give epochs or steps, not both")
     if steps is None:
         epochs = 1 if epochs is None else epochs
-        if isinstance(epochs, bool) or not isinstance(epochs, int | float) or not (0 < epochs < math.inf):
-            raise ValueError(f"epochs is {epochs!r}; it must be a number above 0")
-        return max(1, round(epochs * per_epoch))
-    return whole("steps", steps, at_least=1)
+        steps = max(1, round(number("epochs", epochs, above=0) * per_epoch))
+        if steps > MOST_STEPS:
+            raise ValueError(f"epochs is {epochs!r}, which are more than {MOST_STEPS:,} steps; "
+                             "with epochs=math.inf a run goes on until it is stopped")  # fmt: skip
+        return steps
+    return whole("steps", steps, at_least=1, at_most=MOST_STEPS)
