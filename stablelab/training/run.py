@@ -145,6 +145,7 @@ class Run(Driver):
         self._runaway = Runaway(math.log(max(2, len(self.task.classes))))
         for step in past.steps:
             self._runaway.add(step)
+        self._disturbed: int | None = None  # the first step that another cell disturbed
         self._loop: TrainingLoop | None = None
 
     def _keep_checkpoints(self, checkpoints: Sequence[Checkpoint]) -> None:
@@ -266,6 +267,11 @@ class Run(Driver):
         return getattr(self.model, "stablelab_source", type(self.model).__name__)
 
     @property
+    def subject(self) -> nn.Module:  # type: ignore[override]
+        """The model: only one run at a time may train it."""
+        return self.model
+
+    @property
     def fingerprint(self) -> str:
         """That of its data: runs of one task are drawn beside each other."""
         return self.task.fingerprint
@@ -339,8 +345,13 @@ class Run(Driver):
 
     @property
     def trouble(self) -> str:
-        """One line on why the last checkpoint could not be written to ``folder``; empty where nothing is wrong."""
-        return "" if self._folder is None else self._folder.trouble
+        """One line on a checkpoint that could not be written, or on a cell that disturbed a step; empty without."""
+        if self._folder is not None and self._folder.trouble:
+            return self._folder.trouble
+        if self._disturbed is None:
+            return ""
+        return (f"another cell used torch's random numbers during step {self._disturbed}: this run's are as they were, "
+                "but what that cell drew meanwhile does not come again")  # fmt: skip
 
     def save(self, folder: str | os.PathLike[str]) -> str:
         """Write history, settings, interventions, weights (safetensors) and a checkpoint to a folder.
@@ -448,6 +459,8 @@ class Run(Driver):
 
     def _after(self, step: Step) -> bool:
         self._runaway.add(step)
+        if step.disturbed and self._disturbed is None:
+            self._disturbed = step.step
         if self._replayed is not None:  # do again what was done by hand before the next step
             for each in self._replayed.interventions:
                 if each.step == step.step + 1:
