@@ -183,12 +183,12 @@ def test_what_shows_a_run_is_told_each_time_it_begins(make_run):
 def test_two_runs_of_one_model_at_once_are_refused(clouds, make_network):
     model = make_network()
     one, other = (Run(model, clouds, epochs=math.inf, batch_size=20, evaluate_every=0) for _ in range(2))
-    one.start()
+    one.step(3)
     for begins in (other.start, other.step):
         with pytest.raises(ValueError, match="Sequential is being trained by another run .*: stop it first") as refused:
             begins()
         assert "\n" not in str(refused.value) and other.state == "ready"
-    one.pause()
+    one.wait_paused()
     with pytest.raises(ValueError, match="stop it first"):  # it could go on at any moment, with the other's weights
         other.start()
     branch = one.branch(1)  # has a model of its own
