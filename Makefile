@@ -5,6 +5,7 @@
 #
 # make portable      tests and notebooks (or ARGS="notebooks/01…ipynb tests/formulas") as on older processors; long
 # make tolerances    how far the numbers of ARGS=notebooks/01…ipynb are apart there, and what its cells ask
+# make fuzz MINUTES=20    look for what breaks: random settings, presses, tables, pictures, damaged files; for so long in all
 # make notebooks    run the notebooks (or ARGS=notebooks/01…ipynb) from fresh kernels and store their outputs
 #
 # make lab PYTHON=python3.12    which Python .venv is made with; by default the newest of 3.13, 3.12, 3.11
@@ -12,6 +13,7 @@
 
 PYTHON =
 ARGS =
+MINUTES = 20
 VENV = .venv/bin/python
 PYTEST = OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(VENV) -m pytest --numprocesses=2 --dist=loadfile
 
@@ -20,7 +22,7 @@ ANY_PYTHON = $(shell for name in python3 python3.13 python3.12 python3.11; do $$
 NO_PYTHON = $(error stablelab: no Python 3 found: install Python 3.12 (python.org), then run make again)
 SET_UP = $(or $(ANY_PYTHON),$(NO_PYTHON)) -I setup_venv.py --python="$(PYTHON)"
 
-.PHONY: lab test quick check bench portable tolerances notebooks clean venv venv-tests
+.PHONY: lab test quick check bench fuzz portable tolerances notebooks clean venv venv-tests
 
 lab: venv
 	@$(VENV) -m stablelab lab $(ARGS)
@@ -41,6 +43,11 @@ check: venv-tests
 bench: venv-tests
 	@$(VENV) -m stablelab fetch
 	HF_HUB_OFFLINE=1 $(VENV) tests/benchmarks $(ARGS)
+
+fuzz: venv-tests
+	@$(VENV) -m stablelab fetch
+	PYTHONPATH=tests STABLELAB_FUZZ_MINUTES=$(MINUTES) OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 \
+		$(VENV) -m pytest -p support.fuzz $$(find tests -name "test*_fuzz.py" -o -name test_fuzz.py) $(ARGS)
 
 portable: venv-tests
 	@$(VENV) -m stablelab fetch

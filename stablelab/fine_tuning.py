@@ -13,7 +13,7 @@ from torch import nn
 
 from . import training
 from ._notebook_cells import before_next_cell, claim, in_notebook, release_earlier
-from ._validation import explain_unknown_arguments
+from ._validation import checked_arguments, seed_number, shown
 from .data import Task as ZooTask
 from .data import augment
 from .formulas import cross_entropy
@@ -23,12 +23,12 @@ from .training.protocols import Augment, Loss
 from .training.settings import AUGMENTATIONS
 
 
-@explain_unknown_arguments
+@checked_arguments
 def fine_tune(
     model: nn.Module,
     task: Task,
     train: str = "all",
-    device: str | None = None,
+    device: str | torch.device | None = None,
     *,
     epochs: float | None = None,
     steps: int | None = None,
@@ -122,6 +122,7 @@ def fine_tune(
     Raises:
         ValueError: in one line, for an argument that does not exist, cannot be, or would change nothing in this run.
     """
+    seed_number("seed", seed)  # before anything is loaded, moved or ended
     release_earlier()  # before the weights are copied: the cell's earlier run may be training this very model
     settings = Settings(
         learning_rate=learning_rate,
@@ -170,13 +171,13 @@ def fine_tune(
     return _claimed(run)
 
 
-@explain_unknown_arguments
+@checked_arguments
 def replay(
     log: Log,
     model: nn.Module,
     task: Task,
     train: str = "all",
-    device: str | None = None,
+    device: str | torch.device | None = None,
     *,
     loss: Loss = cross_entropy,
     checkpoint_memory: int | None = None,
@@ -213,13 +214,13 @@ def replay(
     return _claimed(run)
 
 
-@explain_unknown_arguments
+@checked_arguments
 def load(
     folder: str | os.PathLike[str],
     model: nn.Module,
     task: Task,
     train: str = "all",
-    device: str | None = None,
+    device: str | torch.device | None = None,
     *,
     loss: Loss = cross_entropy,
     checkpoint_memory: int | None = None,
@@ -257,13 +258,13 @@ def load(
     return run
 
 
-@explain_unknown_arguments
+@checked_arguments
 def reopen(
     folder: str | os.PathLike[str],
     model: nn.Module,
     task: Task,
     train: str = "all",
-    device: str | None = None,
+    device: str | torch.device | None = None,
     *,
     loss: Loss = cross_entropy,
     checkpoint_memory: int | None = None,
@@ -367,7 +368,7 @@ def ready(
     model: nn.Module,
     task: Task,
     train: str,
-    device: str | None,
+    device: str | torch.device | None,
     settings: Settings | None = None,
     evaluate_every: int | None = None,
 ) -> Prepared:
@@ -390,12 +391,28 @@ def ready(
     if train not in ("all", "head"):
         raise ValueError(f'train is {train!r}; it must be "all" or "head"')
     check_fits(model, task, training=train == "all", validates=evaluate_every != 0)
-    model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    model.to(device_of(device))
     prepared = _prepared(model, task, train)
     if settings is not None:
         check_acting(settings, prepared, evaluate_every, task)
     (freeze if train == "head" else unfreeze)(model)
     return prepared
+
+
+def device_of(name: str | torch.device | None) -> torch.device:
+    """The device that a learner names, or the one there is; raises ValueError in one line where it is not here."""
+    if name is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    here = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
+    try:
+        device = torch.device(name)
+    except (RuntimeError, TypeError):
+        device = None
+    if device is None or (device.index or 0) >= here.get(device.type, 0):
+        there = [kind for kind, count in here.items() if count]
+        raise ValueError(f"device is {shown(name)}, which is not here; there is {' and '.join(there)} "
+                         "(without device= a GPU is used if there is one)")  # fmt: skip
+    return device
 
 
 def _prepared(model: nn.Module, task: Task, train: str) -> Prepared:

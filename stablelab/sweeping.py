@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from . import __version__, data
 from ._logging import log_level
-from ._validation import explain_unknown_arguments, whole
+from ._validation import checked_arguments, whole
 from .fine_tuning import Prepared, check_acting, ready
 from .models import head_of
 from .models.rng import seeded_rng
@@ -39,7 +39,7 @@ small runs of all kinds are compared with the numbers that they came to when it 
 """
 
 
-@explain_unknown_arguments
+@checked_arguments
 def sweep(
     model: Model,
     task: Task,
@@ -50,7 +50,7 @@ def sweep(
     orders: Iterable[int] | None = None,
     subsets: Subsets | tuple[str, int] | None = None,
     train: str = "all",
-    device: str | None = None,
+    device: str | torch.device | None = None,
     epochs: float | None = None,
     steps: int | None = None,
     batch_size: int = 16,
@@ -167,10 +167,10 @@ def sweep(
         rotation=rotation,
         flip=flip,
     )
-    for name, _, _ in base.differences(Settings()):
-        if name in (grid or {}):
-            raise ValueError(f"{name} is given twice, in the grid and by itself; give it once")
     checked = checked_grid(grid or {}, base)
+    for name, _, _ in base.differences(Settings()):
+        if name in checked:
+            raise ValueError(f"{name} is given twice, in the grid and by itself; give it once")
     chosen = Subsets.of(subsets)
     numbers: Sequence[int | None] = [None] if chosen is None else range(chosen.count)
     per_epoch = _part_of(task, chosen, numbers[0]).batches(0, batch_size).per_epoch
@@ -212,7 +212,7 @@ class FineTuning:
     model: Model
     task: Task
     train: str
-    device: str | None
+    device: str | torch.device | None
     total_steps: int
     batch_size: int
     evaluate_every: int

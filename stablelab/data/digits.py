@@ -8,11 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .._validation import checked_arguments
 from .images import Pictures, check_picture_size
-from .splits import Size, split_sizes, stratified_split
+from .splits import Size, check_draw, split_sizes, stratified_split
 from .tasks import Task, make_task
 
 
+@checked_arguments
 def digits(
     train: Size = 2000, validation: Size = 500, test: Size = 500, size: int = 32, seed: int = 0, balanced: bool = True
 ) -> Task:
@@ -33,6 +35,7 @@ def digits(
         LeCun, Bottou, Bengio and Haffner, "Gradient-based learning applied to document recognition", 1998.
     """
     check_picture_size(size)
+    check_draw(seed, balanced)
     grey, targets = _mnist()
     classes = tuple(str(c) for c in range(10))
     splits = stratified_split(targets, split_sizes(len(grey), train, validation, test), classes, seed, balanced)

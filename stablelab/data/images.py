@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .._validation import switch
+from .._validation import checked_arguments, plain, shown, switch
 from .picture_files import find_pictures, read_pictures, remarks_on_pictures
 from .report import DataReport, balance, merge_variants, remarks_on
-from .splits import Size, split_sizes, stratified_split
+from .splits import Size, check_draw, split_sizes, stratified_split
 from .tasks import Task, make_task
 
 # Means and standard deviations of ImageNet's channels: what torchvision's pre-trained weights expect.
@@ -48,10 +48,12 @@ class Pictures:
 
 def check_picture_size(size: int) -> None:
     """Raise a one-line ``ValueError`` unless pictures can have this height and width in pixels."""
-    if isinstance(size, bool) or not isinstance(size, int) or not 8 <= size <= 1024:
-        raise ValueError(f"size is {size!r}; it must be a whole number of pixels from 8 to 1024")
+    given = plain(size)
+    if isinstance(given, bool) or not isinstance(given, int) or not 8 <= given <= 1024:
+        raise ValueError(f"size is {shown(size)}; it must be a whole number of pixels from 8 to 1024")
 
 
+@checked_arguments
 def images(
     folder: str | Path,
     size: int = 64,
@@ -87,6 +89,7 @@ def images(
     check_picture_size(size)
     switch("merge_labels", merge_labels)
     switch("group_duplicates", group_duplicates)
+    check_draw(seed, balanced)
     found = find_pictures(Path(folder))
     files, n = found.files, len(found.files)
     labels, variants = merge_variants([found.classes[c] for c in found.targets.tolist()], merge_labels)

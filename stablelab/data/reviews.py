@@ -27,9 +27,9 @@ from torch import Tensor
 
 from .._files import require_sha256
 from .._logging import logger
-from .._validation import choice
+from .._validation import checked_arguments, choice
 from .cache import cache_folder
-from .splits import Size, split_sizes, stratified_split
+from .splits import Size, check_draw, split_sizes, stratified_split
 from .tasks import Split, Task
 from .texts import Sentences, sentence_task
 
@@ -60,6 +60,7 @@ CURE = "connect to the network once and run: stablelab fetch"
 TIME_LIMIT = 300  # seconds
 
 
+@checked_arguments
 def reviews(
     corpus: str = "movies",
     neutral: float | tuple[float, float] | None = None,
@@ -91,6 +92,7 @@ def reviews(
         ValueError: no such corpus, a neutral band that is none, sizes that cannot be had, or a damaged file.
         OSError: the corpora are missing and cannot be fetched.
     """
+    check_draw(seed, balanced)
     low, high = _band((2.0 if corpus == "movies" else 1.0) if neutral is None else neutral)
     sentences, ratings = read_corpus(corpus)
     clear = ((ratings <= low) | (ratings >= high)).nonzero().flatten()

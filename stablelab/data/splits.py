@@ -10,9 +10,16 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
+from .._validation import plain, seed_number, switch
 from .tasks import Inputs, Split, Store, Task, generator_for
 
 Size: TypeAlias = int | float | None
+
+
+def check_draw(seed: int, balanced: bool) -> int:
+    """The seed of a split; raises ValueError in one line where it, or ``balanced``, cannot be."""
+    switch("balanced", balanced)
+    return seed_number("seed", seed)
 
 
 def split_sizes(n: int, train: Size, validation: Size, test: Size) -> dict[str, int]:
@@ -38,6 +45,7 @@ def split_sizes(n: int, train: Size, validation: Size, test: Size) -> dict[str, 
 
 
 def _size(n: int, split: str, size: Size) -> int:
+    size = plain(size)
     if isinstance(size, int) and not isinstance(size, bool) and size >= 1:
         return size
     if isinstance(size, float) and 0.0 < size < 1.0:

@@ -193,7 +193,7 @@ class Batches:
     """
 
     def __init__(self, split: Split, seed: int, batch_size: int) -> None:
-        whole("batch_size", batch_size, 1, " of examples")
+        batch_size = whole("batch_size", batch_size, 1, " of examples")
         if batch_size > len(split):
             raise ValueError(f"batch_size is {batch_size}, but there are only {len(split)} training examples")
         self.split = split

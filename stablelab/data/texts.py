@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from .._formatting import format_percent
-from .._validation import switch, whole
+from .._validation import checked_arguments, switch, whole
 from .report import DataReport, balance, first_of_equals, folded, merge_variants, remarks_on
-from .splits import Size, split_sizes, stratified_split
+from .splits import Size, check_draw, split_sizes, stratified_split
 from .tables import read_table
 from .tasks import SPLITS, Task, make_task
 from .tokenizers import token_ids, tokenizer_for
@@ -101,6 +101,7 @@ def sentence_task(
     return make_task(name, "text", classes, stores, {s: targets[where] for s, where in splits.items()})
 
 
+@checked_arguments
 def texts(
     file: str | Path,
     text: str = "text",
@@ -140,6 +141,8 @@ def texts(
     """
     switch("merge_labels", merge_labels)
     switch("group_duplicates", group_duplicates)
+    check_draw(seed, balanced)
+    whole("max_tokens", max_tokens, 4)
     file = Path(file)
     sentences, labels = read_table(file, text, label)
     labels, remarks = merge_variants(labels, merge_labels)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
@@ -10,6 +11,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from .._validation import shown
 from ..data.tasks import Task
 
 LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d)
@@ -19,14 +21,17 @@ def class_names(task_or_classes: Task | int | Sequence[str]) -> tuple[str, ...]:
     """The names of the classes of a task, or as given, or "0", "1", … for a number.
 
     Raises:
-        ValueError: fewer than two classes.
+        ValueError: fewer than two classes, or two of one name.
     """
     given: Any = getattr(task_or_classes, "classes", task_or_classes)
     if isinstance(given, Integral):
         given = range(int(given))
     names = tuple(map(str, given)) if isinstance(given, Sequence) and not isinstance(given, str) else ()
     if len(names) < 2:
-        raise ValueError(f"{task_or_classes!r} is not a task, nor names or a number of at least 2 classes")
+        raise ValueError(f"{shown(task_or_classes)} is not a task, nor names or a number of at least 2 classes")
+    twice = next((name for name, count in Counter(names).items() if count > 1), None)
+    if twice is not None:
+        raise ValueError(f"there are two classes of the name {twice!r}; give each a name of its own")
     return names
 
 

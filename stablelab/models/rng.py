@@ -9,6 +9,8 @@ import torch
 from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from .._validation import seed_number
+
 
 class seeded_rng(TorchDispatchMode):  # noqa: N801, used as a context manager
     """Inside this context every random number of this thread comes from a generator with this seed.
@@ -17,12 +19,15 @@ class seeded_rng(TorchDispatchMode):  # noqa: N801, used as a context manager
     the background, and the two would disturb each other's numbers.
 
     Args:
-        seed: a whole number.
+        seed: a whole number ≥ 0.
+
+    Raises:
+        ValueError: in one line, for any other seed.
     """
 
     def __init__(self, seed: int) -> None:
         super().__init__()
-        self.generator = torch.Generator().manual_seed(seed)
+        self.generator = torch.Generator().manual_seed(seed_number("seed", seed))
 
     def __torch_dispatch__(
         self, func: OpOverload, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: Any = None

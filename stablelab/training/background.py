@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
@@ -11,7 +12,7 @@ from typing import Any, Self
 
 from .control import Control
 from .history import History
-from .records import Step
+from .records import FINAL, Step
 
 
 class BackgroundThread:
@@ -97,6 +98,9 @@ class BorrowedThread:
         self._over.set()
 
 
+_drivers: weakref.WeakSet[Driver] = weakref.WeakSet()
+
+
 class Driver(ABC):
     """What drives a run; a subclass says what a step is.
 
@@ -109,6 +113,7 @@ class Driver(ABC):
         trouble: one line on something that went wrong and did not end the run; empty where nothing did.
         parent, born: of a branch, the run it comes from and the number of steps it shares with it; None and 0 else.
         branches: those made of this run.
+        subject: what only one run at a time may train: a model, or a function; None where that does not matter.
         version: how often it was put back to its start.
         history: what was drained, oldest first.
         control: what the generator is handed: settings, pause, stop.
@@ -121,6 +126,7 @@ class Driver(ABC):
     settings: Any  # those of the first step
     cannot: Mapping[str, str] = MappingProxyType({})
     parent: Any = None
+    subject: Any = None
 
     def __init__(self, name: str) -> None:
         self.name, self.version = name, 0
@@ -198,12 +204,14 @@ class Driver(ABC):
     def resume(self) -> None:
         """Go on after a pause, after single steps or after a divergence (do change something first)."""
         self._need_unfinished("resume")
+        self._need_free()
         self._forgive()
         self.control.resume()
 
     def step(self, n: int = 1) -> None:
         """Do n steps, then wait; starts the run if need be."""
         self._need_unfinished("step")
+        self._need_free()
         self.control.step(n)
         self._forgive()
         if self._thread is None:
@@ -276,11 +284,34 @@ class Driver(ABC):
             return "diverged"
         return "paused" if self.control.waiting else "running"
 
+    # -- what it trains --------------------------------------------------------------------------------------------
+
+    def others(self) -> list[Driver]:
+        """The other runs, not over yet, that train what this one trains."""
+        there = (each for each in tuple(_drivers) if each is not self and each.state not in FINAL)
+        return [each for each in there if self.subject is not None and each.subject == self.subject]
+
+    def check_free(self) -> None:
+        """Raise ValueError in one line where what this run trains is in another run's hands."""
+        self._need_free()
+
+    def _need_free(self) -> None:
+        # A run that stands still because it diverged is in nobody's way; it is refused if it wants to go on meanwhile.
+        busy = next((each for each in self.others() if each.alive and each.state != "diverged"), None)
+        if busy is not None:
+            raise ValueError(f"{self.source} is being trained by another run ({busy.message}): stop it first")
+
+    def _claim_subject(self) -> None:
+        """What it trains is this run's, unless it is another one's already."""
+        self.check_free()
+        _drivers.add(self)
+
     # -- the thread ------------------------------------------------------------------------------------------------
 
     def _launch(self) -> None:
         """Begin the thread."""
         self._need_unfinished("start")
+        self._claim_subject()
         self._thread = BackgroundThread(self._drain, name=f"stablelab run {self.name}").start()
         self._started()
 

@@ -129,7 +129,7 @@ def diagnose(
         ValueError: in one line: the split is empty, its classes do not fit the model's logits or the names, a logit is
             not finite, or its batches come in another order than it says.
     """
-    whole("batch_size", batch_size, at_least=1, of=" of examples")
+    batch_size = whole("batch_size", batch_size, at_least=1, of=" of examples")
     if not len(split):
         raise ValueError("the split is empty; a diagnosis needs at least one example")
     with step_randomness(0, 0, next(model.parameters()).device):

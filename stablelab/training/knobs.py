@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 from .._formatting import setting_label
 from .._validation import choice as check_choice
-from .._validation import did_you_mean, number, switch, whole
+from .._validation import did_you_mean, number, plain, switch, whole
 
 # Numbers between 0 and 1 that lie near one of the ends: equal steps serve them better than equal factors.
 SHARES = ("momentum", "beta1", "beta2", "dropout", "gamma", "label_smoothing", "ema_decay")
@@ -109,6 +109,7 @@ def slider(
         ValueError: in one line, where the range is empty, does not hold the value, or is not positive on a logarithmic
             slider.
     """
+    value, low, high = plain(value), plain(low), plain(high)
     named = f"slider {label!r}" if label else "slider"
     numbers = [each for each in (value, low, high) if each is not None]
     if not all(isinstance(each, Real) and math.isfinite(each) for each in numbers):
@@ -152,6 +153,7 @@ def knob(name: str, value: Any) -> Knob:
     """
     if isinstance(value, Slider | Choice | Whole | Switch):
         return value
+    value = plain(value)
     if isinstance(value, bool):
         return Switch(value)
     if isinstance(value, int) and name not in ("max_norm", "learning_rate", "weight_decay"):
@@ -211,6 +213,7 @@ class Knobs:
 
     def replace(self, **changes: Any) -> Knobs:
         """The same with some values changed; raises ValueError in one line for one that cannot be."""
+        changes = {name: plain(value) for name, value in changes.items()}
         for name, value in changes.items():
             if name not in self.knobs:
                 raise ValueError(f"there is no knob {name!r}; {did_you_mean(name, self.knobs)}")

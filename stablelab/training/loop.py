@@ -29,7 +29,7 @@ from .evaluation import forward, to_device
 from .param_groups import Layers, apply_settings, build_optimizer, needs_rebuild
 from .protocols import Augment, Batches, Inputs, Loss
 from .records import Evaluation, Intervention, Step
-from .reproducibility import one_step_at_a_time, step_randomness
+from .reproducibility import SharedGenerator, one_step_at_a_time
 from .settings import Settings
 
 
@@ -112,6 +112,7 @@ class TrainingLoop:
         self.evaluate, self.evaluate_every, self.augment = evaluate, evaluate_every, augment
         self.device = next(model.parameters()).device
         self.layers = Layers(model, layers)
+        self._randomness = SharedGenerator(model, seed)
         self.trainable = trainable_names(model)
         self.checkpoints = Checkpoints(memory=0) if checkpoints is None else checkpoints
         self.safe_interval = safe_interval(self._live())
@@ -206,6 +207,7 @@ class TrainingLoop:
             interventions=interventions,
             diverged=diverged,
             kept=kept,
+            disturbed=self._randomness.disturbed,
         )
 
     def _new_gesture(self, settings: Settings) -> bool:
@@ -246,11 +248,12 @@ class TrainingLoop:
         """Forward and backward with step k's randomness; leaves p.grad filled and returns the loss."""
         self.layers.hold(self.layers.trained(settings, k))
         self.model.zero_grad(set_to_none=True)
-        with step_randomness(self.seed, k, self.device), torch.enable_grad():
-            if self.augment is not None:
-                inputs = self.augment(inputs, settings)
-            logits = forward(self.model, to_device(inputs, self.device))
-            loss = self.loss(logits, targets.to(self.device))
+        with self._randomness.step(k) as looked_at, torch.enable_grad():
+            with looked_at:
+                if self.augment is not None:
+                    inputs = self.augment(inputs, settings)
+                logits = forward(self.model, to_device(inputs, self.device))
+                loss = self.loss(logits, targets.to(self.device))
             loss.backward()
         return float(loss.detach())
 

@@ -9,7 +9,7 @@ from statistics import fmean
 
 from torch import nn
 
-from .._validation import number, whole
+from .._validation import number, seed_number, whole
 from ..formulas import cross_entropy
 from .control import Control
 from .loop import steps as train
@@ -106,11 +106,11 @@ def range_test(
         Smith 2017, "Cyclical learning rates for training neural networks", Section 3.3, with rates that grow by a
         factor instead of a summand, so that all orders of magnitude get their share of steps.
     """
-    number("low", low, above=0)
-    number("high", high, above=low)
-    number("blow_up", blow_up, above=1)
-    whole("steps", steps, at_least=2, of=" of steps")
-    whole("seed", seed)
+    low = number("low", low, above=0)
+    high = number("high", high, above=low)
+    blow_up = number("blow_up", blow_up, above=1)
+    steps = whole("steps", steps, at_least=2, of=" of steps")
+    seed = seed_number("seed", seed)
     window = max(2, steps // 8) if window is None else whole("window", window, at_least=2, of=" of steps")
     if window > steps:
         raise ValueError(f"window is {window}; it must be at most the number of steps, {steps}")

@@ -123,6 +123,7 @@ class Step:
         kept: where earlier weights were put back (after a divergence, or because early stopping keeps the best ones),
             the number of steps after which they were taken.
         stopped_early: training ended here, because the validation loss had not fallen for long enough.
+        disturbed: another cell used torch's random numbers meanwhile; see ``SharedGenerator``.
         scalars: further numbers by name that a watched loop recorded, such as ``sharpness``.
     """
 
@@ -144,6 +145,7 @@ class Step:
     diverged: bool = False
     kept: int | None = None
     stopped_early: bool = False
+    disturbed: bool = False
     scalars: Mapping[str, float] = field(default_factory=dict, hash=False)
 
     def to_dict(self) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from .._validation import whole
+from .._validation import number, seed_number, shown, whole
 from ..formulas import cross_entropy
 from . import saving
 from .background import Driver
@@ -31,6 +31,7 @@ from .saving import CheckpointFolder, Snapshot
 from .settings import Settings
 
 VALIDATIONS_PER_RUN = 10
+MOST_STEPS = 10**9
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,8 +106,12 @@ class Run(Driver):
         checkpoint_memory: int | None = None,
         folder: str | os.PathLike[str] | None = None,
     ) -> None:
-        self.seed = whole("seed", seed)
-        self.model, self.task, self.batch_size, self.loss = model, task, batch_size, loss
+        if not callable(loss):
+            raise ValueError(f"loss is {shown(loss)}; it must be a function of (logits, targets), such as "
+                             "stablelab.formulas.cross_entropy")  # fmt: skip
+        self.seed = seed = seed_number("seed", seed)
+        self.batch_size = batch_size = whole("batch_size", batch_size, 1, " of examples")
+        self.model, self.task, self.loss = model, task, loss
         self.trains = model if trains is None else trains
         self.settings = settings or Settings()
         self.batches: Batches = task.batches(seed, batch_size)
@@ -140,6 +145,7 @@ class Run(Driver):
         self._runaway = Runaway(math.log(max(2, len(self.task.classes))))
         for step in past.steps:
             self._runaway.add(step)
+        self._disturbed: int | None = None  # the first step that another cell disturbed
         self._loop: TrainingLoop | None = None
 
     def _keep_checkpoints(self, checkpoints: Sequence[Checkpoint]) -> None:
@@ -261,6 +267,11 @@ class Run(Driver):
         return getattr(self.model, "stablelab_source", type(self.model).__name__)
 
     @property
+    def subject(self) -> nn.Module:  # type: ignore[override]
+        """The model: only one run at a time may train it."""
+        return self.model
+
+    @property
     def fingerprint(self) -> str:
         """That of its data: runs of one task are drawn beside each other."""
         return self.task.fingerprint
@@ -334,8 +345,13 @@ class Run(Driver):
 
     @property
     def trouble(self) -> str:
-        """One line on why the last checkpoint could not be written to ``folder``; empty where nothing is wrong."""
-        return "" if self._folder is None else self._folder.trouble
+        """One line on a checkpoint that could not be written, or on a cell that disturbed a step; empty without."""
+        if self._folder is not None and self._folder.trouble:
+            return self._folder.trouble
+        if self._disturbed is None:
+            return ""
+        return (f"another cell used torch's random numbers during step {self._disturbed}: this run's are as they were, "
+                "but what that cell drew meanwhile does not come again")  # fmt: skip
 
     def save(self, folder: str | os.PathLike[str]) -> str:
         """Write history, settings, interventions, weights (safetensors) and a checkpoint to a folder.
@@ -443,6 +459,8 @@ class Run(Driver):
 
     def _after(self, step: Step) -> bool:
         self._runaway.add(step)
+        if step.disturbed and self._disturbed is None:
+            self._disturbed = step.step
         if self._replayed is not None:  # do again what was done by hand before the next step
             for each in self._replayed.interventions:
                 if each.step == step.step + 1:
@@ -475,7 +493,9 @@ def length(epochs: float | None, steps: int | None, per_epoch: int) -> int:
         raise ValueError("give epochs or steps, not both")
     if steps is None:
         epochs = 1 if epochs is None else epochs
-        if isinstance(epochs, bool) or not isinstance(epochs, int | float) or not (0 < epochs < math.inf):
-            raise ValueError(f"epochs is {epochs!r}; it must be a number above 0")
-        return max(1, round(epochs * per_epoch))
-    return whole("steps", steps, at_least=1)
+        steps = max(1, round(number("epochs", epochs, above=0) * per_epoch))
+        if steps > MOST_STEPS:
+            raise ValueError(f"epochs is {epochs!r}, which are more than {MOST_STEPS:,} steps; "
+                             "with epochs=math.inf a run goes on until it is stopped")  # fmt: skip
+        return steps
+    return whole("steps", steps, at_least=1, at_most=MOST_STEPS)

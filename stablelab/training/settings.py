@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
-from .._validation import choice, number, switch, whole
+from .._validation import choice, plain_number, switch, whole
 from ..formulas import CLIPS, SCHEDULES
 
 TITLES = {
@@ -19,6 +19,19 @@ TITLES = {
 OPTIMIZERS = tuple(TITLES)
 AUGMENTATIONS = {"noise": None, "crop": 0.5, "rotation": 180, "flip": 1}  # name: the most there can be
 IMPLEMENTATIONS = ("torch", "workbook")
+_RANGES: dict[str, dict[str, float]] = {
+    "learning_rate": {"above": 0},
+    "weight_decay": {"at_least": 0},
+    "momentum": {"at_least": 0, "below": 1},
+    "beta1": {"at_least": 0, "below": 1},
+    "beta2": {"at_least": 0, "below": 1},
+    "eps": {"above": 0},
+    "gamma": {"above": 0, "at_most": 1},
+    "factor": {"above": 0, "below": 1},
+    "layer_decay": {"above": 0, "at_most": 1},
+}
+_WORDS = {"optimizer": OPTIMIZERS, "implementation": IMPLEMENTATIONS, "clip": CLIPS, "schedule": SCHEDULES}
+_MOST = 10**15  # steps, validations or layers: more than any run has, and exact as a float
 
 
 @dataclass(frozen=True)
@@ -81,27 +94,23 @@ class Settings:
     flip: float = 0.0
 
     def __post_init__(self) -> None:
-        number("learning_rate", self.learning_rate, above=0)
-        number("weight_decay", self.weight_decay, at_least=0)
+        checked: dict[str, Any] = {
+            name: plain_number(name, getattr(self, name), **bounds) for name, bounds in _RANGES.items()
+        }
         if self.max_norm is not None:
-            number("max_norm", self.max_norm, above=0)
-        for name in ("momentum", "beta1", "beta2"):
-            number(name, getattr(self, name), at_least=0, below=1)
-        number("eps", self.eps, above=0)
-        number("gamma", self.gamma, above=0, at_most=1)
-        number("factor", self.factor, above=0, below=1)
-        number("layer_decay", self.layer_decay, above=0, at_most=1)
+            checked["max_norm"] = plain_number("max_norm", self.max_norm, above=0)
         for name in ("warmup_steps", "patience", "unfreeze_every", "early_stopping"):
-            whole(name, getattr(self, name))
+            checked[name] = whole(name, getattr(self, name), at_most=_MOST)
         if self.unfrozen is not None:
-            whole("unfrozen", self.unfrozen, at_least=1, of=" of layers")
+            checked["unfrozen"] = whole("unfrozen", self.unfrozen, at_least=1, of=" of layers", at_most=_MOST)
         for name, most in AUGMENTATIONS.items():
-            number(name, getattr(self, name), at_least=0, at_most=most)
-        switch("bias_correction", self.bias_correction)
-        choice("optimizer", self.optimizer, OPTIMIZERS)
-        choice("implementation", self.implementation, IMPLEMENTATIONS)
-        choice("clip", self.clip, CLIPS)
-        choice("schedule", self.schedule, SCHEDULES)
+            bounds = {} if most is None else {"at_most": most}
+            checked[name] = plain_number(name, getattr(self, name), at_least=0, **bounds)
+        checked["bias_correction"] = switch("bias_correction", self.bias_correction)
+        for name, known in _WORDS.items():
+            checked[name] = choice(name, getattr(self, name), known)
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)  # plain numbers and words, so that a file can hold them
 
     def replace(self, **changes: Any) -> Settings:
         """The same settings with some fields changed; validated like new ones."""

@@ -7,7 +7,6 @@ import math
 import os
 import threading
 import time
-import weakref
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,6 @@ from .records import FINAL, Evaluation, Intervention, Step
 
 _FORMAT = "stablelab watched run 1"
 _KINDS = {kind.__name__: kind for kind in (Slider, Choice, Whole, Switch)}
-_watched: weakref.WeakSet[Watched] = weakref.WeakSet()
 
 
 class Stopped(BaseException):
@@ -242,26 +240,6 @@ class Watched(Driver):
         return run
 
     # -- what the driver asks --------------------------------------------------------------------------------------
-
-    def others(self) -> list[Watched]:
-        """The other runs, not over yet, that train what this one trains."""
-        there = (each for each in tuple(_watched) if each is not self and each.state not in FINAL)
-        return [each for each in there if self.subject is not None and each.subject == self.subject]
-
-    def check_free(self) -> None:
-        """Raise ValueError in one line where what this run trains is in another run's hands."""
-        busy = next((each for each in self.others() if each.alive), None)
-        if busy is not None:
-            raise ValueError(f"{self.source} is being trained by another watched run ({busy.message}): stop it first")
-
-    def _claim_subject(self) -> None:
-        """What it trains is this run's, unless it is another one's already."""
-        self.check_free()
-        _watched.add(self)
-
-    def _launch(self) -> None:
-        self._claim_subject()
-        super()._launch()
 
     def _complete(self) -> bool:
         return not self._cut

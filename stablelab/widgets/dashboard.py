@@ -11,12 +11,13 @@ from typing import Any, Self
 
 import ipywidgets as w
 
+from .._validation import shown
 from ..plots import earlier_runs
 from ..plots.curve_data import CurveData
 from ..plots.display import to_png
 from ..plots.earlier_runs import EarlierRun, branched_at
 from ..plots.training_curves import training_figure, training_words
-from ..training.background import BackgroundThread
+from ..training.background import BackgroundThread, Driver
 from ..training.checkpoints import memory_in_use
 from ..training.knobs import Knobs
 from ..training.records import FINAL, Gesture
@@ -380,7 +381,12 @@ def dashboard(run: Run, *, chart: str = "live") -> Dashboard:
 
     Returns:
         The ``Dashboard``.
+
+    Raises:
+        ValueError: in one line, where it is no run.
     """
+    if not isinstance(run, Driver):
+        raise ValueError(f"run is {shown(run)}; a dashboard shows what lab.fine_tune or lab.watch made")
     return Dashboard(run, chart=chart).show()
 
 

@@ -9,6 +9,7 @@ from typing import Any, Self
 import ipywidgets as w
 
 from .._formatting import one_line
+from .._validation import checked_arguments
 from ..plots import heatmaps, sweep_tables
 from ..plots.display import to_png
 from ..plots.sweep_tables import Row, axes_of, checked_score, rows_of, score_table
@@ -157,6 +158,7 @@ class SweepView(CellView):
         return to_png(heatmaps.heatmap_figure(found, title=title)), heatmaps.heatmap_words(found)
 
 
+@checked_arguments
 def show_sweep(sweep: Sweep, x: str | None = None, y: str | None = None, score: str = "validation_loss") -> SweepView:
     """Show a sweep in the cell being executed; it fills in as runs end.
 

@@ -1,20 +1,32 @@
-"""How long fuzzers look: the same few examples in the suite; others, for as long as STABLELAB_FUZZ_SECONDS says.
+"""How long fuzzers look: the same few examples in the suite; others, for as long as they are told, at random.
 
 STABLELAB_FUZZ_SECONDS=300 pytest tests/data/test_fuzz.py    five minutes for each search, new examples every time
+make fuzz MINUTES=20                                         all searches, twenty minutes in all
 """
 
 from __future__ import annotations
 
+import inspect
 import os
 import time
 from collections.abc import Callable
 from typing import TypeVar
 
+import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis.strategies import SearchStrategy
 
 Value = TypeVar("Value")
 SECONDS = float(os.environ.get("STABLELAB_FUZZ_SECONDS") or 0)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Under ``-p support.fuzz`` the minutes of STABLELAB_FUZZ_MINUTES are shared by all searches that were found."""
+    global SECONDS
+    minutes = float(os.environ.get("STABLELAB_FUZZ_MINUTES") or 0)
+    searches = sum("search(" in inspect.getsource(getattr(item, "function", item.__class__)) for item in session.items)
+    if minutes and searches:
+        SECONDS = 60 * minutes / searches
 
 
 def refused(call: Callable[[], object], *errors: type[Exception]) -> bool:

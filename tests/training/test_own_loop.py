@@ -240,7 +240,7 @@ def test_one_function_is_watched_once_at_a_time() -> None:
     run, other = watched(endless), watched(endless)
     run.start()
     for again in (other.start, lambda: watched(endless)):
-        with pytest.raises(ValueError, match=r"endless\(\) is being trained by another watched run .*: stop it first"):
+        with pytest.raises(ValueError, match=r"endless\(\) is being trained by another run .*: stop it first"):
             again()
     run.stop()
     other.step()

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 
 import pytest
 import torch
 from support.helpers import timeless, until
 
+from stablelab.formulas import cross_entropy
 from stablelab.training import Run, Settings
 
 
@@ -176,3 +178,43 @@ def test_what_shows_a_run_is_told_each_time_it_begins(make_run):
     run.reset()
     run.step()
     assert told == [0, 1]
+
+
+def test_two_runs_of_one_model_at_once_are_refused(clouds, make_network):
+    model = make_network()
+    one, other = (Run(model, clouds, epochs=math.inf, batch_size=20, evaluate_every=0) for _ in range(2))
+    one.step(3)
+    for begins in (other.start, other.step):
+        with pytest.raises(ValueError, match="Sequential is being trained by another run .*: stop it first") as refused:
+            begins()
+        assert "\n" not in str(refused.value) and other.state == "ready"
+    one.wait_paused()
+    with pytest.raises(ValueError, match="stop it first"):  # it could go on at any moment, with the other's weights
+        other.start()
+    branch = one.branch(1)  # has a model of its own
+    branch.step()
+    one.stop()
+    other.step(2)
+    other.wait_paused()
+    for run in (other, branch):
+        run.stop()
+    assert len(other.history) == 2
+
+
+def test_a_run_that_diverged_is_in_no_other_runs_way(clouds, make_network):
+    model, broken = make_network(), [True]
+
+    def loss(logits, targets):
+        return cross_entropy(logits, targets) * (math.nan if broken[0] else 1.0)
+
+    one, other = (Run(model, clouds, steps=9, batch_size=20, evaluate_every=0, loss=loss) for _ in range(2))
+    one.start().wait(60)
+    broken[0] = False
+    other.step()
+    other.wait_paused()
+    with pytest.raises(ValueError, match="stop it first"):
+        one.resume()
+    other.stop()
+    one.resume()
+    one.wait(60)
+    assert one.state == "finished"

@@ -10,12 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..._validation import whole
+from ..._validation import plain, seed_number, shown, whole
 from ...training.settings import NAMES, Settings
 from .trial import Trial
 
 Grid = dict[str, tuple[Any, ...]]
 KINDS = ("bootstrap", "disjoint")
+_LARGEST_SEED = 2**43  # times a million it still seeds a generator
 
 
 def checked_grid(grid: Mapping[str, Sequence[Any]], base: Settings) -> Grid:
@@ -29,10 +30,12 @@ def checked_grid(grid: Mapping[str, Sequence[Any]], base: Settings) -> Grid:
         ValueError: in one line, for a name that is no setting, no values, a value given twice or one that cannot be.
     """
     checked: Grid = {}
+    if not isinstance(grid, Mapping):
+        raise ValueError(f"grid is {shown(grid)}; it must be settings with values, such as {{'max_norm': [None, 1.0]}}")
     for name, values in grid.items():
         if name not in NAMES:
             raise ValueError(f"grid: there is no setting {name!r}; there are {', '.join(sorted(NAMES))}")
-        each = () if isinstance(values, str) or not isinstance(values, Iterable) else tuple(values)
+        each = () if isinstance(values, str) or not isinstance(values, Iterable) else tuple(map(plain, values))
         if not each:
             raise ValueError(
                 f"grid: {name} is {values!r}; it must be a list of values, such as [{_example(base, name)}]"
@@ -56,7 +59,7 @@ def checked_seeds(name: str, seeds: Iterable[int]) -> tuple[int, ...]:
     """
     if isinstance(seeds, int | str) or not isinstance(seeds, Iterable):
         raise ValueError(f"{name} is {seeds!r}; it must be a list of seeds, such as range(5)")
-    found = tuple(whole(f"{name}: a seed", seed) for seed in seeds)
+    found = tuple(seed_number(f"{name}: a seed", seed) for seed in seeds)
     if not found:
         raise ValueError(f"{name} is empty; give at least one seed, such as range(5)")
     _once(name, found)
@@ -96,7 +99,7 @@ class Subsets:
         if self.kind not in KINDS:
             raise ValueError(f"subsets: the kind is {self.kind!r}; it must be one of {', '.join(KINDS)}")
         whole("subsets: the count", self.count, at_least=2 if self.kind == "disjoint" else 1, of=" of subsets")
-        whole("subsets: the seed", self.seed)
+        whole("subsets: the seed", self.seed, at_most=_LARGEST_SEED)
 
     @classmethod
     def of(cls, given: Any) -> Subsets | None:

@@ -70,6 +70,8 @@ class Ledger:
     """
 
     def __init__(self, file: str | os.PathLike[str] | None = None, read_only: bool = False) -> None:
+        if file is not None and os.fspath(file) in ("", ":memory:"):
+            raise ValueError(f"file is {file!r}; leave it out to keep the results in memory")
         self.file = None if file is None else Path(file).expanduser()
         self.damaged: set[str] = set()
         self._lock = threading.RLock()  # joblib asks for the next run from threads of its own

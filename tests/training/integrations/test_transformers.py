@@ -183,7 +183,7 @@ def test_what_cannot_be_watched_is_refused_in_one_line(trainer) -> None:
     with pytest.raises(ValueError, match="BertForSequenceClassification is watched already: start that run"):
         HuggingFaceRun(watched)
     paused_after(run, 1)
-    with pytest.raises(ValueError, match="is being trained by another watched run .*: stop it first"):
+    with pytest.raises(ValueError, match="is being trained by another run .*: stop it first"):
         HuggingFaceRun(watched)
     run.stop()
     with pytest.raises(ValueError, match="this Trainer has trained 1 steps already"):
