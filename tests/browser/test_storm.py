@@ -85,7 +85,9 @@ SHOWN = r"""(root, names) => {  // what the inputs of these classes show
   }
   return shown;
 }"""
+STANDS = "handle => Number(handle.closest('.noUi-target').noUiSlider.get(true))"  # where a slider stands
 THEME = "theme => window.jupyterapp.commands.execute('apputils:change-theme', { theme })"
+IN_FLIGHT = "No such comm"  # what the page sends to a dashboard whose cell is run again at that moment
 TROUBLES = ("Traceback", "Exception in", "Error:")  # in what the kernels say
 
 
@@ -93,14 +95,14 @@ class Storm:
     """Does random things to the dashboards of a notebook, and knows what it asked for.
 
     Attributes:
-        asked: (name of a setting, value) of what was typed and dragged, as the page had it.
+        asked: (name of a setting, value, actions by then) of what was typed and dragged, as the page had it.
         done: how often each action was done; missed: how often it could not be.
         trace: all of them, in order.
     """
 
     def __init__(self, notebook: Notebook, seed: int) -> None:
         self.notebook, self.page, self.random = notebook, notebook.page, random.Random(seed)
-        self.asked: list[tuple[str, float]] = []
+        self.asked: list[tuple[str, float, int]] = []
         self.done: Counter[str] = Counter()
         self.missed: Counter[str] = Counter()
         self.trace: list[str] = []
@@ -160,13 +162,14 @@ class Storm:
         if handle is None:
             return False
         handle.focus(timeout=PATIENCE)
-        before = handle.get_attribute("aria-valuenow")
-        key = self.random.choice(("ArrowLeft", "ArrowRight"))
-        for _ in range(self.random.randint(1, 6)):
-            self.page.keyboard.press(key)
-        after = handle.get_attribute("aria-valuenow", timeout=PATIENCE)
-        if after is not None and after != before:
-            self.asked.append((setting, float(after) if name == "knob-dropout" else 10 ** float(after)))
+        before = handle.evaluate(STANDS)
+        times = self.random.choice((-1, 1)) * self.random.randint(1, 6)
+        for _ in range(abs(times)):
+            self.page.keyboard.press("ArrowRight" if times > 0 else "ArrowLeft")
+        after = handle.evaluate(STANDS, timeout=PATIENCE)
+        step = 0.005 if name == "knob-dropout" else 0.05
+        if after == pytest.approx(before + times * step, abs=1e-6):  # else it is at its end, or was set meanwhile
+            self.ask_for(setting, after if name == "knob-dropout" else 10**after)
         return True
 
     def type(self) -> bool:
@@ -177,7 +180,7 @@ class Storm:
         value = float(f"{10 ** self.random.uniform(-5, -1):.2e}")
         field.fill(str(value), timeout=PATIENCE)
         field.press("Enter", timeout=PATIENCE)
-        self.asked.append((setting, value))
+        self.ask_for(setting, value)
         return True
 
     def type_nonsense(self) -> bool:
@@ -210,7 +213,12 @@ class Storm:
         return self.click(f".lab-{self.random.choice(kinds)}") or self.click(".lab-resume, .lab-start")
 
     def branch(self) -> bool:
-        return self.click(".lab-branch")
+        if self.cell == 2:  # an own loop cannot go back
+            return False
+        if self.random.random() < 0.7:
+            self.pick()
+        self.board.root.locator(".lab-branch").click(timeout=PATIENCE)
+        return True
 
     def what_if(self) -> bool:
         return self.click(".lab-untouched")
@@ -274,6 +282,9 @@ class Storm:
         self.board.canvas.wait_for()
         return True
 
+    def ask_for(self, setting: str, value: float) -> None:
+        self.asked.append((setting, value, len(self.trace)))
+
     # -- pieces of them ------------------------------------------------------------------------------------------------
 
     def click(self, selector: str) -> bool:
@@ -335,10 +346,11 @@ class Storm:
         """Whatever was typed or dragged has reached the kernel."""
         published = self.notebook.look("witness.published")
         lost = [
-            (name, value) for name, value in self.asked
+            (name, value, self.trace[count - 4 : count + 4])
+            for name, value, count in self.asked
             if not any(each is not None and each == pytest.approx(value, rel=1e-6) for each in published.get(name, ()))
         ]
-        assert lost == [], f"of {len(self.asked)} asked for"
+        assert lost == [], f"of {len(self.asked)} asked for: {lost}"
 
 
 def test_whatever_is_done_at_any_time_page_and_kernel_agree(open_notebook: Open, server: LabServer) -> None:
@@ -363,14 +375,13 @@ def test_whatever_is_done_at_any_time_page_and_kernel_agree(open_notebook: Open,
             print(f"{count} actions in {time.monotonic() - began:.0f} s; agreed after {took:.2f} s")
     print("done:", dict(storm.done), "\nnot done:", dict(storm.missed))
     storm.check_asked()
-    assert notebook.look("witness.errors") == []
+    assert [error for error in notebook.look("witness.errors") if IN_FLIGHT not in error] == []
     assert notebook.page.evaluate("window.stormErrors") == []
     assert said == []
     text = server.log.read_text(errors="replace")[logged:]
     assert not any(trouble in text for trouble in TROUBLES), text[-5000:]
     assert sum(storm.done.values()) > 0.6 * ACTIONS, "most of it could be done"
     notebook.look(f"[boards := [{', '.join(BOARDS.values())}]] and None")
-    notebook.page.evaluate("async () => null")
     left = notebook.look(f"[exec('del {LEFT}'), witness.end(boards)][1]")
     assert left == {"runs": [], "widgets": [], "threads": []}
 
