@@ -8,7 +8,7 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
 from pathlib import Path
@@ -155,7 +155,7 @@ def _reader(kind: Any) -> Callable[[Any, str], Any]:
     if origin is tuple:
         each = _reader(parts[0])
         return lambda value, name: tuple(each(one, name) for one in _checked((list, tuple), value, name))
-    if origin is dict:
+    if origin in (dict, Mapping):
         key, content = map(_reader, parts)
         return lambda value, name: {key(k, name): content(v, name) for k, v in _checked((dict,), value, name).items()}
     return lambda value, name: _checked((int, float) if kind is float else (kind,), value, name)

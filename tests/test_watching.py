@@ -81,9 +81,9 @@ def test_a_dashboard_steers_a_loop_of_the_learner() -> None:
     buttons["start"].click()
     until(lambda: len(run.history) > 3)
     board.controls.inputs["learning_rate"].field.value = "0.5"
-    board.controls.inputs["max_norm"].off.value = True
+    board.controls.inputs["max_norm"].switch.value = False
     until(lambda: run.history[-1].loss == 0.5 and run.history[-1].max_norm is None)
-    until(lambda: "learning rate 0.01 → 0.5" in board.status.log.value)
+    until(lambda: any("learning rate 0.01 → 0.5" in line.text.value for line in board.status.log.lines))
     until(lambda: "own loop" in board.status.line.value and "endless()" in board.status.line.value)
     assert "step <b>" in board.status.pace.value and " of " not in board.status.pace.value
     buttons["pause"].click()

@@ -224,9 +224,12 @@ def _look(recipe: str) -> int:
 
 
 def _named(earlier: EarlierRun, run: Run) -> EarlierRun:
-    """Another run of the family is called by its number in there, as where one of them is chosen to be shown."""
+    """Another run of the family is called by its number in there, as where one of them is chosen to be shown.
+
+    What one had done before it was reset is an earlier run like any other.
+    """
     other = earlier.run()
-    if other is None or _first(other) is not _first(run):
+    if other is None or not earlier.of(other) or _first(other) is not _first(run):
         return earlier
     short = f"run {getattr(other, 'number', earlier.id)}"
     return replace(earlier, short=short, what=earlier.what.removeprefix(f"{short} · "))

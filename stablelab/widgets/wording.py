@@ -57,7 +57,8 @@ def status(run: Run, note: str) -> str:
     steps = len(run.history)
     optimizer = run.history[steps - 1].optimizer if steps else run.control.settings.label
     origin = [] if run.parent is None else [f"branch of {run.parent.name}"]
-    about = " · ".join(html.escape(one_line(text, LONGEST)) for text in (run.name, *origin, run.source, optimizer))
+    named = dict.fromkeys((run.name, *origin, run.source, optimizer))  # a loop may have its model's name
+    about = " · ".join(html.escape(one_line(text, LONGEST)) for text in named)
     message = html.escape(_message(run, state))
     line = f"<span class='stablelab-state stablelab-{state}'>{state}</span>"
     notes = (html.escape(one_line(each, LONGEST)) for each in (note, run.trouble) if each)

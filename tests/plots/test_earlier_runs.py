@@ -75,7 +75,7 @@ def test_beside_a_branch_its_parent_comes_first_and_only_there_it_is_the_parent(
     branch.start().wait()
     earlier_runs.remember(branch)
     assert [earlier.parent for earlier in earlier_runs.beside(earlier)] == [False, False]
-    assert "run 2 · from 12 · AdamW · torch fused · learning rate 1e-3" in earlier_runs.beside(parent)[-1].label
+    assert "run 2: from 12 · AdamW · torch fused · learning rate 1e-3" in earlier_runs.beside(parent)[-1].label
 
 
 def test_a_parent_is_there_however_many_came_after_it(make_run) -> None:
@@ -155,3 +155,12 @@ def test_a_run_keeps_its_look_whatever_is_beside_it(make_run) -> None:
     run.reset()
     earlier_runs.remember(make_run(5, learning_rate=0.2).start().wait())
     assert looks.items() <= {each.id: each.look for each in earlier_runs.beside(make_run(2))}.items()
+
+
+def test_what_a_run_did_before_each_reset_has_names_of_its_own(make_run) -> None:
+    run = make_run(5)
+    for _ in range(3):
+        earlier_runs.remember(run.start().wait())
+        run.reset()
+    names = [each.short for each in earlier_runs.beside(run)]
+    assert len(set(names)) == 3 and all(name.startswith("#") for name in names)
