@@ -180,7 +180,8 @@ class Storm:
         value = float(f"{10 ** self.random.uniform(-5, -1):.2e}")
         field.fill(str(value), timeout=PATIENCE)
         field.press("Enter", timeout=PATIENCE)
-        self.ask_for(setting, value)
+        if float(field.input_value() or "nan") == value:
+            self.ask_for(setting, value)  # else another run was taken up while it was being typed
         return True
 
     def type_nonsense(self) -> bool:
@@ -315,10 +316,14 @@ class Storm:
             assert self.notebook.look(f"witness.differences({board})") == []
 
     def check_agreement(self, since: float) -> float:
-        """Page and kernel agree ``AGREE`` seconds after ``since``; returns after how many they did."""
+        """A look that begins ``AGREE`` seconds after ``since``, at last, finds page and kernel agree.
+
+        Returns:
+            After how many seconds they did.
+        """
         earlier: dict[int, int] = {}
         while True:
-            wrong: list[Any] = []
+            began, wrong = time.monotonic(), []
             for cell, expression in BOARDS.items():
                 board = self.notebook.board(cell)
                 kernel = self.notebook.look(f"witness.stand({expression})")
@@ -340,7 +345,7 @@ class Storm:
             took = time.monotonic() - since
             if not wrong:
                 return took
-            assert took < AGREE, f"{took:.1f} s later kernel and page do not agree: {wrong}\n{self.trace[-20:]}"
+            assert began - since < AGREE, f"{took:.1f} s later kernel and page do not agree: {wrong}\n{self.trace[-20:]}"
 
     def check_asked(self) -> None:
         """Whatever was typed or dragged has reached the kernel."""
