@@ -12,7 +12,6 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from playwright.sync_api import ConsoleMessage, Error, Locator
@@ -323,7 +322,8 @@ class Storm:
         """
         earlier: dict[int, int] = {}
         while True:
-            began, wrong = time.monotonic(), []
+            began = time.monotonic()
+            wrong: list[tuple[object, ...]] = []
             for cell, expression in BOARDS.items():
                 board = self.notebook.board(cell)
                 kernel = self.notebook.look(f"witness.stand({expression})")
@@ -345,7 +345,7 @@ class Storm:
             took = time.monotonic() - since
             if not wrong:
                 return took
-            assert began - since < AGREE, f"{took:.1f} s later kernel and page do not agree: {wrong}\n{self.trace[-20:]}"
+            assert began - since < AGREE, f"{took:.1f} s later kernel and page differ: {wrong}\n{self.trace[-20:]}"
 
     def check_asked(self) -> None:
         """Whatever was typed or dragged has reached the kernel."""
