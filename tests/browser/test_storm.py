@@ -16,6 +16,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import ConsoleMessage, Error, Locator
 
+from stablelab._formatting import format_number
+
 from .page import Board, Notebook, Open
 from .server import LabServer
 
@@ -179,7 +181,7 @@ class Storm:
         value = float(f"{10 ** self.random.uniform(-5, -1):.2e}")
         field.fill(str(value), timeout=PATIENCE)
         field.press("Enter", timeout=PATIENCE)
-        if float(field.input_value() or "nan") == value:
+        if field.input_value() in (str(value), format_number(value)):
             self.ask_for(setting, value)  # else another run was taken up while it was being typed
         return True
 
