@@ -365,7 +365,7 @@ class SwitchInput:
 
     def __init__(self, label: str, value: bool, publish: Publish, note: Note, *, css: str, tooltip: str) -> None:
         self.label, self.value, self._publish = label, value, publish
-        self.tick = w.Checkbox(value=value, **_labels(label, tooltip))
+        self.tick = w.Checkbox(value=value, indent=False, **_labels(label, tooltip))  # in line with the labels
         self.tick.add_class(f"{css}-switch").observe(self._switched, "value")
         self.mark = _mark()
         self.box = w.HBox([self.tick, self.mark])
