@@ -50,7 +50,7 @@ class Witness:
         return {
             "state": run.state,
             "length": len(run.history),
-            "marks": len(gestures),
+            "marks": len(gestures) + sum(step.diverged for step in run.history),
             "newest": str(gestures[-1]) if gestures else "",
             "inputs": inputs_to_show(board),
             "note": board._note,
