@@ -320,8 +320,9 @@ class Run(Driver):
         if self.state == "diverged" and self._diverged is not None:
             return f"diverged at step {self._diverged.step}; weights of step {self._diverged.kept} kept"
         if self.state == "ready":
-            steps = "without an end, until it is stopped" if self.total_steps is None else f"{self.total_steps} steps"
-            return f"ready: {steps}" + (f", the first {done} already done" if done else "")
+            total = self.total_steps
+            steps = "without an end, until it is stopped" if total is None else f"{total:_} steps".replace("_", " ")
+            return f"ready: {steps}" + (f", the first {done:_} already done".replace("_", " ") if done else "")
         if self._loop is not None and self._loop.k < self.born:
             return f"going back to step {self.born}: {self.born - self._loop.k} steps to train again"
         last = self.history[done - 1] if done else None

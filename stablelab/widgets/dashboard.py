@@ -212,7 +212,10 @@ class Dashboard(CellView):
 
     def _adopt(self, run: Run) -> None:
         """Take up a run's present history: at the start, after a reset, and when another one is shown."""
-        self.controls.show(run.control.settings)
+        shown = None
+        while shown is not run.control.settings:  # again, where something is moved while they are being shown
+            shown = run.control.settings
+            self.controls.show(shown)
         self._shown_run, self._version = run, run.version
         self._data = CurveData(run.history, run.total_steps, branched_at(run))
         self._family = Family(run)

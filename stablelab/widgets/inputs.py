@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -63,6 +64,8 @@ class NumberInput:
     ) -> None:
         self.label, self._publish, self._note, self._absent = slider.description, publish, note, absent
         self.slider, self._number, self._syncing = slider, resting, False
+        # The page's messages and the refresher come on threads of their own: a drag waits until all parts are shown.
+        self._one_at_a_time = threading.RLock()
         tooltip = f"{self.label}: type, then Enter"
         # Its name has no width: the eye reads it once, above; a screen reader says it of the field too.
         self.field = w.Text(description=self.label, continuous_update=False, tooltip=tooltip, **_unlabelled("72px"))
@@ -89,11 +92,12 @@ class NumberInput:
     def show(self, value: float | None) -> None:
         """Show this number, or ``absent``, from now on; nothing is published."""
         off = self._absent is not None and value == self._absent[0]
-        self.value = value
-        if not off and value is not None:
-            self._number = value
-        self._grey(off)
-        self._bring_up_to_date(*self.widgets)
+        with self._one_at_a_time:
+            self.value = value
+            if not off and value is not None:
+                self._number = value
+            self._grey(off)
+            self._bring_up_to_date(*self.widgets)
 
     def _nearest(self) -> float:
         """Where the slider can stand that is nearest to the number."""
@@ -111,14 +115,19 @@ class NumberInput:
 
     def _dragged(self, change: dict[str, float]) -> None:
         value = self._rounded(change["new"])
-        if not self._syncing and self._is_new(change["new"]) and self._offer(value):
-            # The slider itself is left alone: the learner may have moved it on, an answer would pull it back.
-            self._number = value
-            self._bring_up_to_date(self.field)
+        with self._one_at_a_time:
+            if not self._syncing and self._is_new(change["new"]) and self._offer(value):
+                self._number = value
+                # The slider itself is left alone: the learner may have moved it on, an answer would pull it back.
+                # Unless it was shown another value while this one waited.
+                self._bring_up_to_date(self.field, *([self.slider] if self.slider.value != change["new"] else []))
 
     def _typed(self, change: dict[str, str]) -> None:
-        if self._syncing:
-            return
+        with self._one_at_a_time:
+            if not self._syncing:
+                self._take(change)
+
+    def _take(self, change: dict[str, str]) -> None:
         text = change["new"].strip().replace(",", ".")
         try:
             value = float(text)
@@ -134,10 +143,10 @@ class NumberInput:
             self._refuse(f"{self.label}: “{change['new']}” is not {self.kind}")
 
     def _switched(self, change: dict[str, bool]) -> None:
-        if self._syncing or self._absent is None:
-            return
-        self._grey(not change["new"])
-        self._offer(self._number if change["new"] else self._absent[0])
+        with self._one_at_a_time:
+            if not self._syncing and self._absent is not None:
+                self._grey(not change["new"])
+                self._offer(self._number if change["new"] else self._absent[0])
 
     def _offer(self, value: float | None) -> bool:
         try:
@@ -356,7 +365,7 @@ class SwitchInput:
 
     def __init__(self, label: str, value: bool, publish: Publish, note: Note, *, css: str, tooltip: str) -> None:
         self.label, self.value, self._publish = label, value, publish
-        self.tick = w.Checkbox(value=value, **_labels(label, tooltip))
+        self.tick = w.Checkbox(value=value, indent=False, **_labels(label, tooltip))  # in line with the labels
         self.tick.add_class(f"{css}-switch").observe(self._switched, "value")
         self.mark = _mark()
         self.box = w.HBox([self.tick, self.mark])

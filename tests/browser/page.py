@@ -37,6 +37,18 @@ ADD = """source => {
   cells.insertCell(cells.cells.length, { cell_type: "code", source, metadata: { trusted: true } });
   return cells.cells.length - 1;
 }"""
+LOOK = """async code => {
+  const kernel = window.jupyterapp.shell.currentWidget.sessionContext.session.kernel;
+  const future = kernel.requestExecute({ code, store_history: false });
+  let said = "";
+  let error = null;
+  future.onIOPub = ({ header, content }) => {
+    if (header.msg_type === "stream" && content.name === "stdout") said += content.text;
+    if (header.msg_type === "error") error = content.traceback.join("\\n");
+  };
+  await future.done;
+  return [said, error];
+}"""
 OUTPUTS = """index => window.jupyterapp.shell.currentWidget.content.model.cells.get(index).outputs.toJSON()"""
 
 
@@ -179,6 +191,12 @@ class Notebook:
         index = self.page.evaluate(ADD, f"import json; print(json.dumps({expression}))")
         outputs = self.run(index)
         return json.loads("".join(outputs[0]["text"]))
+
+    def look(self, expression: str) -> Any:
+        """The value of a Python expression in the kernel, past the page: it gets no cell, and nothing scrolls."""
+        said, error = self.page.evaluate(LOOK, f"import json; print(json.dumps({expression}))")
+        assert error is None, error
+        return json.loads(said)
 
 
 Open: TypeAlias = Callable[..., Notebook]

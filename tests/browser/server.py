@@ -26,6 +26,11 @@ class LabServer:
 
     Arguments:
         home: an empty folder for notebooks, settings and the log.
+
+    Attributes:
+        url, token: where it answers, and to whom.
+        notebooks: the folder that it serves.
+        log: the file with what it and its kernels say.
     """
 
     def __init__(self, home: Path) -> None:
@@ -33,7 +38,7 @@ class LabServer:
         self.notebooks.mkdir()
         write(home / "config" / "labconfig" / "default_setting_overrides.json", json.dumps(SETTINGS))
         write(home / "ipython" / "profile_default" / "startup" / "imports.py", STARTUP)
-        self._log = home / "server.log"
+        self.log = home / "server.log"
         self._runtime = home / "runtime"
         options = [
             "--no-browser",
@@ -46,7 +51,7 @@ class LabServer:
         ]
         if hasattr(os, "geteuid") and os.geteuid() == 0:
             options.append("--allow-root")
-        with self._log.open("wb") as log:
+        with self.log.open("wb") as log:
             command = [sys.executable, "-m", "jupyterlab", *options]
             self._process = subprocess.Popen(command, env=self._environment(home), stdout=log, stderr=log, cwd=home)
         try:
@@ -91,7 +96,7 @@ class LabServer:
         raise RuntimeError(f"JupyterLab does not answer; {self._said()}")
 
     def _said(self) -> str:
-        return f"it said: {self._log.read_text(errors='replace')[-2000:]}"
+        return f"it said: {self.log.read_text(errors='replace')[-2000:]}"
 
     def ask(self, method: str, path: str, content: Any = None) -> Any:
         """One request to the server's REST interface; returns what it answers as JSON, None for an empty answer."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from types import SimpleNamespace
 
 import pytest
@@ -262,3 +263,24 @@ def test_every_field_has_a_name_of_its_own() -> None:
         for widget in each.widgets:
             named = widget.description in (each.label, "on", "off")
             assert named and (each.label in widget.tooltip or widget.description == each.label), name
+
+
+def test_a_drag_that_arrives_while_other_settings_are_being_shown_is_not_lost() -> None:
+    desk = Desk()
+    rate = desk.controls.inputs["learning_rate"]
+    drags: list[threading.Thread] = []
+
+    def drag(_change: object) -> None:  # on the thread that messages arrive on, while the refresher shows
+        if drags:
+            return
+        thread = threading.Thread(target=rate.slider.set_state, args=({"value": 1e-4},))
+        thread.start()
+        thread.join(0.2)
+        drags.append(thread)
+
+    rate.field.observe(drag, "value")
+    desk.control.publish(desk.settings.replace(learning_rate=1e-3))
+    desk.controls.show(desk.settings)
+    drags[0].join()
+    assert desk.settings.learning_rate == pytest.approx(1e-4)
+    assert (rate.value, rate.slider.value, rate.field.value) == (pytest.approx(1e-4), pytest.approx(1e-4), "1e-4")

@@ -346,3 +346,15 @@ def test_a_loss_that_runs_away_is_said_and_what_if_leads_back(make_run) -> None:
     assert "diverges" not in board.run.message and board.run.state == "finished"
     run.stop()
     board.close()
+
+
+def test_what_is_moved_while_another_run_is_taken_up_is_shown(make_run) -> None:
+    board = Dashboard(make_run(100_000, pause=0.01, weight_decay=0.1))
+    rate, decay = (board.controls.inputs[name] for name in ("learning_rate", "weight_decay"))
+    rate.field.observe(lambda _: decay.slider.set_state({"value": 0.001}), "value")
+    board.branch_buttons.branch(0, learning_rate=1e-3)
+    until(lambda: board._shown_run is board.run)
+    board.run.stop()
+    board.close()
+    assert board.run.control.settings.weight_decay == pytest.approx(0.001)
+    assert (decay.value, decay.field.value) == (pytest.approx(0.001), "1e-3")

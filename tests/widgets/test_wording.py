@@ -39,6 +39,7 @@ def test_what_is_shown_of_a_branch_and_that_it_goes_back(make_run) -> None:
     branch = make_run(20).start().wait().branch(12)
     said = words.status(branch, "")
     assert "20 steps, the first 12 already done" in said and "run 2 · from 12 · branch of ring" in said
+    assert "100 000 steps" in words.status(make_run(100_000), "")
     branch.stop()
     assert "12 of 20" in words.status(branch, "")
     for message, said in (
