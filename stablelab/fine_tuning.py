@@ -2,7 +2,6 @@
 
 # No `from __future__ import annotations` here: Shift-Tab would show every type in quotes.
 
-import gc
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ import torch
 from torch import nn
 
 from . import training
-from ._notebook_cells import before_next_cell, claim, in_notebook, release_earlier
+from ._notebook_cells import before_next_cell, claim, in_notebook, release_earlier, release_memory
 from ._validation import checked_arguments, seed_number, shown
 from .data import Task as ZooTask
 from .data import augment
@@ -360,8 +359,8 @@ def _end(run: Run) -> None:
     if in_notebook():
         # A run and its dashboard hold each other in circles, and Python seldom looks for these: gigabytes would wait
         # for it. The cell's variables let go of this run while it is executed again, so it is looked for after that.
-        gc.collect()
-        before_next_cell(gc.collect)
+        release_memory()
+        before_next_cell(release_memory)
 
 
 def ready(

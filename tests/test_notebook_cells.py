@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import gc
+import os
 import subprocess
 import sys
 import threading
 import weakref
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
 from support.helpers import until
 
 from stablelab import _notebook_cells as cells
@@ -191,3 +194,19 @@ def test_a_script_does_not_load_what_it_does_not_show(statement: str, spared: se
     code = f"{statement}; import sys; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not spared & set(loaded)
+
+
+def resident() -> int:
+    """Bytes that this process occupies."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def test_memory_that_training_let_go_of_goes_back_to_the_system() -> None:
+    """In small pieces with one of them kept at the end, as training leaves them; Linux keeps those by itself."""
+    pieces = [torch.ones(16_000) for _ in range(4000)]
+    last = pieces.pop()
+    pieces.clear()
+    before = resident() if sys.platform == "linux" else 0
+    cells.release_memory()
+    assert sys.platform != "linux" or resident() < before - 100e6
+    assert last.sum() == 16_000

@@ -145,7 +145,6 @@ class NumberInput:
     def _switched(self, change: dict[str, bool]) -> None:
         with self._one_at_a_time:
             if not self._syncing and self._absent is not None:
-                self._grey(not change["new"])
                 self._offer(self._number if change["new"] else self._absent[0])
 
     def _offer(self, value: float | None) -> bool:
@@ -155,6 +154,10 @@ class NumberInput:
             self._refuse(str(error))
             return False
         self.value = value
+        # What was dragged or typed a moment before it was switched off from elsewhere switches it on again.
+        self._grey(self._absent is not None and value == self._absent[0])
+        if self.switch is not None:
+            self._bring_up_to_date(self.switch)
         return True
 
     def _refuse(self, why: str) -> None:

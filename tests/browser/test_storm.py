@@ -22,7 +22,7 @@ from .page import Board, Notebook, Open
 from .server import LabServer
 
 ACTIONS = int(os.environ.get("STABLELAB_STORM", "150"))
-SEED = int(os.environ.get("STABLELAB_STORM_SEED", random.randrange(10**6)))
+SEED = int(os.environ.get("STABLELAB_STORM_SEED", 3))
 AGREE = 2.5  # seconds after the last action in which page and kernel have to agree
 EVERY = 50  # actions after which that is looked at
 PATIENCE = 1500  # milliseconds for one touch; what cannot be touched by then is let be

@@ -284,3 +284,13 @@ def test_a_drag_that_arrives_while_other_settings_are_being_shown_is_not_lost() 
     drags[0].join()
     assert desk.settings.learning_rate == pytest.approx(1e-4)
     assert (rate.value, rate.slider.value, rate.field.value) == (pytest.approx(1e-4), pytest.approx(1e-4), "1e-4")
+
+
+@pytest.mark.parametrize("touch", ["slider", "field"])
+def test_what_is_moved_just_as_it_is_switched_off_from_elsewhere_is_on(touch: str) -> None:
+    desk = Desk(weight_decay=0.01)
+    decay = desk.controls.inputs["weight_decay"]
+    desk.controls.show(desk.control.change(weight_decay=0.0))  # a preset, or another run; the page has not heard of it
+    getattr(decay, touch).set_state({"value": 0.1 if touch == "slider" else "0.1"})
+    assert desk.settings.weight_decay == decay.value == pytest.approx(0.1)
+    assert (decay.switch.value, decay.switch.description, decay.slider.disabled) == (True, "on", False)
