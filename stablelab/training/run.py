@@ -267,7 +267,7 @@ class Run(Driver):
         return getattr(self.model, "stablelab_source", type(self.model).__name__)
 
     @property
-    def subject(self) -> nn.Module:  # type: ignore[override]
+    def subject(self) -> nn.Module:
         """The model: only one run at a time may train it."""
         return self.model
 
