@@ -72,7 +72,7 @@ def test_a_length_that_cannot_be(make_run) -> None:
     with pytest.raises(ValueError, match="epochs or steps, not both"):
         make_run(steps=5)
     for epochs in (-math.inf, math.nan, 0):
-        with pytest.raises(ValueError, match="it must be a number above 0"):
+        with pytest.raises(ValueError, match="it must be a finite number above 0"):
             make_run(epochs=epochs)
 
 
