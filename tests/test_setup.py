@@ -283,7 +283,7 @@ sys.meta_path[:] = [Without if finder is PathFinder else finder for finder in sy
 
 import stablelab as lab
 for module in pkgutil.walk_packages(lab.__path__, "stablelab."):
-    if not module.name.endswith("__main__"):
+    if not module.name.endswith(("__main__", "integrations.lightning")):  # the one module that is for another extra
         importlib.import_module(module.name)
 for name in lab.__all__:
     getattr(lab, name)
