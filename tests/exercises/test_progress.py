@@ -97,7 +97,7 @@ def test_a_stub_leaves_no_trace(data_folder: Path, capsys: pytest.CaptureFixture
 def test_a_damaged_file_is_put_aside(data_folder: Path, damage: str, capsys: pytest.CaptureFixture[str]) -> None:
     data_folder.mkdir()
     (data_folder / "progress.json").write_text(damage)
-    assert f"0 of {len(ALL)} exercises right" in repr(progress())
+    assert f"all · 0 of {len(ALL)} right" in repr(progress())
     assert capsys.readouterr().out.endswith("as it was, it is progress.damaged-1.json now\n")
     check(NAME, ALL[NAME].solution)
     assert (data_folder / "progress.damaged-1.json").read_text() == damage
