@@ -239,7 +239,7 @@ def _fits(value: object, hint: Any) -> bool:
         return isinstance(value, bool)
     if kind is collections.abc.Callable:
         return callable(value)
-    if not inspect.isclass(kind) or kind in (int, float):
+    if not inspect.isclass(kind) or kind in (int, float, Any):  # from Python 3.11 on Any is a class
         return True
     if getattr(kind, "_is_protocol", False):  # what an object of the learner's own lacks is said where it is needed
         return not isinstance(value, types.NoneType | str | int | float | nn.Module)

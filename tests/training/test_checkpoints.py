@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gc
 import itertools
+import weakref
 
 import pytest
 import torch
@@ -91,7 +92,7 @@ def budget(monkeypatch):
     """Set the memory that all checkpoints of the process may take up, in checkpoints of 400 bytes."""
 
     def of(count: int) -> None:
-        gc.collect()  # the runs of other tests
+        monkeypatch.setattr(checkpoints, "_rings", weakref.WeakSet())  # not those of other tests' runs
         monkeypatch.setattr(checkpoints, "default_memory", lambda: count * 400)
         assert checkpoints.memory_in_use() == (0, count * 400)
 
