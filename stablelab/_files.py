@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import json
 import os
 import re
@@ -14,6 +15,8 @@ from functools import cache
 from pathlib import Path
 from types import NoneType
 from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
+
+from ._formatting import one_line
 
 Kind = TypeVar("Kind")
 
@@ -32,6 +35,12 @@ def require_sha256(file: Path, expected: str, cure: str) -> None:
         raise ValueError(f"{file} cannot be read ({reason_of(error)}); {cure}") from error
     if found != expected:
         raise ValueError(f"{file} is damaged or another version (sha256 {found[:12]}…, not {expected[:12]}…); {cure}")
+
+
+def damaged_name(file: Path, stem: str, suffix: str = "") -> Path:
+    """What a damaged file is called when it is put aside: the first of stem.damaged-1, -2, … that is free beside it."""
+    names = (file.with_name(f"{stem}.damaged-{number}{suffix}") for number in itertools.count(1))
+    return next(path for path in names if not path.exists())
 
 
 def write_atomically(file: Path, content: str | bytes, mode: int = 0o644) -> None:
@@ -181,7 +190,5 @@ def _checked(kinds: tuple[type, ...], value: Any, name: str) -> Any:
     if fits and isinstance(value, int) and float in kinds:
         fits = abs(value) < 2**1000  # no float is larger by much
     if not fits:
-        words = repr(value)
-        shown = words if len(words) <= 40 else f"{words[:40]}…"
-        raise ValueError(f"{name} is {shown}; it must be {kinds[-1].__name__}")
+        raise ValueError(f"{name} is {one_line(repr(value), 41)}; it must be {kinds[-1].__name__}")
     return value

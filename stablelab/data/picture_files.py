@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -14,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .._files import sha256_of
 from .._formatting import printable
 from .report import MANY, first_of_equals
 
@@ -52,7 +52,7 @@ class PictureFiles:
         sizes = [_size(file) for file in self.files]
         several = {size for size, n in Counter(sizes).items() if n > 1 and size >= 0}
         named = enumerate(zip(self.files, sizes, strict=True))
-        return first_of_equals([_digest(file) if size in several else i for i, (file, size) in named])
+        return first_of_equals([sha256_of(Path(file)) if size in several else i for i, (file, size) in named])
 
 
 def _size(file: str) -> int:
@@ -60,11 +60,6 @@ def _size(file: str) -> int:
         return os.stat(file).st_size
     except OSError:
         return -1  # a link that leads nowhere: said when it is read
-
-
-def _digest(file: str) -> bytes:
-    with open(file, "rb") as content:
-        return hashlib.file_digest(content, "sha256").digest()
 
 
 def find_pictures(folder: Path) -> PictureFiles:

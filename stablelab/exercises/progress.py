@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
 
-from .._files import FormatError, as_declared, seal, unseal, write_atomically
+from .._files import FormatError, as_declared, damaged_name, seal, unseal, write_atomically
 from .._validation import whole
 
 VERSION = 2  # 1 was one JSON object without checksums
@@ -61,7 +61,7 @@ def read_progress() -> dict[str, Attempts]:
     count = max(len(lines), *(line.of for line in lines if line is not None), 1)
     damaged = count - len(attempts)
     if damaged:
-        aside = _free_name(file)
+        aside = damaged_name(file, file.stem, file.suffix)
         write_atomically(aside, content, mode=0o600)
         if attempts:
             _write(attempts)
@@ -99,10 +99,8 @@ class _Line:
     of: int
 
     def __post_init__(self) -> None:
-        whole("tries", self.tries)
+        whole("tries", self.tries, at_most=MOST)
         whole("of", self.of, at_least=1)
-        if self.tries > MOST:
-            raise ValueError(f"tries is {self.tries}; nobody tries that often")
         if self.right is not None:
             date.fromisoformat(self.right)
 
@@ -140,10 +138,3 @@ def _write(attempts: dict[str, Attempts]) -> None:
     lines = (_Line(name, each.tries, each.right, len(attempts)) for name, each in attempts.items())
     text = "".join(json.dumps(seal(VERSION, asdict(line))) + "\n" for line in lines)
     write_atomically(file, text, mode=0o600)  # nobody else's business
-
-
-def _free_name(file: Path) -> Path:
-    number = 1
-    while (aside := file.with_name(f"progress.damaged-{number}.json")).exists():
-        number += 1
-    return aside

@@ -229,13 +229,13 @@ def _named(earlier: EarlierRun, run: Run) -> EarlierRun:
     What one had done before it was reset is an earlier run like any other.
     """
     other = earlier.run()
-    if other is None or not earlier.of(other) or _first(other) is not _first(run):
+    if other is None or not earlier.of(other) or first_of_family(other) is not first_of_family(run):
         return earlier
     short = f"run {getattr(other, 'number', earlier.id)}"
     return replace(earlier, short=short, what=earlier.what.removeprefix(f"{short} · "))
 
 
-def _first(run: Run) -> Run:
+def first_of_family(run: Run) -> Run:
     """The run that all of a family come from."""
     while run.parent is not None:
         run = run.parent

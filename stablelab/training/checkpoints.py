@@ -161,12 +161,14 @@ class Checkpoints:
         marked = self._marked[-1:]
         stay = {*marked, *(each.safe_step for each in self._kept if each.step in marked)}
         stay |= {each.step for each in (*self._kept[:1], *self._kept[-1:])}
-        return stay | {each.step for each in self._kept if each is self.safe()}
+        safe = self.safe()
+        return stay if safe is None else stay | {safe.step}
 
     def _needed(self) -> list[Checkpoint]:
         """Those that stay however little memory there is."""
         first, last = self._kept[:1] if self.keep_first else [], [] if self.over else self._kept[-1:]
-        return [*first, *last, *(each for each in self._kept if each is self.safe())]
+        safe = self.safe()
+        return [*first, *last] if safe is None else [*first, *last, safe]
 
     def _in_front_of_changes(self) -> list[Checkpoint]:
         """Those that a learner may want to take a change back to, and what these need."""

@@ -67,7 +67,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Whole:
-    """A whole number, typed. Negative ones only where it starts with one."""
+    """A whole number, 0 or more, typed."""
 
     value: int
     label: str = ""

@@ -131,14 +131,17 @@ class _Draws(TorchFunctionMode):
         return result
 
 
-_DRAWING = ("dropout", "attention", "rand", "bernoulli", "normal", "uniform", "multinomial", "poisson", "exponential")
+_DRAWING = (  # in the names of torch's functions
+    "dropout", "attention", "rand", "bernoulli", "normal", "uniform", "multinomial", "poisson", "exponential", "cauchy",
+    "geometric", "gumbel", "rrelu", "fractional",
+)  # fmt: skip
 
 
 @cache
 def _draws(func: Callable[..., Any]) -> bool:
     """Whether it may draw, by its name; looking in vain costs a comparison of two states."""
     name = getattr(func, "__name__", "")
-    return any(each in name for each in (*_DRAWING, "cauchy", "geometric", "gumbel", "rrelu", "fractional"))
+    return any(each in name for each in _DRAWING)
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import math
 import time
 
 from ..plots import earlier_runs
-from ..plots.earlier_runs import EarlierRun
+from ..plots.earlier_runs import EarlierRun, first_of_family
 from ..training.run import Run
 
 SECONDS = 2.0  # between two looks; what is new there is sent whole
@@ -14,9 +14,7 @@ SECONDS = 2.0  # between two looks; what is new there is sent whole
 
 def family_of(run: Run) -> list[Run]:
     """The run that this one comes from in the end, and all branches of it: parents before their branches."""
-    while run.parent is not None:
-        run = run.parent
-    return with_branches(run)
+    return with_branches(first_of_family(run))
 
 
 def with_branches(run: Run) -> list[Run]:

@@ -25,7 +25,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from ..._files import reason_of, write_atomically
+from ..._files import damaged_name, reason_of, write_atomically
 from .trial import Outcome, Trial
 
 APPLICATION = 0x57AB1E  # SQLite's mark of whose file it is
@@ -167,9 +167,8 @@ class Ledger:
     def _put_aside_for(self, rescued: sqlite3.Connection) -> sqlite3.Connection:
         """Give the damaged file another name, and its own to what is left of it."""
         assert self.file is not None
-        file, number = self.file.resolve(), 1
-        while (aside := file.with_name(f"{file.name}.damaged-{number}")).exists():
-            number += 1
+        file = self.file.resolve()
+        aside = damaged_name(file, file.name)
         try:
             for end in ("", "-wal", "-shm"):
                 with suppress(FileNotFoundError):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import sys
 import threading
@@ -12,6 +10,7 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from ..._files import digest_of
 from ..._validation import whole
 from .execution import Trainable, WorkerLostError, WorkerResult, run_trials
 from .ledger import Ledger
@@ -225,7 +224,7 @@ def key_of(name: str, trial: Trial) -> str:
 
 
 def _digest(*parts: Any) -> str:
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
+    return digest_of(parts)[:32]
 
 
 def _unlike(trials: Sequence[Trial]) -> list[Trial]:
