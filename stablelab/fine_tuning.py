@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from . import training
-from ._notebook_cells import before_next_cell, claim, in_notebook, release_earlier, release_memory
+from ._notebook_cells import release_earlier
 from ._validation import checked_arguments, seed_number, shown
 from .data import Task as ZooTask
 from .data import augment
@@ -20,6 +20,7 @@ from .models import cached_features, check_fits, freeze, head_of, layer_names, l
 from .training import Log, Run, Settings, Task
 from .training.protocols import Augment, Loss
 from .training.settings import AUGMENTATIONS
+from .watching import claim_run
 
 
 @checked_arguments
@@ -345,22 +346,6 @@ class Prepared:
     trains: nn.Module | None = None
     layers: NamedLayers | None = None
     augment: Augment | None = None
-
-
-def claim_run(run: Run) -> None:
-    """Note that the cell being executed made this run: executed again, it ends the run and all branches of it first."""
-    claim(run, _end)
-
-
-def _end(run: Run) -> None:
-    from .widgets.dashboard import end_family  # only in a notebook, for a cell that is executed again
-
-    end_family(run)
-    if in_notebook():
-        # A run and its dashboard hold each other in circles, and Python seldom looks for these: gigabytes would wait
-        # for it. The cell's variables let go of this run while it is executed again, so it is looked for after that.
-        release_memory()
-        before_next_cell(release_memory)
 
 
 def ready(

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
-
-from ._notebook_cells import claim, release_earlier
+from ._notebook_cells import release_earlier
 from .training.integrations.transformers import HuggingFaceRun, SteeringCallback
-from .watching import show
+from .watching import claim_run, show
 
 
 class DashboardCallback(SteeringCallback):
@@ -31,10 +29,4 @@ class DashboardCallback(SteeringCallback):
         """Show the dashboard in the cell being executed; print a progress bar where there is none."""
         release_earlier()
         show(run)
-        claim(run, _let_go)
-
-
-def _let_go(run: HuggingFaceRun) -> None:
-    from .widgets.dashboard import end_family
-
-    end_family(cast(Any, run))
+        claim_run(run)

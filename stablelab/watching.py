@@ -9,7 +9,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any, cast
 
-from ._notebook_cells import claim, in_notebook, release_earlier
+from ._notebook_cells import before_next_cell, claim, in_notebook, release_earlier, release_memory
 from .training.background import BackgroundThread, Driver
 from .training.own_loop import OwnLoop
 from .training.records import FINAL
@@ -65,7 +65,7 @@ def watch(
     release_earlier()
     run = _run_of(train, arguments, steps, name, knobs)
     show(run)
-    claim(run, _end)
+    claim_run(run)
     return run.start() if start else run
 
 
@@ -162,7 +162,17 @@ def _package_of(train: Any) -> str:
     return ""
 
 
-def _end(run: Watched) -> None:
-    from .widgets.dashboard import end_family
+def claim_run(run: Driver) -> None:
+    """Note that the cell being executed made this run: executed again, it ends the run and all branches of it first."""
+    claim(run, _end)
+
+
+def _end(run: Driver) -> None:
+    from .widgets.dashboard import end_family  # only in a notebook, for a cell that is executed again
 
     end_family(cast(Any, run))
+    if in_notebook():
+        # A run and its dashboard hold each other in circles, and Python seldom looks for these: gigabytes would wait
+        # for it. The cell's variables let go of this run while it is executed again, so it is looked for after that.
+        release_memory()
+        before_next_cell(release_memory)

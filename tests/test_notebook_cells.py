@@ -16,8 +16,8 @@ import torch
 from support.helpers import until
 
 from stablelab import _notebook_cells as cells
-from stablelab.fine_tuning import claim_run
 from stablelab.plots import earlier_runs
+from stablelab.watching import claim_run
 from stablelab.widgets import Dashboard
 from stablelab.widgets.family import family_of
 

@@ -26,10 +26,12 @@ class BackgroundThread:
 
     Attributes:
         error: what ``target`` raised, None if nothing.
+        result: what it returned.
     """
 
     def __init__(self, target: Callable[[], object], name: str) -> None:
         self.error: BaseException | None = None
+        self.result: Any = None
         self._target = target
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
@@ -69,7 +71,7 @@ class BackgroundThread:
 
     def _work(self) -> None:
         try:
-            self._target()
+            self.result = self._target()
         except BaseException as error:  # a thread has nobody to raise to
             self.error = error
         finally:

@@ -58,17 +58,12 @@ class OwnLoop(Watched):
         self._train_function, self._arguments = train, arguments
         self._claim_subject()
 
-    def _work(self) -> None:
-        try:
-            if not self.begin():
-                return
+    def _loop(self) -> None:
+        if self.begin():
             self._train_function(Live(self), *self._arguments)
-        except Stopped:
-            return
-        if not len(self.history):
-            raise ValueError(
-                f"{self.source} ended without a step: call live.record(loss=...) after each optimizer step"
-            )
+
+    def _no_step(self) -> str:
+        return f"{self.source} ended without a step: call live.record(loss=...) after each optimizer step"
 
     def record(self, loss: Any, norm: Any, rate: Any, limit: Any, scalars: Mapping[str, Any]) -> None:
         """See ``Live.record``."""

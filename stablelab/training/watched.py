@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .._files import reason_of, write_atomically
+from .._files import reason_of, seal, unseal, write_atomically
 from .._validation import whole
 from .background import BorrowedThread, Driver
 from .control import Control
@@ -19,7 +19,7 @@ from .history import History
 from .knobs import Choice, Knob, Knobs, Slider, Switch, Whole
 from .records import FINAL, Evaluation, Intervention, Step
 
-_FORMAT = "stablelab watched run 1"
+_FORMAT, _KIND = 1, "watched run"
 _KINDS = {kind.__name__: kind for kind in (Slider, Choice, Whole, Switch)}
 
 
@@ -180,7 +180,7 @@ class Watched(Driver):
     # -- on disk ---------------------------------------------------------------------------------------------------
 
     def save(self, file: str | os.PathLike[str]) -> str:
-        """Write the history and what it takes to show it again, as lines of JSON; ``load`` opens it.
+        """Write the history and what it takes to show it again, as JSON; ``load`` opens it.
 
         ``run.history.to_csv(file)`` writes a table.
 
@@ -188,8 +188,8 @@ class Watched(Driver):
             OSError: it cannot be written; a file that was there stays as it was.
         """
         knobs = {name: {"kind": type(knob).__name__, **vars(knob)} for name, knob in self.settings.knobs.items()}
-        about = {
-            "format": _FORMAT,
+        values = {
+            "kind": _KIND,
             "name": self.name,
             "source": self.source,
             "fingerprint": self.fingerprint,
@@ -199,10 +199,11 @@ class Watched(Driver):
             "knobs": knobs,
             "values": self.settings.to_dict(),
             "latest": self.control.settings.to_dict(),
+            "history": [step.to_dict() for step in self.history],
         }
-        lines = (json.dumps(each, default=str) for each in (about, *(step.to_dict() for step in self.history)))
+        sealed = seal(_FORMAT, json.loads(json.dumps(values, default=str)))  # a list may offer what JSON does not know
         target = Path(file).expanduser()
-        write_atomically(target, "".join(f"{line}\n" for line in lines))
+        write_atomically(target, json.dumps(sealed))
         return str(target)
 
     @classmethod
@@ -215,10 +216,9 @@ class Watched(Driver):
         """
         path = Path(file).expanduser()
         try:
-            first, *rest = path.read_text(encoding="utf-8").splitlines()
-            about = json.loads(first)
-            if about["format"] != _FORMAT:
-                raise ValueError("another format")
+            about = unseal(_FORMAT, path.read_bytes(), "it")
+            if about["kind"] != _KIND:
+                raise ValueError("it holds something else")
             knobs = Knobs({name: _knob_from(each) for name, each in about["knobs"].items()}, about["values"])
             run = Watched(
                 about["name"],
@@ -228,11 +228,11 @@ class Watched(Driver):
                 fingerprint=about["fingerprint"],
                 cannot=dict.fromkeys(("reset", "branch", "untouched"), "only its history was saved"),
             )
-            run.history = History(tuple(Step.from_dict(json.loads(line)) for line in rest))
+            run.history = History(tuple(map(Step.from_dict, about["history"])))
             run.control.change(**about["latest"])
         except FileNotFoundError:
             raise FileNotFoundError(f"there is no file {str(path)!r}") from None
-        except (OSError, UnicodeDecodeError) as error:
+        except OSError as error:
             raise ValueError(f"{str(path)!r} cannot be read: {reason_of(error)}") from error
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"{str(path)!r} is not a watched run that was saved, or is damaged: {error}") from error
@@ -240,6 +240,22 @@ class Watched(Driver):
         return run
 
     # -- what the driver asks --------------------------------------------------------------------------------------
+
+    def _loop(self) -> None:
+        """Train, in this thread; a loop that is asked to stop may raise ``Stopped``."""
+        raise NotImplementedError
+
+    def _no_step(self) -> str:
+        """What to say of a loop that ended by itself and did no step."""
+        raise NotImplementedError
+
+    def _work(self) -> None:
+        try:
+            self._loop()
+        except Stopped:
+            return
+        if not len(self.history) and not self._cut:
+            raise ValueError(self._no_step())
 
     def _complete(self) -> bool:
         return not self._cut

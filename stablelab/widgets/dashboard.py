@@ -7,6 +7,7 @@ import math
 import time
 import weakref
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Self
 
 import ipywidgets as w
@@ -62,7 +63,7 @@ class Dashboard(CellView):
         self.run = self._shown_run = run  # to be shown from the next refresh on; shown by now
         self._note = ""
         self._kept: tuple[str, int] | None = None  # state and steps of the run, as the picture that stays shows it
-        self._drawing: Drawing | None = None  # the picture that stays, under way
+        self._drawing: tuple[tuple[str, int], BackgroundThread] | None = None  # the picture that stays, under way
         self._failures = 0  # of refreshes, one after the other
         self._began = time.monotonic()
         self._refresher = Refresher(self._refresh_safely)
@@ -231,18 +232,19 @@ class Dashboard(CellView):
         key = (state, len(self._data))
         if self._kept == key:
             return True
-        if self._drawing is None or self._drawing.key != key:
+        if self._drawing is None or self._drawing[0] != key:
             earlier_runs.remember(run)
             self.chart.freeze(self._data, beside)
-            data = self._data
-            self._drawing = Drawing(key, lambda: draw(run, data, beside)) if self.shown else None
+            work = partial(draw, run, self._data, beside)
+            self._drawing = (key, BackgroundThread(work, "stablelab picture").start()) if self.shown else None
         if self._drawing is not None:
-            while self._drawing.alive:
+            drawing = self._drawing[1]
+            while drawing.alive:
                 if self._refresher.is_overtaken():
                     return False
                 self._refresher.rest(0.02)
-            drawing, self._drawing = self._drawing, None
-            self.settle(drawing.picture(), training_words(self._data))
+            self._drawing = None
+            self.settle(drawing.wait().result, training_words(self._data))
         self._kept = key
         return True
 
@@ -252,33 +254,6 @@ class Dashboard(CellView):
         if self._kept is not None:
             self._kept = None
             self.settle(None)
-
-
-class Drawing:
-    """A picture that is drawn in a thread of its own, from now on.
-
-    Args:
-        key: what tells it from others.
-        draw: returns the bytes of a PNG file.
-    """
-
-    def __init__(self, key: tuple[str, int], draw: Callable[[], bytes]) -> None:
-        self.key = key
-        self._draw, self._drawn = draw, b""
-        self._thread = BackgroundThread(self._work, name="stablelab picture").start()
-
-    @property
-    def alive(self) -> bool:
-        """Whether it is not done."""
-        return self._thread.alive
-
-    def picture(self) -> bytes:
-        """Wait for it; raises what drawing raised."""
-        self._thread.wait()
-        return self._drawn
-
-    def _work(self) -> None:
-        self._drawn = self._draw()
 
 
 class StatusDisplay:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
+from pathlib import Path
 
 import pandas
 import pytest
@@ -298,3 +299,12 @@ def test_a_file_that_holds_no_watched_run_is_one_line(tmp_path) -> None:
     for name in ("other.jsonl", "empty.jsonl"):
         with pytest.raises(ValueError, match=r"is not a watched run that was saved, or is damaged[^\n]*$"):
             Watched.load(tmp_path / name)
+
+
+def test_a_digit_that_was_changed_in_the_file_is_noticed(loop, tmp_path) -> None:
+    file = Path(watched(loop).start().wait().save(tmp_path / "run.json"))
+    text = file.read_text()
+    file.write_text(text.replace('"learning_rates": [0.01]', '"learning_rates": [0.02]', 1))
+    assert file.read_text() != text
+    with pytest.raises(ValueError, match=r"is damaged: it is not what was written$"):
+        Watched.load(file)

@@ -49,19 +49,15 @@ class LightningRun(TrainerRun):
         """Those that ``trainer.fit`` has done."""
         return self.trainer.global_step
 
-    def _work(self) -> None:
+    def _loop(self) -> None:
         callback = SteeringCallback(self)
         before = list(self.trainer.callbacks)
         kept = [each for each in before if not isinstance(each, ProgressBar | ModelSummary)]
         self.trainer.callbacks = [*kept, callback]
         try:
             self.trainer.fit(*self._arguments)
-        except Stopped:
-            return
         finally:
             self.trainer.callbacks = [*before, *(e for e in self.trainer.callbacks if e not in (*before, callback))]
-        if not len(self.history) and not self._cut:
-            raise ValueError("the Trainer ended without a step: its training data or its number of steps is empty")
 
 
 class SteeringCallback(Callback):

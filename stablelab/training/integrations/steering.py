@@ -144,6 +144,9 @@ class TrainerRun(Watched):
         """How many steps the trainer has done before this run, where there must be none."""
         return 0
 
+    def _no_step(self) -> str:
+        return "the Trainer ended without a step: its training data or its number of steps is empty"
+
     def corrects(self, **values: float) -> None:
         """What the knobs began with was not what the optimizers say: those that nobody moved show that from now on."""
         wrong = {name: value for name, value in values.items() if self.settings.values[name] != value}

@@ -48,19 +48,15 @@ class HuggingFaceRun(TrainerRun):
         """Those that ``trainer.train`` has done; whoever calls that by hand may let it go on."""
         return self.trainer.state.global_step if self._own else 0
 
-    def _work(self) -> None:
+    def _loop(self) -> None:
         callback = SteeringCallback(self)
         self.trainer.add_callback(callback)
         callback.quieten(self.trainer.callback_handler)  # before a bar of its own is drawn
         try:
             self.trainer.train(*self._arguments)
-        except Stopped:
-            return
         finally:
             callback.let_go()
             self.trainer.remove_callback(callback)
-        if not len(self.history) and not self._cut:
-            raise ValueError("the Trainer ended without a step: its training data or its number of steps is empty")
 
 
 class SteeringCallback(TrainerCallback):
