@@ -151,8 +151,8 @@ class Live(Picture):
     def start(self) -> Self:
         """Begin, once; shown as the last line of a cell it begins by itself."""
         if not self._started:
-            self._started = True
             self._thread.start()
+            self._started = True  # only now: a page may report at any time, and what never began is not over
             self._refresher.wake()
         return self
 
@@ -199,7 +199,7 @@ class Live(Picture):
                     break
 
     def _refresh(self) -> bool:
-        over = not self._thread.alive  # before the records: what is over by now has none to come
+        over = self._started and not self._thread.alive  # before the records: what is over by now has none to come
         records = self.records[:]
         if len(records) > self._drawn and (over or self.on_a_page):  # with no page there is nobody to draw for
             try:
@@ -213,7 +213,7 @@ class Live(Picture):
                 self._say(f"it stopped: {type(self.error).__name__}", self.error)
             if self.shown and self._words:
                 self.settle(*self._drawing.stored(described(self.controls), records))
-        return not over
+        return self._started and not over
 
 
 def move(draw: Draw, panels: int = 1, figsize: tuple[float, float] | None = None, **controls: Control) -> Moving:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-from timing import Row
+from timing import Row, in_kernel
 
 HERE = Path(__file__).parent
 
@@ -34,22 +33,5 @@ print("TIMES", json.dumps(times))
 
 def rows() -> list[Row]:
     """The row of this benchmark."""
-    from jupyter_client.manager import start_new_kernel
-
-    manager, client = start_new_kernel(kernel_name="python3")
-    text: list[str] = []
-
-    def listen(message: dict) -> None:
-        if message["msg_type"] == "stream":
-            text.append(message["content"]["text"])
-
-    try:
-        reply = client.execute_interactive(CELL, timeout=1800, output_hook=listen)
-        if reply["content"]["status"] != "ok":
-            raise RuntimeError("the kernel reported: " + "\n".join(reply["content"]["traceback"]))
-    finally:
-        client.stop_channels()
-        manager.shutdown_kernel(now=True)
-    line = next(line for line in "".join(text).splitlines() if line.startswith("TIMES"))
-    ours, bare = json.loads(line.removeprefix("TIMES "))
+    ours, bare = in_kernel(CELL)["TIMES"]
     return [Row("10 steps of BERT with the dashboard shown", ours, "bare PyTorch loop", bare, 1.03)]

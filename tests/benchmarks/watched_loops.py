@@ -3,10 +3,9 @@ the same loop and the same Trainer alone."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-from timing import Row
+from timing import Row, in_kernel
 
 HERE = Path(__file__).parent
 
@@ -69,25 +68,8 @@ tell("TRAINER", [turns.ours, turns.theirs])
 
 def rows() -> list[Row]:
     """The rows of this benchmark."""
-    from jupyter_client.manager import start_new_kernel
-
-    manager, client = start_new_kernel(kernel_name="python3")
-    text: list[str] = []
-
-    def listen(message: dict) -> None:
-        if message["msg_type"] == "stream" and message["content"]["name"] == "stdout":  # not the progress bar
-            text.append(message["content"]["text"])
-
-    try:
-        for cell in (SETUP, OWN_LOOP, TRAINER):
-            reply = client.execute_interactive(cell, timeout=1800, output_hook=listen)
-            if reply["content"]["status"] != "ok":
-                raise RuntimeError("the kernel reported: " + "\n".join(reply["content"]["traceback"]))
-    finally:
-        client.stop_channels()
-        manager.shutdown_kernel(now=True)
-    said = dict(line.split(" ", 1) for line in "".join(text).splitlines() if line.startswith(("LOOP ", "TRAINER ")))
-    loop, trainer = json.loads(said["LOOP"]), json.loads(said["TRAINER"])
+    said = in_kernel(SETUP, OWN_LOOP, TRAINER)
+    loop, trainer = said["LOOP"], said["TRAINER"]
     return [
         Row(f"{STEPS} steps of BERT, an own loop watched", loop[0], "the same loop alone", loop[1], 1.03),
         Row(f"{STEPS} steps of BERT, a Trainer watched", trainer[0], "the same Trainer alone", trainer[1], 1.03),

@@ -19,6 +19,24 @@ run = lab.fine_tune(lab.resnet(task.classes, weights="random"), task, learning_r
 board = lab.dashboard(run)
 run.start();
 """
+# A loop of the learner's, and what it is watched with; ``used`` is what each step really took.
+OWN_LOOP = """
+import math, time, torch, stablelab as lab
+model = torch.nn.Linear(4, 2)
+optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+used = []
+def train(live):
+    while True:
+        loss = torch.nn.functional.cross_entropy(model(torch.randn(8, 4)), torch.randint(2, (8,)))
+        optimizer.zero_grad(); loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), live.max_norm or math.inf)
+        for group in optimizer.param_groups: group["lr"] = live.learning_rate
+        optimizer.step()
+        used.append((optimizer.param_groups[0]["lr"], live.max_norm))
+        live.record(loss=loss, gradient_norm=norm, share=0.5)
+        time.sleep(0.005)
+watched = lab.watch(train, learning_rate=1e-3, max_norm=1.0, dropout=lab.slider(0.1, 0, 0.5), nesterov=False)
+"""
 THREADS = "sum(each.name.startswith('stablelab run') for each in __import__('threading').enumerate())"
 RELEASED = "pathlib.Path('released').exists()"  # in a cell that ``begin`` runs and ``release`` ends
 

@@ -18,7 +18,7 @@ from playwright.sync_api import ConsoleMessage, Error, Locator
 
 from stablelab._formatting import format_number
 
-from .page import Board, Notebook, Open
+from .page import OWN_LOOP, Board, Notebook, Open
 from .server import LabServer
 
 ACTIONS = int(os.environ.get("STABLELAB_STORM", "150"))
@@ -48,25 +48,9 @@ run = lab.fine_tune(net, task, learning_rate=1e-3, batch_size=4, steps=100_000, 
 board = lab.dashboard(run)
 run.start();
 """
-OWN_LOOP = """
-import math, time, torch
-model = torch.nn.Linear(4, 2)
-optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
-def train(live):
-    while True:
-        loss = torch.nn.functional.cross_entropy(model(torch.randn(8, 4)), torch.randint(2, (8,)))
-        optimizer.zero_grad(); loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), live.max_norm or math.inf)
-        for group in optimizer.param_groups: group["lr"] = live.learning_rate
-        optimizer.step()
-        live.record(loss=loss, gradient_norm=norm, learning_rate=optimizer.param_groups[0]["lr"], share=0.5)
-        time.sleep(0.01)
-watched = lab.watch(train, learning_rate=1e-3, max_norm=1.0, dropout=lab.slider(0.1, 0, 0.5), nesterov=False)
-watched.start();
-"""
-CELLS = (WITNESS, FINE_TUNE, OWN_LOOP)
+CELLS = (WITNESS, FINE_TUNE, OWN_LOOP + "watched.start();")
 BOARDS = {1: "board", 2: "board_of(watched)"}  # by cell, as an expression in the kernel
-LEFT = "run, board, watched, net, task, model, optimizer, train"
+LEFT = "run, board, watched, net, task, model, optimizer, train, used"
 ERRORS = """() => {
   window.stormErrors = [];
   const kernel = window.jupyterapp.shell.currentWidget.sessionContext.session.kernel;

@@ -5,26 +5,9 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import expect
 
-from .page import THREADS, Open
+from .page import OWN_LOOP, THREADS, Open
 
 THREE_UP = 1e-3 * 10**0.15  # a key press moves the slider by a 20th of a power of ten
-OWN_LOOP = """
-import math, time, torch, stablelab as lab
-model = torch.nn.Linear(4, 2)
-optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
-used = []
-def train(live):
-    while True:
-        loss = torch.nn.functional.cross_entropy(model(torch.randn(8, 4)), torch.randint(2, (8,)))
-        optimizer.zero_grad(); loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), live.max_norm or math.inf)
-        for group in optimizer.param_groups: group["lr"] = live.learning_rate
-        optimizer.step()
-        used.append((optimizer.param_groups[0]["lr"], live.max_norm))
-        live.record(loss=loss, gradient_norm=norm, share=0.5)
-        time.sleep(0.005)
-run = lab.watch(train, learning_rate=1e-3, max_norm=1.0, dropout=lab.slider(0.1, 0, 0.5), nesterov=False)
-"""
 TRAINER = """
 import tempfile, time, torch, stablelab as lab
 from transformers import Trainer, TrainingArguments
@@ -65,7 +48,7 @@ def check_used(notebook) -> list[list[float]]:
 
 
 def test_a_slider_moved_over_an_own_loop_changes_what_the_next_step_uses(open_notebook: Open) -> None:
-    notebook = open_notebook(OWN_LOOP)
+    notebook = open_notebook(OWN_LOOP + "run = watched")
     notebook.run(0)
     board = notebook.board()
     board.press("start")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -173,8 +174,18 @@ def invented_sweep(
 
 
 @pytest.fixture
-def make_run() -> Callable[..., Run]:
-    return small_run
+def make_run() -> Iterator[Callable[..., Run]]:
+    """Makes small runs; those that a failing test leaves behind are stopped, so that they disturb no other test."""
+    runs: weakref.WeakSet[Run] = weakref.WeakSet()  # held weakly, because tests look whether a run is still held
+
+    def make(*given: object, **settings: object) -> Run:
+        run = small_run(*given, **settings)
+        runs.add(run)
+        return run
+
+    yield make
+    for run in list(runs):
+        run.stop()
 
 
 @pytest.fixture

@@ -56,6 +56,7 @@ def test_a_drag_in_a_running_dashboard_is_one_line_one_mark_and_undone_as_a_whol
     run = make_run(100_000, pause=0.002)
     board = Dashboard(run).show()
     run.start()
+    until(lambda: len(run.history))  # a change before the first step is what the run begins with
     slider = board.controls.inputs["learning_rate"].slider
     for i in range(12):
         done = len(run.history)

@@ -54,6 +54,25 @@ def test_all_records_are_there_and_drawn_once_it_is_over() -> None:
     assert picture.stop_button.disabled
 
 
+def test_a_page_that_reports_before_it_begins_does_not_end_it() -> None:
+    go = threading.Event()
+
+    def train(_now: Now) -> Iterator[float]:
+        yield 1.0
+        go.wait(10)
+
+    picture = live(train, draw)
+    picture.seen()
+    until(lambda: not threads_of_ours())
+    assert not picture.stop_button.disabled
+    picture.start()
+    until(lambda: drawn)
+    assert not picture.stop_button.disabled
+    go.set()
+    assert picture.wait(10).stop_button.disabled
+    picture.close()
+
+
 def test_with_a_page_it_is_drawn_on_the_way_by_one_thread_that_does_not_train(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
