@@ -7,7 +7,7 @@ from .data.reviews import fetch_corpora, negation_pairs, reviews
 from .data.tasks import as_dataset
 from .data.texts import texts
 from .data.tokenizers import tokenizer_for
-from .exercises.notebook import check, hints, progress
+from .exercises.notebook import answer_or_solution, check, hints, progress
 from .fine_tuning import fine_tune, load, reopen, replay
 from .models.attention import attention_maps
 from .models.attributions import attributions
@@ -54,6 +54,7 @@ __all__ = [
     "Subsets",
     "Sweep",
     "Watched",
+    "answer_or_solution",
     "as_dataset",
     "attention_maps",
     "attributions",

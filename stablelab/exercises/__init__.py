@@ -2,6 +2,6 @@
 
 from .exercise import Case, Exercise, Slip
 from .grading import Verdict, judge
-from .notebook import ALL, check, hints, progress
+from .notebook import ALL, answer_or_solution, check, hints, progress
 
-__all__ = ["ALL", "Case", "Exercise", "Slip", "Verdict", "check", "hints", "judge", "progress"]
+__all__ = ["ALL", "Case", "Exercise", "Slip", "Verdict", "answer_or_solution", "check", "hints", "judge", "progress"]

@@ -1,15 +1,16 @@
-"""What a notebook calls, ``check``, ``hints`` and ``progress``, and ``ALL`` exercises that they know."""
+"""What a notebook calls, ``check``, ``hints``, ``answer_or_solution`` and ``progress``, and ``ALL`` they know."""
 
 from __future__ import annotations
 
 import html
 import inspect
 import textwrap
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
+from .._notebook_cells import in_notebook
 from .exercise import Exercise
 from .grading import NOT_ATTEMPTED, NOT_YET, RIGHT, Verdict, judge
 from .kernel_state import known_state
@@ -46,6 +47,8 @@ ALL: dict[str, Exercise] = {exercise.name: exercise for group in NOTEBOOKS.value
 def check(name: str, answer: Any) -> None:
     """Judge an answer and say one of *right*, *not yet* or *not attempted yet*; never raises.
 
+    Under it, in a notebook, stand the hints and the solution, each folded away.
+
     Args:
         name: of the exercise, such as ``"adam.update"``.
         answer: your function, without brackets.
@@ -53,12 +56,13 @@ def check(name: str, answer: Any) -> None:
     if not isinstance(name, str) or name not in ALL:
         print(_unknown(name))
         return
-    try:
-        verdict = judge(ALL[name], answer)
-    except Exception as error:  # an answer so odd that not even looking at it goes well
-        verdict = Verdict(NOT_YET, f"your answer could not be judged: looking at it raised {type(error).__name__}")
+    verdict = _judged(name, answer)
     # An error's text may hold half a character, which cannot be printed.
     print(textwrap.fill(str(verdict), LINE_WIDTH).encode(errors="backslashreplace").decode())
+    if in_notebook():
+        from IPython.display import display
+
+        display(Hints(ALL[name]))
     if verdict.status == NOT_ATTEMPTED:
         return
     try:
@@ -102,6 +106,25 @@ def hints(name: str) -> Hints:
     if not isinstance(name, str) or name not in ALL:
         raise ValueError(_unknown(name))
     return Hints(ALL[name])
+
+
+def answer_or_solution(name: str, answer: Any) -> Callable[..., Any]:
+    """Your answer to an exercise once it is right, and its solution until then, for what a page does with it next.
+
+    Which of the two it is stands in one line under the cell.
+
+    Args:
+        name: of the exercise, such as ``"adam.update"``.
+        answer: your function, without brackets.
+
+    Raises:
+        ValueError: no such exercise.
+    """
+    if not isinstance(name, str) or name not in ALL:
+        raise ValueError(_unknown(name))
+    right = _judged(name, answer).status == RIGHT
+    print(f"{name}: {'your answer' if right else 'the solution, until your answer is right'}")
+    return answer if right else ALL[name].solution
 
 
 @dataclass(frozen=True)
@@ -167,6 +190,13 @@ def progress() -> ProgressTable:
         ValueError, OSError, RuntimeError: the file is of a newer version, or cannot be opened.
     """
     return ProgressTable(read_progress())
+
+
+def _judged(name: str, answer: Any) -> Verdict:
+    try:
+        return judge(ALL[name], answer)
+    except Exception as error:  # an answer so odd that not even looking at it goes well
+        return Verdict(NOT_YET, f"your answer could not be judged: looking at it raised {type(error).__name__}")
 
 
 def _notebook_of(name: str) -> str:

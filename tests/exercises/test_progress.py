@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from stablelab._files import seal
-from stablelab.exercises import ALL, check, hints, progress
+from stablelab.exercises import ALL, answer_or_solution, check, hints, progress
 from stablelab.exercises.notebook import NOTEBOOKS
 from stablelab.exercises.progress import read_progress, record_attempt
 
@@ -187,6 +187,32 @@ def test_a_name_that_is_none_gets_a_line(name: object, capsys: pytest.CaptureFix
     assert capsys.readouterr().out == reason + "\n"
     with pytest.raises(ValueError, match=re.escape(reason)):
         hints(name)
+
+
+def test_a_page_goes_on_with_the_answer_once_it_is_right(capsys: pytest.CaptureFixture[str], data_folder: Path) -> None:
+    solution = ALL[NAME].solution
+    for answer in (lambda *_: ..., ..., wrong):
+        assert answer_or_solution(NAME, answer) is solution
+        assert capsys.readouterr().out == f"{NAME}: the solution, until your answer is right\n"
+
+    def mine(*arguments: object) -> object:
+        return solution(*arguments)
+
+    assert answer_or_solution(NAME, mine) is mine
+    assert capsys.readouterr().out == f"{NAME}: your answer\n"
+    assert read_progress() == {}, "only a check is a try"
+    with pytest.raises(ValueError, match="there is no exercise 'nothing like it'"):
+        answer_or_solution("nothing like it", mine)
+
+
+def test_hints_stand_under_a_check_in_a_notebook_and_only_there(
+    shown: list[object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check(NAME, ...)
+    assert shown == []
+    monkeypatch.setattr("stablelab.exercises.notebook.in_notebook", lambda: True)
+    check(NAME, ...)
+    assert [hint.exercise.name for hint in shown] == [NAME]
 
 
 def test_half_a_character_in_an_error_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
