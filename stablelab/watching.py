@@ -7,7 +7,7 @@ import sys
 import time
 import weakref
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 from ._notebook_cells import before_next_cell, claim, in_notebook, release_earlier, release_memory
 from .training.background import BackgroundThread, Driver
@@ -75,7 +75,7 @@ def show(run: Watched) -> None:
     if in_notebook():
         from .widgets.dashboard import dashboard
 
-        board = weakref.ref(dashboard(cast(Any, run)))  # weakly: once closed it must not live as long as the run
+        board = weakref.ref(dashboard(run))  # weakly: once closed it must not live as long as the run
     bar = ProgressBar(run, lambda: board is not None and getattr(board(), "on_a_page", True))
     run.starters.append(bar.start)
     run.watchers.append(bar.wait)
@@ -170,7 +170,7 @@ def claim_run(run: Driver) -> None:
 def _end(run: Driver) -> None:
     from .widgets.dashboard import end_family  # only in a notebook, for a cell that is executed again
 
-    end_family(cast(Any, run))
+    end_family(run)
     if in_notebook():
         # A run and its dashboard hold each other in circles, and Python seldom looks for these: gigabytes would wait
         # for it. The cell's variables let go of this run while it is executed again, so it is looked for after that.

@@ -93,7 +93,7 @@ def judge(exercise: Exercise, answer: Any, time_limit: float | None = None) -> V
 
 
 def _a_run_is_at_work() -> bool:
-    return any(thread.name.startswith("stablelab") for thread in threading.enumerate())
+    return any(thread.name.startswith(("stablelab run", "stablelab live")) for thread in threading.enumerate())
 
 
 def _tolerance(exercise: Exercise, case: Case, single: bool) -> Tolerance:

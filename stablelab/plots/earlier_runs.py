@@ -17,7 +17,7 @@ from ..training.history import settings_at
 from .curve_data import CurveData
 
 if TYPE_CHECKING:
-    from ..training.run import Run
+    from ..training.background import Driver
 
 MOST = 8  # more curves than this cannot be told apart; the runs of a band are one
 MOST_RUNS = 32  # in all
@@ -50,7 +50,7 @@ class EarlierRun:
     short: str
     what: str
     task: str
-    run: weakref.ref[Run]
+    run: weakref.ref[Driver]
     version: int
     steps: int
     rows: np.ndarray
@@ -61,7 +61,7 @@ class EarlierRun:
     recipe: str = ""
     parent: bool = False
 
-    def of(self, run: Run) -> bool:
+    def of(self, run: Driver) -> bool:
         """Whether these are the curves that the run itself shows now."""
         return self.run() is run and self.version == run.version
 
@@ -129,7 +129,7 @@ _remembered: list[EarlierRun] = []
 _ids = itertools.count(1)
 
 
-def remember(run: Run) -> None:
+def remember(run: Driver) -> None:
     """Keep the curves of a run as they are by now; the oldest goes where there would be more than ``MOST`` curves.
 
     Nothing is kept where it did fewer than two steps, or where all of them are its parent's.
@@ -149,7 +149,7 @@ def remember(run: Run) -> None:
             del _remembered[0]
 
 
-def beside(run: Run) -> tuple[EarlierRun, ...]:
+def beside(run: Driver) -> tuple[EarlierRun, ...]:
     """Those to draw beside a run: all of the same task but its own present curve.
 
     Its parent is in front of them; the others are oldest first.
@@ -164,12 +164,12 @@ def beside(run: Run) -> tuple[EarlierRun, ...]:
     return (*first, *(_named(each, run) for each in found if each not in parents))
 
 
-def branched_at(run: Run) -> int:
+def branched_at(run: Driver) -> int:
     """The step after which a run left its parent; 0 where it has none, as one that was reopened has none."""
     return 0 if run.parent is None else run.born
 
 
-def parent_of(run: Run) -> Run | None:
+def parent_of(run: Driver) -> Driver | None:
     """The run that this one is a branch of; None where there is none, or where it has been reset since."""
     parent = run.parent
     if parent is None or len(parent.history) < run.born:
@@ -183,7 +183,7 @@ def forget() -> None:
         _remembered.clear()
 
 
-def _earlier(run: Run, data: CurveData, known: EarlierRun | None) -> EarlierRun:
+def _earlier(run: Driver, data: CurveData, known: EarlierRun | None) -> EarlierRun:
     """The curves of a run; with the number and the look that it has already, if it is known."""
     id_, recipe = known.id if known else next(_ids), _recipe(run)
     # The optimizer and the learning rate it went its own way with are what a learner tells runs apart by.
@@ -210,7 +210,7 @@ def _earlier(run: Run, data: CurveData, known: EarlierRun | None) -> EarlierRun:
     )
 
 
-def _recipe(run: Run) -> str:
+def _recipe(run: Driver) -> str:
     if not hasattr(run, "log"):  # a loop that is not the workbook's: what else its numbers come from is not known
         return ""
     return f"{run.source} {replace(run.log(), name='', seed=0)!r}"
@@ -223,7 +223,7 @@ def _look(recipe: str) -> int:
     return taken.get(recipe, min(range(MOST), key=lambda look: (looks.count(look), look)))
 
 
-def _named(earlier: EarlierRun, run: Run) -> EarlierRun:
+def _named(earlier: EarlierRun, run: Driver) -> EarlierRun:
     """Another run of the family is called by its number in there, as where one of them is chosen to be shown.
 
     What one had done before it was reset is an earlier run like any other.
@@ -235,7 +235,7 @@ def _named(earlier: EarlierRun, run: Run) -> EarlierRun:
     return replace(earlier, short=short, what=earlier.what.removeprefix(f"{short} · "))
 
 
-def first_of_family(run: Run) -> Run:
+def first_of_family(run: Driver) -> Driver:
     """The run that all of a family come from."""
     while run.parent is not None:
         run = run.parent

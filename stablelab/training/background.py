@@ -176,6 +176,18 @@ class Driver(ABC):
         """How many steps of the history are those of the parent."""
         return 0
 
+    def reset(self) -> None:
+        """Put it back to its start; a ValueError says why where this kind of run cannot."""
+        raise ValueError(f"cannot reset: {self.cannot.get('reset', 'this kind of run has no way back')}")
+
+    def branch(self, step: int, **changes: Any) -> Driver:
+        """Another run that begins with this one's first steps; a ValueError says why where this kind of run cannot."""
+        raise ValueError(f"cannot branch: {self.cannot.get('branch', 'this kind of run has no way back')}")
+
+    def untouched(self) -> Driver:
+        """A branch without the last change by hand; a ValueError says why where this kind of run cannot."""
+        raise ValueError(f"cannot branch: {self.cannot.get('untouched', 'this kind of run has no way back')}")
+
     @abstractmethod
     def _complete(self) -> bool:
         """Whether the end of the steps is the end of the run."""

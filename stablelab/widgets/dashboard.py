@@ -20,7 +20,6 @@ from ..plots.earlier_runs import EarlierRun, branched_at
 from ..plots.training_curves import training_figure, training_words
 from ..training.background import BackgroundThread, Driver
 from ..training.checkpoints import memory_in_use
-from ..training.knobs import Knobs
 from ..training.records import FINAL, Gesture
 from ..training.run import Run
 from . import wording
@@ -57,7 +56,7 @@ class Dashboard(CellView):
         controls, buttons, branch_buttons, chart, picture, status, box: the widgets; see there.
     """
 
-    def __init__(self, run: Run, *, chart: str = "live") -> None:
+    def __init__(self, run: Driver, *, chart: str = "live") -> None:
         if chart not in ("live", "picture"):
             raise ValueError(f'chart is {chart!r}; it must be "live" or "picture"')
         self.run = self._shown_run = run  # to be shown from the next refresh on; shown by now
@@ -69,7 +68,7 @@ class Dashboard(CellView):
         self._refresher = Refresher(self._refresh_safely)
         with self.making():
             actions = ActionQueue(self._pressed)
-            kind = KnobControls if isinstance(run.control.settings, Knobs) else Controls
+            kind: Any = Controls if isinstance(run, Run) else KnobControls
             self.controls: Any = kind(run, lambda: self.run.control, self._say)
             self.buttons = RunButtons(lambda: self.run, actions)
             self.chart = Chart(self._asked)
@@ -91,11 +90,11 @@ class Dashboard(CellView):
         self._refresher.wake()
         return self
 
-    def branch(self, step: int, **changes: Any) -> Run:
+    def branch(self, step: int, **changes: Any) -> Driver:
         """As the button does: go on from ``step`` beside the run that is shown; see ``BranchButtons.branch``."""
         return self.branch_buttons.branch(step, **changes)
 
-    def untouched(self) -> Run:
+    def untouched(self) -> Driver:
         """What if I had not touched it? As the button does; see ``BranchButtons.untouched``."""
         return self.branch_buttons.untouched()
 
@@ -130,7 +129,7 @@ class Dashboard(CellView):
 
     # -- which run is shown ----------------------------------------------------------------------------------------
 
-    def _turn(self, run: Run) -> None:
+    def _turn(self, run: Driver) -> None:
         """Show this run from the next refresh on."""
         if run is not self.run and not self.closed:
             before, self.run = self.run, run
@@ -138,11 +137,11 @@ class Dashboard(CellView):
             self._leave(before)
             self._refresher.wake()
 
-    def _follow(self, run: Run) -> None:
+    def _follow(self, run: Driver) -> None:
         run.starters.append(self._refresher.wake)
         run.watchers.append(self._flush)
 
-    def _leave(self, run: Run) -> None:
+    def _leave(self, run: Driver) -> None:
         if self._flush in run.watchers:
             run.watchers.remove(self._flush)
             run.starters.remove(self._refresher.wake)
@@ -211,7 +210,7 @@ class Dashboard(CellView):
             self._go_on()
         return state not in FINAL or self._family.busy or not kept
 
-    def _adopt(self, run: Run) -> None:
+    def _adopt(self, run: Driver) -> None:
         """Take up a run's present history: at the start, after a reset, and when another one is shown."""
         shown = None
         while shown is not run.control.settings:  # again, where something is moved while they are being shown
@@ -223,7 +222,7 @@ class Dashboard(CellView):
         for each in (self.chart, self.picture, self.status):
             each.renew()
 
-    def _keep(self, run: Run, state: str, beside: tuple[EarlierRun, ...]) -> bool:
+    def _keep(self, run: Driver, state: str, beside: tuple[EarlierRun, ...]) -> bool:
         """The run is over: its curves stay, beside later runs, in the chart's state, and as a picture in the cell.
 
         Returns whether all of that is done. The picture takes a while, in a thread of its own: what is pressed
@@ -282,7 +281,7 @@ class StatusDisplay:
         """The next data are another one."""
         self._pace = wording.Pace()
 
-    def show(self, run: Run, data: CurveData, state: str, note: str) -> None:
+    def show(self, run: Driver, data: CurveData, state: str, note: str) -> None:
         """Show how a run stands that is in this state; and one line on the last thing that could not be done."""
         done, total = len(data), run.total_steps
         part = min(1.0, done / total) if total else float(state == "finished")
@@ -342,7 +341,7 @@ class PictureChart:
         self._asked()
 
 
-def draw(run: Run, data: CurveData, beside: tuple[EarlierRun, ...]) -> bytes:
+def draw(run: Driver, data: CurveData, beside: tuple[EarlierRun, ...]) -> bytes:
     """The curves by now, as the bytes of a PNG file."""
     history, total = data.history, run.total_steps
     title = f"{run.name} · {history[min(data.branched_at, len(history) - 1)].optimizer}" if len(history) else run.name
@@ -350,7 +349,7 @@ def draw(run: Run, data: CurveData, beside: tuple[EarlierRun, ...]) -> bytes:
     return to_png(figure)
 
 
-def dashboard(run: Run, *, chart: str = "live") -> Dashboard:
+def dashboard(run: Driver, *, chart: str = "live") -> Dashboard:
     """Show a run in the cell being executed.
 
     Args:
@@ -368,7 +367,7 @@ def dashboard(run: Run, *, chart: str = "live") -> Dashboard:
     return Dashboard(run, chart=chart).show()
 
 
-def end_family(run: Run) -> None:
+def end_family(run: Driver) -> None:
     """Stop a run and all branches of it, and close the dashboards that show them; their curves stay to compare with."""
     runs = with_branches(run)
     for each in runs:

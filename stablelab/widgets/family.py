@@ -7,17 +7,17 @@ import time
 
 from ..plots import earlier_runs
 from ..plots.earlier_runs import EarlierRun, first_of_family
-from ..training.run import Run
+from ..training.background import Driver
 
 SECONDS = 2.0  # between two looks; what is new there is sent whole
 
 
-def family_of(run: Run) -> list[Run]:
+def family_of(run: Driver) -> list[Driver]:
     """The run that this one comes from in the end, and all branches of it: parents before their branches."""
     return with_branches(first_of_family(run))
 
 
-def with_branches(run: Run) -> list[Run]:
+def with_branches(run: Driver) -> list[Driver]:
     """The run and all branches of it, parents before their branches."""
     found = [run]
     for each in found:  # grows as it goes
@@ -35,7 +35,7 @@ class Family:
         beside: what is drawn beside it: earlier runs of its task, its parent first.
     """
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Driver) -> None:
         self._run = run
         self.beside: tuple[EarlierRun, ...] = ()
         self._done = -1  # steps of all others, as last looked at
@@ -61,5 +61,5 @@ class Family:
     def _steps(self) -> int:
         return sum(len(each.history) for each in self._others())
 
-    def _others(self) -> list[Run]:
+    def _others(self) -> list[Driver]:
         return [each for each in family_of(self._run) if each is not self._run]

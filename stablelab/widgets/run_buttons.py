@@ -11,10 +11,9 @@ import ipywidgets as w
 
 from ..plots.curve_data import CurveData
 from ..plots.earlier_runs import remember
-from ..training.background import BackgroundThread
+from ..training.background import BackgroundThread, Driver
 from ..training.history import settings_at
 from ..training.records import change_in_words
-from ..training.run import Run
 from .family import family_of
 
 _BUTTONS = {  # name: (label, icon, tooltip, the states it can be pressed in)
@@ -79,7 +78,7 @@ class RunButtons:
         buttons: by name; box: all of them in a row.
     """
 
-    def __init__(self, run: Callable[[], Run], actions: ActionQueue) -> None:
+    def __init__(self, run: Callable[[], Driver], actions: ActionQueue) -> None:
         self._run, self._actions = run, actions
         self.buttons = {name: self._button(name) for name in _BUTTONS}
         self.box = w.HBox(tuple(self.buttons.values()))
@@ -127,13 +126,13 @@ class BranchButtons:
 
     def __init__(
         self,
-        run: Callable[[], Run],
-        turn: Callable[[Run], None],
+        run: Callable[[], Driver],
+        turn: Callable[[Driver], None],
         picked: Callable[[], int | None],
         actions: ActionQueue,
     ) -> None:
         self._run, self._turn, self._picked, self._actions = run, turn, picked, actions
-        self.runs: list[Run] = []
+        self.runs: list[Driver] = []
         self._names: list[str] = []
         self._making = threading.Lock()
         self._listing = False
@@ -152,7 +151,7 @@ class BranchButtons:
         self.box = w.VBox([self.branch_button, self.untouched_button, self.run_choice])
         self.box.add_class("stablelab-back")
 
-    def branch(self, step: int, **changes: Any) -> Run:
+    def branch(self, step: int, **changes: Any) -> Driver:
         """Go on from a step of the run that is shown, with the settings that the controls show.
 
         The run that was shown waits. Changes that were asked of it while it stood still were meant for the branch, so
@@ -169,7 +168,7 @@ class BranchButtons:
             ValueError: in one line, for a step that was not done or a setting that cannot be; nothing is changed then.
         """
 
-        def make(run: Run) -> Run:
+        def make(run: Driver) -> Driver:
             stood = run.control.waiting or not run.alive
             child = run.branch(step, **run.control.settings.replace(**changes).to_dict())
             done = len(run.history)
@@ -179,7 +178,7 @@ class BranchButtons:
 
         return self._go_on(make)
 
-    def untouched(self) -> Run:
+    def untouched(self) -> Driver:
         """Go on from before the last change by hand, without it; see ``branch``.
 
         Raises:
@@ -199,7 +198,7 @@ class BranchButtons:
         self.untouched_button.tooltip = cannot.get("untouched", _UNTOUCHED)
         self._list(self._run())
 
-    def _go_on(self, make: Callable[[Run], Run]) -> Run:
+    def _go_on(self, make: Callable[[Driver], Driver]) -> Driver:
         with self._making:
             run = self._run()
             running = run.state == "running"
@@ -219,7 +218,7 @@ class BranchButtons:
         if step is not None:
             self._actions.do("branch", lambda: self.branch(step))
 
-    def _list(self, run: Run) -> None:
+    def _list(self, run: Driver) -> None:
         for each in family_of(run):
             if each not in self.runs:
                 self.runs.append(each)
@@ -235,7 +234,7 @@ class BranchButtons:
             self._listing = False
         self.run_choice.layout.display = None if len(options) > 1 else "none"
 
-    def _name(self, run: Run) -> str:
+    def _name(self, run: Driver) -> str:
         """Such as ``run 3 · from 80 · learning rate 1e-3 → 3e-4``: what tells it from the others stands in front."""
         return " · ".join([f"run 1 · {run.name}" if run.parent is None else run.name, *_changes(run)])
 
@@ -244,7 +243,7 @@ class BranchButtons:
             self._turn(self.runs[change["new"]])
 
 
-def _changes(run: Run) -> list[str]:
+def _changes(run: Driver) -> list[str]:
     """What a branch was told to do differently from its first step on."""
     if run.parent is None:
         return []

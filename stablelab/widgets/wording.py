@@ -8,8 +8,8 @@ from collections import deque
 from collections.abc import Sequence
 
 from .._formatting import format_duration, format_number, one_line
+from ..training.background import Driver
 from ..training.records import Gesture
-from ..training.run import Run
 
 _FRESH = ("optimizer", "implementation", "bias_correction")
 LINES = 200  # of the log, newest first
@@ -51,7 +51,7 @@ def memory(used: int, budget: int) -> str:
     return f"memory {used / 1e9:.1f} of {budget / 1e9:.1f} GB" if budget else ""
 
 
-def status(run: Run, note: str) -> str:
+def status(run: Driver, note: str) -> str:
     """State, what happened, what trains; and one line on the last thing that could not be done."""
     state = html.escape(run.state)
     steps = len(run.history)
@@ -67,7 +67,7 @@ def status(run: Run, note: str) -> str:
     return f"<div class='stablelab-line'>{line}</div><div class='stablelab-said'>{said}</div>"
 
 
-def _message(run: Run, state: str) -> str:
+def _message(run: Driver, state: str) -> str:
     """What there is to say beside the state. How far a running one is, the progress bar says, and saves a message."""
     said = one_line(run.message, LONGEST)
     if said.startswith("running at step"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import threading
 import time
 from pathlib import Path
@@ -254,6 +255,9 @@ def test_what_it_cannot_do_is_said_with_the_reason() -> None:
     run = watched(endless)
     assert set(run.cannot) == {"reset", "branch", "untouched"}
     assert all("your own" in why and "\n" not in why for why in run.cannot.values())
+    for name, call in {"reset": run.reset, "branch": lambda: run.branch(1), "untouched": run.untouched}.items():
+        with pytest.raises(ValueError, match=re.escape(run.cannot[name])):
+            call()
     assert (run.parent, run.branches, run.born, run.version, run.source) == (None, [], 0, 0, "endless()")
 
 
