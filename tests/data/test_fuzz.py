@@ -39,6 +39,8 @@ hostile = st.lists(st.tuples(st.text(max_size=4), st.sampled_from(["good", "", "
 
 def as_csv(table: list[tuple[str, str]], kind: str, quoting: Any, end: str) -> bytes:
     out = io.StringIO()
+    if any("\r" in part for row in table for part in row):
+        quoting = csv.QUOTE_ALL  # Python leaves a bare \r unquoted, and nobody could read that back
     writer = csv.writer(out, delimiter="\t" if kind == "tsv" else ",", quoting=quoting, lineterminator=end)
     writer.writerows([("text", "label"), *table])
     return out.getvalue().encode("utf-8", "surrogatepass")

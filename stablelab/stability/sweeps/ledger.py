@@ -220,7 +220,9 @@ class Ledger:
             if name not in self.descriptions():
                 change = "INSERT OR REPLACE INTO descriptions (id, json, checksum) VALUES (?, ?, ?)"
                 self._base.execute(change, (*noted, _checksum(*noted)))
-            change = "INSERT OR IGNORE INTO runs (key, description, point, checksum) VALUES (?, ?, ?, ?)"
+            # State and tries are said: the defaults stand in the file, and may be damaged.
+            columns = "key, description, point, checksum, state, tries"
+            change = f"INSERT OR IGNORE INTO runs ({columns}) VALUES (?, ?, ?, ?, 'open', 0)"
             self._base.executemany(change, [(*row, _checksum(*row, None, None)) for row in rows])
         self.damaged -= wanted
         return damaged

@@ -95,3 +95,14 @@ def test_a_damaged_sweep_is_never_read_as_something_else(
         return [refused(look), refused(lambda: do_all(file))][1]
 
     search("sweeps", st.tuples(st.sampled_from(["", "", "-wal"]), damages), attempt, 150, record_property)
+
+
+def test_a_damaged_default_leaves_no_run_undone(parts: dict[str, bytes], tmp_path: Path) -> None:
+    file = tmp_path / "sweep.sqlite"
+    for default, broken in ((b"DEFAULT 'open'", b"DEFAULT 'npen'"), (b"DEFAULT 0", b"DEFAULT 9")):
+        assert default in parts[""]
+        file.write_bytes(parts[""].replace(default, broken))
+        Path(f"{file}-wal").write_bytes(parts["-wal"])
+        do_all(file)
+        for each in tmp_path.glob("sweep.sqlite*"):
+            each.unlink()
