@@ -186,7 +186,7 @@ def smoothed_targets(targets: Tensor, classes: int, epsilon: float) -> Tensor:
     epsilon = number("epsilon, the share that is spread,", epsilon, at_least=0, at_most=1)
     if targets.dim() != 1 or targets.is_floating_point() or targets.is_complex() or targets.dtype == torch.bool:
         raise ValueError(f"targets must be integers (N,), not {targets.dtype} of shape {tuple(targets.shape)}")
-    if len(targets) and not (0 <= int(targets.min()) and int(targets.max()) < classes):
+    if len(targets) and (targets.min() < 0 or targets.max() >= classes):
         raise ValueError(f"targets must lie in 0..{classes - 1} for {classes} classes")
     onehot = torch.nn.functional.one_hot(targets.long(), classes).to(torch.get_default_dtype())  # (N, C)
     return (1 - epsilon) * onehot + epsilon / classes
