@@ -212,7 +212,7 @@ PARAMETER_GROUPS = Exercise(
         Slip("everything is decayed", _grouped(lambda name, shape: True)),
     ),
     hints=(
-        "Matrices and kernels mix many inputs; biases and scales hold one number a channel. How do their shapes differ?",
+        "Matrices and kernels mix many inputs; biases and scales hold one number a channel. How do shapes differ?",
         "zip(names, shapes) goes through both; a shape with two dimensions or more is decayed.",
     ),
 )
