@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 import threading
 import warnings
@@ -181,4 +182,6 @@ def _copy(value: Any, dtype: torch.dtype = torch.float64) -> Any:
         return type(value)(_copy(part, dtype) for part in value)
     if isinstance(value, dict):
         return {key: _copy(part, dtype) for key, part in value.items()}
+    if isinstance(value, torch.nn.Module):  # an answer may leave it in another mode
+        return copy.deepcopy(value).to(dtype)
     return value

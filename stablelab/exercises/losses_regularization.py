@@ -6,17 +6,14 @@ import math
 
 import torch
 
-from .exercise import Case, Exercise, Slip, float64
+from .exercise import Case, Exercise, Slip, float64, normal
+from .losses_regularization_fine_tuning import DECAY_STEP, MIXOUT, SMOOTHED_TARGETS
+from .losses_regularization_loops import EVALUATE, ONE_STANDARD_ERROR, PARAMETER_GROUPS, TRAIN_CLASSIFIER
 
 
 def gaussian_nll(prediction, target, variance):
     square = (prediction - target) ** 2
     return (square / (2 * variance) + 0.5 * math.log(2 * math.pi * variance)).mean()
-
-
-def log_softmax(z):
-    z = z - z.amax(dim=-1, keepdim=True)
-    return z - z.exp().sum(dim=-1, keepdim=True).log()
 
 
 def cross_entropy(logits, targets):
@@ -84,57 +81,6 @@ GAUSSIAN_NLL = Exercise(
 )
 
 
-def _shifted_log_softmax(z, shift):
-    return z - shift - (z - shift).exp().sum(dim=-1, keepdim=True).log()
-
-
-LOG_SOFTMAX = Exercise(
-    name="losses.log_softmax",
-    returns="the logarithms of the softmax over the last dimension, finite for logits of any size",
-    solution=log_softmax,
-    cases=(
-        Case("one example, three classes", (float64(1.0, 2.0, -1.0),)),
-        Case("two examples of two classes", (float64([0.0, 1.0], [3.0, -2.0]),)),
-        Case("a logit of 1000: exp(1000) is inf", (float64([1000.0, 0.0, 999.0]),)),
-        Case("a logit of 2000 beside two of 0", (float64([2000.0, 0.0, 0.0]),)),
-        Case("one row near 0, one near 1000", (float64([0.0, 1.0], [1000.0, 1001.0]),)),
-    ),
-    slips=(
-        Slip(
-            "exp overflows: subtract the largest logit of the row before you take exponentials",
-            lambda z: (z.exp() / z.exp().sum(dim=-1, keepdim=True)).log(),
-        ),
-        Slip(
-            "the sum of exp overflows: subtract the largest logit of the row before you take exponentials",
-            lambda z: z - z.exp().sum(dim=-1, keepdim=True).log(),
-        ),
-        Slip(
-            "the shift is safe, but p underflows to 0 and ln 0 is -inf: use ln p = z - ln Σ exp z, "
-            "and never take the logarithm of a probability",
-            lambda z: torch.softmax(z, dim=-1).log(),
-        ),
-        Slip("these are the probabilities; return their logarithms", lambda z: torch.softmax(z, dim=-1)),
-        Slip(
-            "the largest of the whole tensor is subtracted: a row far below it vanishes. Take the largest of each row",
-            lambda z: _shifted_log_softmax(z, z.max()),
-        ),
-        Slip(
-            "the mean of the row is subtracted, and a logit far above it overflows still: subtract the largest",
-            lambda z: _shifted_log_softmax(z, z.mean(dim=-1, keepdim=True)),
-        ),
-        Slip(
-            "the classes are in the last dimension, and this sums over the first one",
-            lambda z: torch.log_softmax(z, dim=0),
-        ),
-        Slip("the sign: logarithms of probabilities are at most 0", lambda z: -torch.log_softmax(z, dim=-1)),
-    ),
-    hints=(
-        "A constant added to all logits of a row changes no probability. Which constant makes the largest exp equal 1?",
-        "ln p_c = z_c - ln Σ_j exp z_j, with z shifted first; amax(dim=-1, keepdim=True) is the largest of each row.",
-    ),
-)
-
-
 _LOGITS, _TARGETS = float64([2.0, -1.0, 0.5], [0.0, 0.3, -0.7]), torch.tensor([0, 2])
 _BATCHES = (
     Case("two examples, three classes", (_LOGITS, _TARGETS)),
@@ -165,7 +111,7 @@ CROSS_ENTROPY = Exercise(
         Slip(
             "the mean runs over all N · C entries of onehot · ln p; only the sum over classes and the mean over "
             "examples is meant",
-            lambda logits, targets: -(_onehot(logits, targets) * log_softmax(logits)).mean(),
+            lambda logits, targets: -(_onehot(logits, targets) * torch.log_softmax(logits, dim=1)).mean(),
         ),
         Slip(
             "this is the mean probability of the right class, not its surprise: take -ln before the mean",
@@ -180,7 +126,7 @@ CROSS_ENTROPY = Exercise(
             lambda logits, targets: -(_onehot(logits, targets) * logits).sum(dim=1).mean(),
         ),
         Slip(
-            "at logits of 1000 exp overflows, or p becomes 0 and its logarithm -inf: use logsumexp or your log_softmax",
+            "at logits of 1000 exp overflows, or p becomes 0 and its logarithm -inf: use logsumexp, or log_softmax",
             lambda logits, targets: -torch.softmax(logits, dim=1)[torch.arange(len(targets)), targets].log().mean(),
         ),
         Slip(
@@ -229,6 +175,50 @@ CROSS_ENTROPY_GRADIENT = Exercise(
     hints=(
         "For one example the gradient is p - onehot. What does the mean over the batch add?",
         "torch.softmax(logits, dim=1), minus 1 at [i, targets[i]], all divided by N.",
+    ),
+)
+
+
+def noise_variance(X, y):
+    theta = torch.linalg.lstsq(X, y[:, None]).solution[:, 0]
+    N, D = X.shape
+    return ((y - X @ theta) ** 2).sum() / (N - D)
+
+
+def _residual_square(X, y):
+    return noise_variance(X, y) * (X.shape[0] - X.shape[1])
+
+
+_LINE = torch.stack([torch.ones(5), torch.arange(5.0)], dim=1).double()
+
+NOISE_VARIANCE = Exercise(
+    name="losses.noise_variance",
+    returns="the estimate of the noise variance σ² that is right on average",
+    solution=noise_variance,
+    cases=(
+        Case("a straight line through five points", (_LINE, float64(0.1, 0.8, 2.3, 2.9, 4.2))),
+        Case("six targets, three weights", (normal(6, 3, seed=1), normal(6, seed=2))),
+        Case("N = 8 and D = 7: one target to spare", (normal(8, 7, seed=3), normal(8, seed=4))),
+    ),
+    slips=(
+        Slip(
+            "divided by N: the weights have taken a share of D / N of the noise, so this is too low",
+            lambda X, y: _residual_square(X, y) / len(y),
+        ),
+        Slip(
+            "divided by N - 1, which is right where one mean was fitted; here D weights were",
+            lambda X, y: _residual_square(X, y) / (len(y) - 1),
+        ),
+        Slip("this is the sum of the squares; divide by N - D", lambda X, y: _residual_square(X, y)),
+        Slip(
+            "N + D is for the error on fresh targets, σ² (1 + D/N); the training error is σ² (1 - D/N)",
+            lambda X, y: _residual_square(X, y) / (len(y) + X.shape[1]),
+        ),
+        Slip("this is the standard deviation σ; the variance is asked for", lambda X, y: noise_variance(X, y).sqrt()),
+    ),
+    hints=(
+        "On average the training error is σ² (1 - D/N). By what must you divide the sum of the squares to get σ²?",
+        "theta = torch.linalg.lstsq(X, y[:, None]).solution[:, 0]; then the sum of (y - X @ theta)² over N - D.",
     ),
 )
 
@@ -394,4 +384,19 @@ EARLY_STOPPING = Exercise(
 )
 
 
-EXERCISES = (GAUSSIAN_NLL, LOG_SOFTMAX, CROSS_ENTROPY, CROSS_ENTROPY_GRADIENT, SOFT_THRESHOLD, DROPOUT, EARLY_STOPPING)
+EXERCISES = (  # in the order of the page
+    GAUSSIAN_NLL,
+    CROSS_ENTROPY,
+    CROSS_ENTROPY_GRADIENT,
+    TRAIN_CLASSIFIER,
+    NOISE_VARIANCE,
+    DECAY_STEP,
+    SOFT_THRESHOLD,
+    DROPOUT,
+    MIXOUT,
+    SMOOTHED_TARGETS,
+    EARLY_STOPPING,
+    ONE_STANDARD_ERROR,
+    PARAMETER_GROUPS,
+    EVALUATE,
+)

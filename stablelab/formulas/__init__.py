@@ -14,7 +14,7 @@ from .clipping import (
 )
 from .losses import cross_entropy, log_softmax, mean_squared_error
 from .optimizers import adam, adamw, gradient_descent, lamb, momentum, trust_ratio
-from .regularization import dropout, early_stopping, l1, l2, soft_threshold
+from .regularization import dropout, early_stopping, l1, l2, l2_sp, mixout, smoothed_targets, soft_threshold
 from .schedules import SCHEDULES, constant, cosine, exponential, multiplier, plateau, warmup
 
 __all__ = [
@@ -40,13 +40,16 @@ __all__ = [
     "info_nce",
     "l1",
     "l2",
+    "l2_sp",
     "lamb",
     "log_softmax",
     "mean_squared_error",
+    "mixout",
     "momentum",
     "multiplier",
     "plateau",
     "scaled_dot_product_attention",
+    "smoothed_targets",
     "soft_threshold",
     "trust_ratio",
     "warmup",

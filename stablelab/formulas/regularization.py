@@ -1,4 +1,4 @@
-"""What is done against overfitting: L1 and L2 penalties, soft thresholding, dropout, early stopping."""
+"""What is done against overfitting: penalties, soft thresholding, dropout, mixout, smoothed labels, early stopping."""
 
 from __future__ import annotations
 
@@ -52,6 +52,33 @@ def l2(parameters: Tensor | Iterable[Tensor]) -> Tensor:
         Goodfellow, Bengio & Courville 2016, "Deep learning", Section 7.1.1.
     """
     return 0.5 * torch.stack([(theta**2).sum() for theta in _listed(parameters)]).sum()
+
+
+def l2_sp(parameters: Tensor | Iterable[Tensor], pretrained: Tensor | Iterable[Tensor]) -> Tensor:
+    """The penalty ½ Σ (θ_i - θ⁰_i)² of the distance from the weights that training began with ("starting point").
+
+    Its gradient is θ - θ⁰, so a step of gradient descent pulls each weight back to where pre-training had left it, and
+    not to zero as `l2` does. With θ⁰ = 0 it is `l2`. A new head has no pre-trained weights: the paper gives it `l2`.
+
+    Args:
+        parameters: a tensor, or any number of them, of any shapes.
+        pretrained: θ⁰, one for each parameter, of its shape; they are not trained.
+
+    Returns:
+        The penalty, a 0-dim tensor.
+
+    Raises:
+        ValueError: there are no parameters, or those before and after do not match.
+
+    Source:
+        Li, Grandvalet & Davoine 2018, "Explicit inductive bias for transfer learning with convolutional networks".
+    """
+    thetas, starts = _listed(parameters), _listed(pretrained)
+    if len(thetas) != len(starts):
+        raise ValueError(f"each parameter needs its pre-trained weights: there are {len(thetas)} and {len(starts)}")
+    for theta, start in zip(thetas, starts, strict=True):
+        same_shape("a parameter", theta, "its pre-trained weights", start)
+    return 0.5 * torch.stack([((theta - start) ** 2).sum() for theta, start in zip(thetas, starts, strict=True)]).sum()
 
 
 def soft_threshold(theta: Tensor, threshold: float | Tensor) -> Tensor:
@@ -109,6 +136,60 @@ def dropout(x: Tensor, keep: Tensor, p: float) -> Tensor:
         raise ValueError(f"keep must say True or False for each unit (torch.bool), not {keep.dtype}")
     p = number("p, the probability of being dropped,", p, at_least=0, below=1)
     return x * keep / (1 - p)
+
+
+def mixout(theta: Tensor, pretrained: Tensor, keep: Tensor, p: float) -> Tensor:
+    """θ⁰ + (θ - θ⁰) / (1 - p) where a weight is kept, its pre-trained θ⁰ where it is not.
+
+    It is dropout of the difference θ - θ⁰: where each weight is kept with probability 1 - p, the mean of the result is
+    θ and its variance (θ - θ⁰)² p / (1 - p). With θ⁰ = 0 it is dropout of weights.
+
+    Args:
+        theta: the weights that are trained, any shape.
+        pretrained: θ⁰, same shape.
+        keep: which of them stay, bool, same shape. (The authors' code draws one row of it and takes it for all rows,
+            so that a neuron's outgoing weights go together.)
+        p: probability of being put back, in [0, 1).
+
+    Returns:
+        The weights that the network is to use in this step, same shape.
+
+    Raises:
+        ValueError: the shapes differ, keep is not bool, or p is outside its range.
+
+    Source:
+        Lee, Cho & Kang 2020, "Mixout: effective regularization to finetune large-scale pretrained language models";
+        ((1 - keep) θ⁰ + keep θ - p θ⁰) / (1 - p) in the authors' code, which is the same.
+    """
+    same_shape("theta", theta, "pretrained", pretrained)
+    return pretrained + dropout(theta - pretrained, keep, p)
+
+
+def smoothed_targets(targets: Tensor, classes: int, epsilon: float) -> Tensor:
+    """(1 - ε) onehot(target) + ε / C: the distribution that label smoothing has a model aim at.
+
+    Args:
+        targets: (N,), the class of each example, integers in 0..C-1.
+        classes: C.
+        epsilon: ε, the share that is spread evenly over all classes, the right one included; in [0, 1].
+
+    Returns:
+        (N, C), rows that sum to 1, in torch's default dtype.
+
+    Raises:
+        ValueError: targets that are not integers (N,) or not a class, or ε outside its range.
+
+    Source:
+        Szegedy et al. 2016, "Rethinking the Inception architecture for computer vision", Section 7.
+    """
+    whole("classes", classes, at_least=1)
+    epsilon = number("epsilon, the share that is spread,", epsilon, at_least=0, at_most=1)
+    if targets.dim() != 1 or targets.is_floating_point() or targets.is_complex() or targets.dtype == torch.bool:
+        raise ValueError(f"targets must be integers (N,), not {targets.dtype} of shape {tuple(targets.shape)}")
+    if len(targets) and (targets.min() < 0 or targets.max() >= classes):
+        raise ValueError(f"targets must lie in 0..{classes - 1} for {classes} classes")
+    onehot = torch.nn.functional.one_hot(targets.long(), classes).to(torch.get_default_dtype())  # (N, C)
+    return (1 - epsilon) * onehot + epsilon / classes
 
 
 def early_stopping(losses: Sequence[float], patience: int) -> tuple[int, int]:

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from support.helpers import normal
 from torch import Tensor
 
-from stablelab.formulas import dropout, early_stopping, l1, l2, soft_threshold
+from stablelab.formulas import dropout, early_stopping, l1, l2, l2_sp, mixout, smoothed_targets, soft_threshold
 
 
 @pytest.mark.parametrize("threshold", [0.0, 0.3, 2.0])
@@ -84,6 +84,15 @@ def test_early_stopping(losses: list[float], patience: int, expected: tuple[int,
         (lambda: dropout(normal(2), torch.ones(2), 0.5), "True or False for each unit (torch.bool), not torch.float32"),
         (lambda: dropout(normal(1), torch.ones(1, dtype=torch.bool), 1.0), "p, the probability of being dropped, is 1"),
         (lambda: dropout(normal(1), torch.ones(1, dtype=torch.bool), -0.5), "at least 0 and below 1"),
+        (lambda: l2_sp([normal(2), normal(3)], [normal(2)]), "needs its pre-trained weights: there are 2 and 1"),
+        (lambda: l2_sp(normal(2), normal(3)), "same shape, not (2,) and (3,)"),
+        (lambda: l2_sp([], []), "a penalty needs at least one parameter"),
+        (lambda: mixout(normal(2), normal(3), torch.ones(2) > 0, 0.5), "same shape, not (2,) and (3,)"),
+        (lambda: mixout(normal(2), normal(2), torch.ones(2), 0.5), "(torch.bool), not torch.float32"),
+        (lambda: mixout(normal(1), normal(1), torch.ones(1) > 0, 1.0), "p, the probability of being dropped, is 1"),
+        (lambda: smoothed_targets(torch.tensor([0, 3]), 3, 0.1), "targets must lie in 0..2 for 3 classes"),
+        (lambda: smoothed_targets(normal(2), 3, 0.1), "targets must be integers (N,), not torch.float64 of shape (2,)"),
+        (lambda: smoothed_targets(torch.tensor([0]), 3, 1.5), "epsilon, the share that is spread, is 1.5"),
         (lambda: early_stopping([], 1), "at least one validation loss"),
         (lambda: early_stopping([1.0], 0), "patience is 0; it must be a whole number of evaluations, 1 or more"),
         (lambda: early_stopping([1.0], 1.5), "patience is 1.5"),  # type: ignore[arg-type]
@@ -135,3 +144,48 @@ def test_one_tensor_is_not_taken_apart(penalty: Callable[[Tensor | Iterable[Tens
 def test_no_parameters(penalty: Callable[[Iterable[Tensor]], Tensor]) -> None:
     with pytest.raises(ValueError, match=r"^a penalty needs at least one parameter .*$"):
         penalty([])
+
+
+def test_l2_sp_pulls_to_where_the_weights_began_and_is_l2_from_zero() -> None:
+    thetas = parameters()
+    starts = [0.5 * theta.detach().cos() for theta in thetas]
+    penalty = l2_sp(iter(thetas), iter(starts))
+    penalty.backward()
+    brute = sum(
+        0.5 * (a - b) ** 2
+        for theta, start in zip(thetas, starts, strict=True)
+        for a, b in zip(theta.flatten().tolist(), start.flatten().tolist(), strict=True)
+    )
+    assert penalty.item() == pytest.approx(brute, rel=1e-12)
+    for theta, start in zip(thetas, starts, strict=True):
+        torch.testing.assert_close(theta.grad, theta.detach() - start, rtol=1e-12, atol=1e-15)
+    assert l2_sp(thetas, [torch.zeros_like(theta) for theta in thetas]).item() == pytest.approx(l2(thetas).item())
+
+
+def test_mixout_is_the_authors_formula_and_has_the_mean_and_variance_it_says() -> None:
+    theta, start, p = normal(3), normal(3, seed=1), 0.4
+    masks = torch.cartesian_prod(*[torch.tensor([False, True])] * 3)  # all there are
+    used = torch.stack([mixout(theta, start, keep, p) for keep in masks])
+    keep = masks.double()
+    torch.testing.assert_close(used, ((1 - keep) * start + keep * theta - p * start) / (1 - p), rtol=1e-12, atol=1e-14)
+    chance = (keep * (1 - p) + (1 - keep) * p).prod(1, keepdim=True)  # of each mask
+    torch.testing.assert_close((chance * used).sum(0), theta, rtol=1e-12, atol=1e-14)
+    variance = (chance * (used - theta) ** 2).sum(0)
+    torch.testing.assert_close(variance, (theta - start) ** 2 * p / (1 - p), rtol=1e-12, atol=1e-14)
+
+
+def test_mixout_towards_zero_is_dropout() -> None:
+    theta, keep = normal(4, 5), normal(4, 5, seed=1) > 0
+    torch.testing.assert_close(mixout(theta, torch.zeros(4, 5).double(), keep, 0.3), dropout(theta, keep, 0.3))
+
+
+@pytest.mark.parametrize("epsilon", [0.0, 0.1, 1.0])
+def test_smoothed_targets_give_torchs_smoothed_loss(epsilon: float) -> None:
+    logits, targets = normal(6, 4), torch.tensor([0, 3, 1, 1, 2, 0])
+    q = smoothed_targets(targets, 4, epsilon).double()
+    torch.testing.assert_close(q.sum(1), torch.ones(6, dtype=torch.float64), rtol=1e-6, atol=0)
+    ours = -(q * logits.log_softmax(1)).sum(1).mean()
+    theirs = F.cross_entropy(logits, targets, label_smoothing=epsilon)
+    torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=0)  # the shares are made in single precision
+    brute = [[(1 - epsilon) * (c == y) + epsilon / 4 for c in range(4)] for y in targets.tolist()]
+    torch.testing.assert_close(q, torch.tensor(brute, dtype=torch.float64), rtol=1e-6, atol=1e-8)

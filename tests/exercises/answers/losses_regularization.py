@@ -24,18 +24,6 @@ def _nll_by_loops(f, y, variance):
     return sum(costs) / len(costs)
 
 
-def _log_softmax_by_numpy(logits):
-    z = logits.numpy()
-    z = z - z.max(axis=-1, keepdims=True)
-    return z - np.log(np.exp(z).sum(axis=-1, keepdims=True))
-
-
-def _log_softmax_in_single_precision(z):
-    z = z.float()
-    z -= z.max(dim=-1, keepdim=True).values
-    return z - torch.logsumexp(z, dim=-1, keepdim=True)
-
-
 def _cross_entropy_by_loops(logits, targets):
     total = 0.0
     for row, right in zip(logits.tolist(), targets.tolist(), strict=True):
@@ -108,14 +96,6 @@ def _nll_as_log_of_density(f, y, variance):
     return -density.log().mean().item()
 
 
-def _log_softmax_filled_in(z):
-    rows = z.reshape(-1, z.shape[-1])
-    out = torch.zeros(rows.shape)
-    for i, row in enumerate(rows):
-        out[i] = row - row.max() - torch.log(torch.exp(row - row.max()).sum())
-    return out.reshape(z.shape)
-
-
 def _cross_entropy_in_single_precision(logits, targets):
     return F.nll_loss(F.log_softmax(logits.float(), dim=1), targets)
 
@@ -146,12 +126,6 @@ def _stop_in_an_array(losses, patience):
 
 RIGHT = {
     "losses.gaussian_nll": (_nll_by_distributions, _nll_by_torch, _nll_by_loops, _nll_as_log_of_density),
-    "losses.log_softmax": (
-        _log_softmax_by_numpy,
-        _log_softmax_in_single_precision,
-        lambda z: F.log_softmax(z, dim=-1),
-        _log_softmax_filled_in,
-    ),
     "losses.cross_entropy": (
         _cross_entropy_by_loops,
         _cross_entropy_by_onehot,
@@ -193,15 +167,6 @@ WRONG = {
         "the likelihood itself": lambda f, y, s2: (
             torch.exp(-((f - y) ** 2) / (2 * s2)).mean() / math.sqrt(2 * math.pi * s2)
         ),
-    },
-    "losses.log_softmax": {
-        "the mean is subtracted, not the largest": lambda z: (
-            z - z.mean(-1, keepdim=True) - (z - z.mean(-1, keepdim=True)).exp().sum(-1, keepdim=True).log()
-        ),
-        "the shift is not given back": lambda z: z - (z - z.amax(-1, keepdim=True)).exp().sum(-1, keepdim=True).log(),
-        "a small number inside the logarithm": lambda z: (z.softmax(-1) + 1e-9).log(),
-        "the logits cut at 80 first": lambda z: z.clamp(max=80).log_softmax(-1),
-        "logarithms to the base of 2": lambda z: z.log_softmax(-1) / math.log(2),
     },
     "losses.cross_entropy": {
         "classes counted from 1": lambda z, y: F.cross_entropy(z, (y - 1).clamp(min=0)),
