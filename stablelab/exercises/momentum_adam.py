@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from .exercise import Case, Exercise, Slip
+from .momentum_adam_loops import ACCUMULATE, DESIGN, EDGE, FLOOR, LOOP, MEND
 
 _WEIGHTS, _GRADIENT = torch.tensor([1.0, -2.0, 0.5]), torch.tensor([0.5, 1.0, -3.0])
 _BUFFER = torch.tensor([2.0, -1.0, 0.25])
@@ -368,4 +369,17 @@ TRUST = Exercise(
 )
 
 
-EXERCISES = (MOMENTUM, THRESHOLD, MEAN, UPDATE, ADAMW, TRUST)
+EXERCISES = (  # in reading order
+    MOMENTUM,
+    THRESHOLD,
+    LOOP,
+    FLOOR,
+    DESIGN,
+    MEAN,
+    UPDATE,
+    MEND,
+    ADAMW,
+    EDGE,
+    ACCUMULATE,
+    TRUST,
+)
