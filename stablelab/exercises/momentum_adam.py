@@ -99,61 +99,6 @@ THRESHOLD = Exercise(
 )
 
 
-def corrected_mean(gradients, beta):
-    m = torch.zeros_like(gradients[0])
-    for g in gradients:
-        m = beta * m + (1 - beta) * g
-    return m / (1 - beta ** len(gradients))
-
-
-def _moving_mean(gradients, beta, start=0.0):
-    m = start
-    for g in gradients:
-        m = beta * m + (1 - beta) * g
-    return m
-
-
-MEAN = Exercise(
-    name="adam.corrected_mean",
-    returns="the bias-corrected moving average of the gradients (T, D), oldest first, of shape (D,)",
-    solution=corrected_mean,
-    cases=(
-        Case("one gradient: it is its own mean", (torch.tensor([[2.0, -4.0]]), 0.9)),
-        Case("five equal gradients: the mean is that gradient", (torch.tensor([[1.0, -3.0]]).repeat(5, 1), 0.9)),
-        Case("a gradient that changes", (torch.tensor([[1.0], [2.0], [4.0], [8.0]]), 0.5)),
-        Case("β = 0: the newest one alone", (torch.tensor([[1.0, 1.0], [3.0, -5.0]]), 0.0)),
-    ),
-    slips=(
-        Slip("the correction is missing: divide by 1 - βᵀ", _moving_mean),
-        Slip(
-            "that is the plain mean; the newest gradient must weigh most",
-            lambda gradients, beta: gradients.mean(dim=0),
-        ),
-        Slip(
-            "oldest and newest are swapped: gradient k of T weighs (1 - β) β^(T-k)",
-            lambda gradients, beta: corrected_mean(gradients.flip(0), beta),
-        ),
-        Slip(
-            "start the average at 0; started at the first gradient it gives that one too much weight",
-            lambda gradients, beta: _moving_mean(gradients, beta, start=gradients[0]),
-        ),
-        Slip(
-            "each gradient enters with the weight 1 - β, and the average is divided by 1 - βᵀ; yours either lacks the "
-            "first, or divides by 1 - β",
-            lambda gradients, beta: _moving_mean(gradients, beta) / (1 - beta),
-        ),
-        Slip(
-            "that is the plain sum; older gradients must weigh less, and the weights add up to 1",
-            lambda gradients, beta: gradients.sum(dim=0),
-        ),
-    ),
-    hints=(
-        "Start at m = 0 and run m = βm + (1 - β)g over the gradients.",
-        "The weights (1 - β) β^(T-k) add up to 1 - βᵀ. Divide by that.",
-    ),
-)
-
-
 def update(theta, g, m, v, t, learning_rate, beta1, beta2, eps):
     m = beta1 * m + (1 - beta1) * g
     v = beta2 * v + (1 - beta2) * g**2
@@ -375,7 +320,6 @@ EXERCISES = (  # in reading order
     LOOP,
     FLOOR,
     DESIGN,
-    MEAN,
     UPDATE,
     MEND,
     ADAMW,
