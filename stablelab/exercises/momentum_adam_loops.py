@@ -131,7 +131,7 @@ FLOOR = Exercise(
 
 
 def design(largest, smallest, noise, limit, learning_rates, betas):
-    best = None
+    best = float("inf"), 0.0, 0.0  # rate, η, β
     for eta in learning_rates.tolist():
         for beta in betas.tolist():
             if eta * largest >= 2 + 2 * beta:  # it diverges
@@ -142,9 +142,9 @@ def design(largest, smallest, noise, limit, learning_rates, betas):
                 root = max(a**2 - 4 * beta, 0.0) ** 0.5  # 0 where the roots are complex, and then |r| = √β
                 rate = max(rate, (abs(a) + root) / 2 if root > 0 else beta**0.5)
                 floor += eta * noise**2 * (1 + beta) / (2 * (1 - beta) * (2 + 2 * beta - eta * curvature))
-            if floor <= limit and (best is None or rate < best[0]):
+            if floor <= limit and rate < best[0]:
                 best = rate, eta, beta
-    return best[1], best[2]
+    return best[1:]
 
 
 def _designed(allowed=True, rates=2, floors=2, worst=False):
@@ -193,8 +193,8 @@ DESIGN = Exercise(
         Slip("among the pairs within the limit this is the slowest, not the fastest", _designed(worst=True)),
     ),
     hints=(
-        "Go through all pairs. Leave out those that diverge and those above the limit; keep the one with the smallest rate.",
-        "rate = max over both λ of |r|, where |r| = √β if a² < 4β and (|a| + √(a² - 4β))/2 if not, with a = 1 + β - ηλ. "
+        "Go through all pairs. Leave out those that diverge or lie above the limit; keep the one with the smallest rate.",
+        "The rate is the larger |r| of both λ: √β if a² < 4β and (|a| + √(a² - 4β))/2 if not, with a = 1 + β - ηλ. "
         "The floor is the sum over both λ.",
     ),
 )
@@ -348,8 +348,8 @@ ACCUMULATE = Exercise(
             _accumulating(lambda y, batches: 1.0),
         ),
         Slip(
-            "right for parts of one size, but a part of 3 examples must not count as much as one of 5: weigh each by its "
-            "number of examples",
+            "right for parts of one size, but a part of 3 examples must not count as much as one of 5: weigh each by "
+            "its number of examples",
             _accumulating(lambda y, batches: 1 / len(batches)),
         ),
         Slip(
@@ -364,6 +364,6 @@ ACCUMULATE = Exercise(
     ),
     hints=(
         "backward() adds to w.grad. So call it once for each part, and take one step at the end.",
-        "The mean over all N examples is the sum over the parts of (n/N) times the mean over the n examples of the part.",
+        "The mean over all N examples is the sum over the parts of n/N times the mean over the n examples of each.",
     ),
 )
