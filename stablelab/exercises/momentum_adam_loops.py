@@ -194,7 +194,7 @@ DESIGN = Exercise(
     ),
     hints=(
         "Go through all pairs. Leave out those that diverge or lie above the limit; keep the one with the smallest rate.",
-        "The rate is the larger |r| of both λ: √β if a² < 4β and (|a| + √(a² - 4β))/2 if not, with a = 1 + β - ηλ. "
+        "The rate is the larger |r| of both λ: √β if a² < 4β, and (|a| + √(a² - 4β))/2 if not; a = 1 + β - ηλ. "
         "The floor is the sum over both λ.",
     ),
 )
