@@ -193,8 +193,8 @@ DESIGN = Exercise(
         Slip("among the pairs within the limit this is the slowest, not the fastest", _designed(worst=True)),
     ),
     hints=(
-        "Go through all pairs. Leave out those that diverge or lie above the limit; keep the one with the smallest rate.",
-        "The rate is the larger |r| of both λ: √β if a² < 4β, and (|a| + √(a² - 4β))/2 if not; a = 1 + β - ηλ. "
+        "Go through all pairs. Leave out those that diverge or lie above the limit, and keep the smallest rate.",
+        "The rate is the larger |r| of both λ: √β if a² < 4β, else (|a| + √(a² - 4β))/2, where a = 1 + β - ηλ. "
         "The floor is the sum over both λ.",
     ),
 )
