@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from .exercise import Case, Exercise, Slip
+from .momentum_adam_loops import ACCUMULATE, DESIGN, EDGE, FLOOR, LOOP, MEND
 
 _WEIGHTS, _GRADIENT = torch.tensor([1.0, -2.0, 0.5]), torch.tensor([0.5, 1.0, -3.0])
 _BUFFER = torch.tensor([2.0, -1.0, 0.25])
@@ -94,61 +95,6 @@ THRESHOLD = Exercise(
     hints=(
         "With z_t = rᵗ the heavy ball becomes p(r) = r² - (1 + β - ηλ) r + β = 0.",
         "It breaks at p(-1) = 0: the ball jumps to the other side at each step, farther every time. Solve for η.",
-    ),
-)
-
-
-def corrected_mean(gradients, beta):
-    m = torch.zeros_like(gradients[0])
-    for g in gradients:
-        m = beta * m + (1 - beta) * g
-    return m / (1 - beta ** len(gradients))
-
-
-def _moving_mean(gradients, beta, start=0.0):
-    m = start
-    for g in gradients:
-        m = beta * m + (1 - beta) * g
-    return m
-
-
-MEAN = Exercise(
-    name="adam.corrected_mean",
-    returns="the bias-corrected moving average of the gradients (T, D), oldest first, of shape (D,)",
-    solution=corrected_mean,
-    cases=(
-        Case("one gradient: it is its own mean", (torch.tensor([[2.0, -4.0]]), 0.9)),
-        Case("five equal gradients: the mean is that gradient", (torch.tensor([[1.0, -3.0]]).repeat(5, 1), 0.9)),
-        Case("a gradient that changes", (torch.tensor([[1.0], [2.0], [4.0], [8.0]]), 0.5)),
-        Case("β = 0: the newest one alone", (torch.tensor([[1.0, 1.0], [3.0, -5.0]]), 0.0)),
-    ),
-    slips=(
-        Slip("the correction is missing: divide by 1 - βᵀ", _moving_mean),
-        Slip(
-            "that is the plain mean; the newest gradient must weigh most",
-            lambda gradients, beta: gradients.mean(dim=0),
-        ),
-        Slip(
-            "oldest and newest are swapped: gradient k of T weighs (1 - β) β^(T-k)",
-            lambda gradients, beta: corrected_mean(gradients.flip(0), beta),
-        ),
-        Slip(
-            "start the average at 0; started at the first gradient it gives that one too much weight",
-            lambda gradients, beta: _moving_mean(gradients, beta, start=gradients[0]),
-        ),
-        Slip(
-            "each gradient enters with the weight 1 - β, and the average is divided by 1 - βᵀ; yours either lacks the "
-            "first, or divides by 1 - β",
-            lambda gradients, beta: _moving_mean(gradients, beta) / (1 - beta),
-        ),
-        Slip(
-            "that is the plain sum; older gradients must weigh less, and the weights add up to 1",
-            lambda gradients, beta: gradients.sum(dim=0),
-        ),
-    ),
-    hints=(
-        "Start at m = 0 and run m = βm + (1 - β)g over the gradients.",
-        "The weights (1 - β) β^(T-k) add up to 1 - βᵀ. Divide by that.",
     ),
 )
 
@@ -368,4 +314,16 @@ TRUST = Exercise(
 )
 
 
-EXERCISES = (MOMENTUM, THRESHOLD, MEAN, UPDATE, ADAMW, TRUST)
+EXERCISES = (  # in reading order
+    MOMENTUM,
+    THRESHOLD,
+    LOOP,
+    FLOOR,
+    DESIGN,
+    UPDATE,
+    MEND,
+    ADAMW,
+    EDGE,
+    ACCUMULATE,
+    TRUST,
+)

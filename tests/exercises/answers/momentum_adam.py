@@ -41,19 +41,6 @@ def _threshold_single(beta, curvature):
     return torch.tensor(2.0 * (1.0 + beta) / curvature)
 
 
-def _mean_by_weights(gradients, beta):
-    T = len(gradients)
-    weights = torch.tensor([(1 - beta) * beta ** (T - k) for k in range(1, T + 1)], dtype=gradients.dtype)
-    return (weights[:, None] * gradients).sum(dim=0) / weights.sum()
-
-
-def _mean_by_loops(gradients, beta):
-    total, weight = np.zeros(gradients.shape[1]), 0.0
-    for g in gradients.numpy():
-        total, weight = beta * total + g, beta * weight + 1
-    return total / weight
-
-
 def _update_in_place(theta, g, m, v, t, learning_rate, beta1, beta2, eps):
     m.lerp_(g, 1 - beta1)
     v.mul_(beta2).addcmul_(g, g, value=1 - beta2)
@@ -99,22 +86,6 @@ def _momentum_entry_by_entry(theta, g, b, learning_rate, beta):
         b[i] = beta * b[i] + g[i]
         new[i] = theta[i] - learning_rate * b[i]
     return new, b
-
-
-def _mean_filled_in_row_by_row(gradients, beta):
-    T, D = gradients.shape
-    m = torch.zeros(T + 1, D)
-    for t in range(T):
-        m[t + 1] = beta * m[t] + (1 - beta) * gradients[t]
-    return m[T] / (1 - beta**T)
-
-
-def _mean_corrected_at_each_step(gradients, beta):
-    mean = torch.zeros(gradients.shape[1])
-    for t, g in enumerate(gradients, 1):
-        share = (1 - beta) / (1 - beta**t)
-        mean += share * (g - mean)
-    return mean
 
 
 def _update_by_numpy(theta, g, m, v, t, learning_rate, beta1, beta2, eps):
@@ -179,12 +150,6 @@ RIGHT = {
         lambda beta, curvature: Fraction(2) * (1 + Fraction(beta)) / Fraction(curvature),
         lambda beta, curvature: np.array(2 / curvature + 2 * beta / curvature),
     ),
-    "adam.corrected_mean": (
-        _mean_by_weights,
-        _mean_by_loops,
-        _mean_filled_in_row_by_row,
-        _mean_corrected_at_each_step,
-    ),
     "adam.update": (_update_in_place, _update_by_formula, _update_by_numbers, _update_by_numpy),
     "adam.adamw": (_adamw_by_formula, _adamw_shrinks_first, _adamw_stacked, _adamw_entry_by_entry),
     "adam.trust_ratio": (
@@ -208,15 +173,6 @@ WRONG = {
         "half of it": lambda beta, curvature: (1 + beta) / curvature,
         "(1 + √β)², as in the best pair": lambda beta, curvature: (1 + math.sqrt(beta)) ** 2 / curvature,
         "multiplied with the curvature": lambda beta, curvature: (2 + 2 * beta) * curvature,
-    },
-    "adam.corrected_mean": {
-        "gradients added up without a weight": lambda x, beta: x.sum(0),
-        "a sum that decays, without 1 - β": lambda x, beta: sum(beta ** (len(x) - k) * g for k, g in enumerate(x, 1)),
-        "one power too few": lambda x, beta: (
-            sum((1 - beta) * beta ** (len(x) - k) * g for k, g in enumerate(x, 1)) / (1 - beta ** max(len(x) - 1, 1))
-        ),
-        "only the newest": lambda x, beta: x[-1],
-        "a number, the mean over D as well": lambda x, beta: x.mean(),
     },
     "adam.update": {
         "v averages g, not its square": lambda theta, g, m, v, t, lr, b1, b2, eps: (
