@@ -58,7 +58,7 @@ tolerances: venv-tests
 	HF_HUB_OFFLINE=1 $(VENV) tests/portable.py tolerances $(or $(ARGS),notebooks/*.ipynb)
 
 notebooks: venv-tests
-	HF_HUB_OFFLINE=1 $(VENV) -m jupyter nbconvert --to notebook --execute --inplace \
+	OMP_WAIT_POLICY=passive HF_HUB_OFFLINE=1 $(VENV) -m jupyter nbconvert --to notebook --execute --inplace \
 		--ExecutePreprocessor.record_timing=False --ExecutePreprocessor.store_widget_state=False $(or $(ARGS),notebooks/*.ipynb)
 
 clean:

@@ -144,6 +144,19 @@ def test_validate_calls_a_cell_that_takes_too_long_failed(tmp_path: Path) -> Non
     assert "time.sleep(60)" in verdict.report
 
 
+@pytest.mark.slow
+def test_beside_other_programs_threads_that_wait_leave_their_core_to_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = new_output("stream", name="stdout", text="passive\n")
+    cell = new_code_cell('import os; print(os.environ["OMP_WAIT_POLICY"])', execution_count=1, outputs=[output])
+    nbformat.write(new_notebook(cells=[cell], metadata=KERNEL), tmp_path / "waits.ipynb")
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    assert cli.validate_notebook(tmp_path / "waits.ipynb").passed
+    monkeypatch.setenv("OMP_WAIT_POLICY", "active")
+    assert not cli.validate_notebook(tmp_path / "waits.ipynb").passed, "what the user has set wins"
+
+
 def test_version_help_and_unknown_arguments(capsys: pytest.CaptureFixture[str]) -> None:
     for arguments, code in ((["--version"], 0), (["--help"], 0), (["validate", "--wrong"], 2), ([], 2)):
         with pytest.raises(SystemExit) as exit_:

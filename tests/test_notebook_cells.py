@@ -210,3 +210,48 @@ def test_memory_that_training_let_go_of_goes_back_to_the_system() -> None:
     cells.release_memory()
     assert sys.platform != "linux" or resident() < before - 100e6
     assert last.sum() == 16_000
+
+
+@pytest.mark.slow
+def test_in_a_kernel_the_same_cell_again_and_again_takes_no_more_memory() -> None:
+    """Each run, with its optimizer and its checkpoints, takes some 100 MB."""
+    from jupyter_client.manager import start_new_kernel
+
+    begins = """
+import psutil, torch, stablelab as lab
+task = lab.digits(train=60, validation=40, test=40, size=8)
+"""
+    trains = """
+model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 8192), torch.nn.ReLU(), torch.nn.Linear(8192, 10))
+run = lab.fine_tune(model, task, steps=6, batch_size=10)
+lab.dashboard(run)
+run.start(); run.wait()
+print(psutil.Process().memory_info().rss)
+"""
+    manager, client = start_new_kernel(kernel_name="python3")
+    resident_after: list[int] = []
+
+    def execute(code: str, cell: str) -> None:
+        content = {"code": code, "silent": False, "store_history": True, "user_expressions": {}, "allow_stdin": False}
+        request = client.session.msg("execute_request", content, metadata={"cellId": cell})
+        client.shell_channel.send(request)
+        while True:
+            message = client.get_iopub_msg(timeout=120)
+            if message["parent_header"].get("msg_id") != request["header"]["msg_id"]:
+                continue
+            said = message["content"]
+            assert message["msg_type"] != "error", said
+            if message["msg_type"] == "stream" and said["name"] == "stdout" and cell == "trains":
+                resident_after.extend(map(int, said["text"].split()))
+            if said.get("execution_state") == "idle":
+                return
+
+    try:
+        execute(begins, "begins")
+        for _ in range(10):
+            execute(trains, "trains")
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)
+    assert len(resident_after) == 10
+    assert max(resident_after[5:]) < 1.1 * max(resident_after[2:5]), [each // 2**20 for each in resident_after]
