@@ -179,7 +179,7 @@ def _until_lowest(losses: Sequence[float]) -> Sequence[float]:
 
 
 def _never_rising(values: Sequence[float]) -> tuple[float, ...]:
-    """The sequence that never rises and lies closest to these values, by least squares: neighbours that rise are pooled.
+    """The sequence that never rises and lies closest to these values, by least squares: what rises is pooled.
 
     Source:
         The pool-adjacent-violators algorithm; scikit-learn's ``IsotonicRegression(increasing=False)`` does the same.
