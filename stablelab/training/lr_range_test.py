@@ -81,7 +81,7 @@ class RangeTest:
         if spread is None:
             return (
                 f"no suggestion: in {missing} of {len(self.losses)} stretches the loss never fell by "
-                f"{TELLING_FALL:.0%}; test higher rates, or more of them"
+                f"{TELLING_FALL:.0%}; test higher rates, or with larger batches"
             )
         low, high = (pick(rate for rate in self.rates if rate is not None) for pick in (min, max))
         found = f"between {low:.2g} and {high:.2g}, a factor of {spread:.1f}"
