@@ -55,8 +55,7 @@ def linear(k: int, total_steps: int) -> float:
         ValueError: an argument outside its range.
 
     Source:
-        Devlin et al. 2019, "BERT: pre-training of deep bidirectional transformers for language understanding",
-        Appendix A.2.
+        Devlin et al. 2019, "BERT: pre-training of deep bidirectional transformers for language understanding".
     """
     _check_step(k)
     number("total_steps", total_steps, at_least=1)
