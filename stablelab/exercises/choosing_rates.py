@@ -133,8 +133,9 @@ def restoring_range_test(theta, b, loss, gradient, rates, beta):
     return losses, theta, b
 
 
-def _range_test(theta, b, loss, gradient, rates, beta, weights=True, momentum=True, after=False, fresh=False):
+def _range_test(given, weights=True, momentum=True, after=False, fresh=False):
     """The solution with a slip switched on."""
+    theta, b, loss, gradient, rates, beta = given
     theta_before, b_before = theta.clone(), b.clone()
     if fresh:
         b.zero_()
@@ -178,23 +179,23 @@ RANGE_TEST = Exercise(
     slips=(
         Slip(
             "training would go on from where the test ended: weights and momentum are not what they were before it",
-            lambda *given: _range_test(*given, weights=False, momentum=False),
+            lambda *given: _range_test(given, weights=False, momentum=False),
         ),
         Slip(
             "the weights are as before, the momentum is not: training would go on with the test's last steps in it",
-            lambda *given: _range_test(*given, momentum=False),
+            lambda *given: _range_test(given, momentum=False),
         ),
         Slip(
             "the momentum is as before, the weights are not",
-            lambda *given: _range_test(*given, weights=False),
+            lambda *given: _range_test(given, weights=False),
         ),
         Slip(
             "the loss of a rate is the one met before its step",
-            lambda *given: _range_test(*given, after=True),
+            lambda *given: _range_test(given, after=True),
         ),
         Slip(
             "the test begins with the momentum that there is, not with none",
-            lambda *given: _range_test(*given, fresh=True),
+            lambda *given: _range_test(given, fresh=True),
         ),
     ),
     hints=(
