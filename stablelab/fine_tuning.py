@@ -93,7 +93,7 @@ def fine_tune(
         implementation: ``torch`` (fused) or ``workbook`` (ours, foreach); torch has no LAMB, so that is always ours.
         clip: what ``max_norm`` bounds: ``norm`` (of all gradients), ``tensor`` (of each), ``value`` (of each entry).
         max_norm: the bound > 0, or None for no clipping.
-        schedule: one of ``constant``, ``exponential``, ``cosine``, ``plateau``.
+        schedule: one of ``constant``, ``linear``, ``exponential``, ``cosine``, ``plateau``.
         warmup_steps: steps of linear warm-up in front of the schedule, ≥ 0.
         gamma: factor per step of ``exponential``, in (0, 1].
         factor: factor per drop of ``plateau``, in (0, 1).

@@ -54,6 +54,7 @@ RUNS: dict[str, dict[str, Any]] = {
     "clip by value": SGD | {"max_norm": 0.02, "clip": "value"},
     "exponential": SGD | {"schedule": "exponential", "gamma": 0.7},
     "cosine": SGD | {"schedule": "cosine", "warmup_steps": 3},
+    "linear": SGD | {"schedule": "linear", "warmup_steps": 3},
     "plateau": SGD | {"learning_rate": 3.0, "schedule": "plateau", "patience": 0, "factor": 0.3, "evaluate_every": 1},
     "early stopping": SGD | {"learning_rate": 3.0, "early_stopping": 1, "evaluate_every": 1},
     "layers": SGD | {"layer_decay": 0.5, "unfrozen": 1, "unfreeze_every": 3},

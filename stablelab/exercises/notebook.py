@@ -19,6 +19,7 @@ from .progress import Attempts, read_progress, record_attempt
 with known_state():  # the inputs that these modules make must not depend on what the page has set before
     from . import (
         attention_pretraining,
+        choosing_rates,
         clipping,
         gradient_descent,
         losses_regularization,
@@ -34,7 +35,7 @@ NOTEBOOKS: dict[str, tuple[Exercise, ...]] = {  # in reading order
     "01_gradient_descent": gradient_descent.EXERCISES,
     "02_momentum_and_adam": momentum_adam.EXERCISES,
     "03_losses_and_regularization": losses_regularization.EXERCISES,
-    "04_learning_rate_schedules": schedules.EXERCISES,
+    "04_learning_rate_schedules": schedules.EXERCISES + choosing_rates.EXERCISES,
     "05_gradient_clipping": clipping.EXERCISES,
     "06_attention_and_pre_training": attention_pretraining.EXERCISES,
     "09_measuring_stability": measuring.EXERCISES,

@@ -1,4 +1,4 @@
-"""The exercises of notebook 04: the best learning rates, schedules, plateaus and the range test."""
+"""The exercises of notebook 04 on schedules: the best learning rates, warm-up, WSD, restarts and plateaus."""
 
 from __future__ import annotations
 
@@ -142,6 +142,58 @@ WARMUP = Exercise(
 )
 
 
+def wsd(k, total_steps, warmup_steps, decay_steps):
+    if k < warmup_steps:
+        return (k + 1) / warmup_steps
+    return min(1.0, (total_steps - k) / decay_steps)
+
+
+WSD = Exercise(
+    name="schedules.wsd",
+    returns="the multiplier of step k under warm-up, a stable phase and a linear decay",
+    solution=wsd,
+    cases=(
+        Case("the first step", (0, 20, 4, 5)),
+        Case("the last step of warm-up", (3, 20, 4, 5)),
+        Case("in the stable phase", (10, 20, 4, 5)),
+        Case("the first step below the top", (16, 20, 4, 5)),
+        Case("the last step", (19, 20, 4, 5)),
+        Case("no warm-up", (0, 20, 0, 5)),
+        Case("a decay over half of the run", (27, 40, 6, 20)),
+    ),
+    slips=(
+        Slip(
+            "the first step must not be wasted: at k = 0 the multiplier is 1/warmup_steps, not 0",
+            lambda k, total_steps, warmup_steps, decay_steps: (
+                k / warmup_steps if k < warmup_steps else min(1.0, (total_steps - k) / decay_steps)
+            ),
+        ),
+        Slip(
+            "between warm-up and decay the multiplier is 1: the decay takes decay_steps, not all that is left",
+            lambda k, total_steps, warmup_steps, decay_steps: (
+                (k + 1) / warmup_steps if k < warmup_steps else (total_steps - k) / (total_steps - warmup_steps)
+            ),
+        ),
+        Slip(
+            "the decay is counted from the end: total_steps - k steps are left at step k",
+            lambda k, total_steps, warmup_steps, decay_steps: (
+                (k + 1) / warmup_steps
+                if k < warmup_steps
+                else max(0.0, 1 - max(0, k - warmup_steps - decay_steps) / decay_steps)
+            ),
+        ),
+        Slip(
+            "it does not fall at the end",
+            lambda k, total_steps, warmup_steps, decay_steps: (k + 1) / warmup_steps if k < warmup_steps else 1.0,
+        ),
+    ),
+    hints=(
+        "Three phases: below warmup_steps, the last decay_steps, and what lies between.",
+        "At step k there are total_steps - k steps left. Divided by decay_steps that is 1 where the decay begins.",
+    ),
+)
+
+
 def restarts(k, period, floor):
     progress = (k % period) / period
     return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * progress))
@@ -163,11 +215,11 @@ RESTARTS = Exercise(
     ),
     slips=(
         Slip(
-            "it does not start again: what counts is k modulo the period",
+            "in the second cycle it is still at the floor; it should be high again",
             lambda k, period, floor: _cosine(min(k / period, 1), floor),
         ),
         Slip(
-            "after a period it climbs back instead of starting again: what counts is k modulo the period",
+            "after a period it climbs back as slowly as it fell; it should be at 1 at once",
             lambda k, period, floor: _cosine(k / period, floor),
         ),
         Slip(
@@ -190,10 +242,10 @@ RESTARTS = Exercise(
 )
 
 
-def plateau(losses, factor, patience):
+def plateau(losses, factor, patience, threshold):
     best, waited, multiplier = math.inf, 0, 1.0
     for loss in losses:
-        if loss < best:
+        if loss < best * (1 - threshold):
             best, waited = loss, 0
         else:
             waited += 1
@@ -202,11 +254,13 @@ def plateau(losses, factor, patience):
     return multiplier
 
 
-def _plateau(losses, factor, patience, early=False, forgets=True, previous=False, resets=True, keeps=True):
+def _plateau(
+    losses, factor, patience, threshold, early=False, forgets=True, previous=False, resets=True, keeps=True, any=False
+):
     """The solution with a slip switched on."""
     best, waited, multiplier = math.inf, 0, 1.0
     for loss in losses:
-        better = loss < best
+        better = loss < (best if any else best * (1 - threshold))
         if better:
             waited = 0 if forgets else waited
         else:
@@ -223,152 +277,49 @@ PLATEAU = Exercise(
     returns="the multiplier after these validation losses",
     solution=plateau,
     cases=(
-        Case("better every time", ([1.0, 0.8, 0.6, 0.5], 0.1, 1)),
-        Case("as many evaluations without improvement as patience forgives", ([1.0, 1.1, 1.2, 0.9, 0.8], 0.1, 2)),
-        Case("eight evaluations that are no better", ([0.5] * 9, 0.5, 2)),
-        Case("a zigzag that never gets below its best", ([0.5, 0.7, 0.6, 0.7, 0.6, 0.7, 0.6, 0.7], 0.1, 3)),
-        Case("better every third time", ([1.0, 1.1, 1.2, 0.9, 1.0, 1.1, 0.8, 0.9], 0.2, 3)),
-        Case("no patience", ([1.0, 1.0, 0.9, 0.9], 0.5, 0)),
-        Case("better than the one before, not than the best", ([1.0, 1.2, 1.1, 1.05, 1.0], 0.5, 0)),
+        Case("better every time", ([1.0, 0.8, 0.6, 0.5], 0.1, 1, 1e-4)),
+        Case("as many evaluations without improvement as patience forgives", ([1.0, 1.1, 1.2, 0.9, 0.8], 0.1, 2, 0.0)),
+        Case("eight evaluations that are no better", ([0.5] * 9, 0.5, 2, 1e-4)),
+        Case("a zigzag that never gets below its best", ([0.5, 0.7, 0.6, 0.7, 0.6, 0.7, 0.6, 0.7], 0.1, 3, 1e-4)),
+        Case("better every third time", ([1.0, 1.1, 1.2, 0.9, 1.0, 1.1, 0.8, 0.9], 0.2, 3, 1e-4)),
+        Case("no patience", ([1.0, 1.0, 0.9, 0.9], 0.5, 0, 1e-4)),
+        Case("better than the one before, not than the best", ([1.0, 1.2, 1.1, 1.05, 1.0], 0.5, 0, 0.0)),
+        Case("better every time, by less than the threshold", ([2 - 1e-6 * k for k in range(20)], 0.5, 3, 1e-4)),
+        Case("small gains that come to a large one", ([1.0, 0.96, 0.92, 0.88, 0.84], 0.5, 1, 0.1)),
+        Case("a threshold is a share of the best loss", ([8.0, 7.5, 7.2, 7.1], 0.5, 0, 0.1)),
     ),
     slips=(
         Slip(
             "patience is what is forgiven: the drop comes when there are more bad evaluations than that",
-            lambda losses, factor, patience: _plateau(losses, factor, patience, early=True),
+            lambda losses, factor, patience, threshold: _plateau(losses, factor, patience, threshold, early=True),
         ),
         Slip(
             "an improvement starts the count of bad evaluations from 0 again",
-            lambda losses, factor, patience: _plateau(losses, factor, patience, forgets=False),
+            lambda losses, factor, patience, threshold: _plateau(losses, factor, patience, threshold, forgets=False),
         ),
         Slip(
             "compare with the best loss so far, not with the one before",
-            lambda losses, factor, patience: _plateau(losses, factor, patience, previous=True),
+            lambda losses, factor, patience, threshold: _plateau(losses, factor, patience, threshold, previous=True),
         ),
         Slip(
             "after a drop the count starts from 0 again, else every further evaluation drops the rate",
-            lambda losses, factor, patience: _plateau(losses, factor, patience, resets=False),
+            lambda losses, factor, patience, threshold: _plateau(losses, factor, patience, threshold, resets=False),
         ),
         Slip(
             "a drop must not forget the best loss so far; only the count starts from 0 again",
-            lambda losses, factor, patience: _plateau(losses, factor, patience, keeps=False),
+            lambda losses, factor, patience, threshold: _plateau(losses, factor, patience, threshold, keeps=False),
+        ),
+        Slip(
+            "a loss that is lower by less than the threshold does not count as an improvement",
+            lambda losses, factor, patience, threshold: _plateau(losses, factor, patience, threshold, any=True),
         ),
     ),
     hints=(
         "Carry three things along: the best loss so far, the number of evaluations since, and the multiplier.",
-        "A loss below the best is the new best, and sets the count to 0. Any other adds 1 to it.",
+        "A loss below best · (1 - threshold) is the new best, and sets the count to 0. Any other adds 1 to it.",
         "When the count is above patience: multiply by factor, and set the count to 0.",
     ),
 )
 
 
-def range_rates(low, high, steps):
-    k = torch.arange(steps, dtype=torch.float64)
-    return low * (high / low) ** (k / (steps - 1))  # (steps,)
-
-
-RATES = Exercise(
-    name="schedules.rates",
-    returns="the learning rates of a range test, shape (steps,): from low to high, both included, by one factor",
-    solution=range_rates,
-    cases=(
-        Case("from 0.01 to 10 in 4 steps", (0.01, 10.0, 4)),
-        Case("from 0.5 to 2 in 7 steps", (0.5, 2.0, 7)),
-        Case("two steps", (0.1, 0.3, 2)),
-    ),
-    slips=(
-        Slip(
-            "the same distance from step to step leaves the small rates out; take the same factor",
-            lambda low, high, steps: torch.linspace(low, high, steps, dtype=torch.float64),
-        ),
-        Slip(
-            "the last rate must be high itself: steps rates have steps - 1 factors between them",
-            lambda low, high, steps: low * (high / low) ** (torch.arange(steps, dtype=torch.float64) / steps),
-        ),
-        Slip(
-            "the first rate must be low itself: count k from 0, up to steps - 1",
-            lambda low, high, steps: low * (high / low) ** (torch.arange(1, steps + 1, dtype=torch.float64) / steps),
-        ),
-        Slip(
-            "the powers run from 0 to 1, of high / low; high - low is no factor",
-            lambda low, high, steps: (
-                low * (high - low) ** (torch.arange(steps, dtype=torch.float64) / max(steps - 1, 1))
-            ),
-        ),
-    ),
-    hints=(
-        "Each rate is the one before times a factor c. How often is low multiplied by c until it is high?",
-        "c^(steps - 1) = high / low, so rate k is low · (high / low)^(k / (steps - 1)).",
-    ),
-)
-
-
-def suggestion(learning_rates, losses):
-    slope = losses.diff() / learning_rates.log().diff()  # (N - 1,)
-    k = slope.argmin()
-    return torch.sqrt(learning_rates[k] * learning_rates[k + 1])
-
-
-def _middle(learning_rates, k):
-    return torch.sqrt(learning_rates[k] * learning_rates[k + 1])
-
-
-def _steepest(learning_rates, losses, middle):
-    k = (losses.diff() / learning_rates.log().diff()).argmin()
-    return middle(learning_rates[k], learning_rates[k + 1])
-
-
-SUGGESTION = Exercise(
-    name="schedules.suggestion",
-    returns="the learning rate in the (geometric) middle of where the loss falls most steeply against ln η",
-    solution=suggestion,
-    cases=(
-        Case(
-            "rates that grow tenfold",
-            (torch.tensor([1e-4, 1e-3, 1e-2, 1e-1, 1.0]), torch.tensor([2.3, 2.2, 1.5, 0.9, 3.0])),
-        ),
-        Case(
-            "rates that do not grow by one factor",
-            (torch.tensor([0.001, 0.002, 0.01, 0.1, 0.2]), torch.tensor([2.0, 1.6, 1.0, 0.8, 0.7])),
-        ),
-        Case(
-            "the fall at the very end",
-            (torch.tensor([0.01, 0.02, 0.04, 0.08]), torch.tensor([1.0, 1.01, 1.0, 0.4])),
-        ),
-    ),
-    slips=(
-        Slip(
-            "the slope is against ln η, not against η itself, which would favour the smallest rates",
-            lambda learning_rates, losses: _middle(learning_rates, (losses.diff() / learning_rates.diff()).argmin()),
-        ),
-        Slip(
-            "divide by the distance in ln η: these rates do not grow by one factor",
-            lambda learning_rates, losses: _middle(learning_rates, losses.diff().argmin()),
-        ),
-        Slip(
-            "that is where the loss is lowest, close to where it blows up; the steepest fall comes earlier",
-            lambda learning_rates, losses: learning_rates[losses.argmin()],
-        ),
-        Slip(
-            "that is where the loss rises most steeply; a fall has a negative slope, so look for the smallest",
-            lambda learning_rates, losses: _middle(
-                learning_rates, (losses.diff() / learning_rates.log().diff()).argmax()
-            ),
-        ),
-        Slip(
-            "that is the arithmetic middle, half the sum; the geometric one is √(η_k η_{k+1})",
-            lambda learning_rates, losses: _steepest(learning_rates, losses, lambda low, high: (low + high) / 2),
-        ),
-        Slip(
-            "that is the rate before the steepest fall; the middle of it is √(η_k η_{k+1})",
-            lambda learning_rates, losses: _steepest(learning_rates, losses, lambda low, high: low),
-        ),
-    ),
-    hints=(
-        "Take the differences of neighbouring losses, and of neighbouring ln η. Their quotient is the slope.",
-        "The steepest fall is the smallest (most negative) slope: argmin, at place k, between rates k and k + 1.",
-        "The geometric middle of two rates is the root of their product.",
-    ),
-)
-
-
-EXERCISES = (BEST, GAMMA, WARMUP, RESTARTS, PLATEAU, RATES, SUGGESTION)
+EXERCISES = (BEST, GAMMA, WARMUP, WSD, PLATEAU, RESTARTS)

@@ -15,10 +15,11 @@ from .clipping import (
 from .losses import cross_entropy, log_softmax, mean_squared_error
 from .optimizers import adam, adamw, gradient_descent, lamb, momentum, trust_ratio
 from .regularization import dropout, early_stopping, l1, l2, l2_sp, mixout, smoothed_targets, soft_threshold
-from .schedules import SCHEDULES, constant, cosine, exponential, multiplier, plateau, warmup
+from .schedules import ENDING, SCHEDULES, constant, cosine, exponential, linear, multiplier, plateau, warmup
 
 __all__ = [
     "CLIPS",
+    "ENDING",
     "SCHEDULES",
     "adam",
     "adamw",
@@ -42,6 +43,7 @@ __all__ = [
     "l2",
     "l2_sp",
     "lamb",
+    "linear",
     "log_softmax",
     "mean_squared_error",
     "mixout",

@@ -1,7 +1,7 @@
 """How the learning rate changes while training runs.
 
-Every schedule is a closed form: the number that the base learning rate is multiplied with at step k, counted from 0.
-Going back to step k therefore needs nothing but k (and, for `plateau`, the validation losses seen until then).
+A schedule is the number that the base learning rate is multiplied with at step k, counted from 0. All but one are
+closed forms of k: to go back to step k nothing else is needed. `plateau` is a function of the validation losses so far.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from collections.abc import Sequence
 
 from .._validation import number
 
-SCHEDULES = ("constant", "exponential", "cosine", "plateau")
+SCHEDULES = ("constant", "linear", "exponential", "cosine", "plateau")
+ENDING = ("linear", "cosine")  # these end with the run, so they need to know when that is
 
 
 def constant(k: int) -> float:
@@ -39,6 +40,26 @@ def exponential(k: int, gamma: float, every: int = 1) -> float:
     number("gamma", gamma, above=0, at_most=1)
     number("every", every, at_least=1)
     return gamma ** (k // every)
+
+
+def linear(k: int, total_steps: int) -> float:
+    """1 - k / total_steps: the same amount less at each step, from 1 down to 0.
+
+    With warm-up in front this is the schedule of BERT.
+
+    Args:
+        k: step, from 0; past total_steps the multiplier stays at 0.
+        total_steps: steps from top to bottom, at least 1.
+
+    Raises:
+        ValueError: an argument outside its range.
+
+    Source:
+        Devlin et al. 2019, "BERT: pre-training of deep bidirectional transformers for language understanding".
+    """
+    _check_step(k)
+    number("total_steps", total_steps, at_least=1)
+    return 1.0 - min(k / total_steps, 1.0)
 
 
 def cosine(k: int, total_steps: int, floor: float = 0.0) -> float:
@@ -124,9 +145,10 @@ def multiplier(
     """The multiplier of the base learning rate at step k: warm-up first, then the schedule, from its own beginning.
 
     Args:
-        schedule: "constant", "exponential", "cosine" or "plateau".
+        schedule: "constant", "linear", "exponential", "cosine" or "plateau".
         k: step, from 0.
-        total_steps: steps of the whole run, warm-up included, at least 1; None without an end, which cosine needs.
+        total_steps: steps of the whole run, warm-up included, at least 1; None without an end, which linear and cosine
+            need.
         warmup_steps: steps of warm-up, 0 or more; the schedule sees k - warmup_steps and total_steps - warmup_steps.
         gamma: γ of "exponential", above 0 and at most 1.
         losses: of "plateau": the validation losses so far, those in warm-up included.
@@ -141,8 +163,8 @@ def multiplier(
     _check_step(k)
     if total_steps is not None:
         number("total_steps", total_steps, at_least=1)
-    elif schedule == "cosine":
-        raise ValueError("schedule is 'cosine', which ends with the run, but this run has no end")
+    elif schedule in ENDING:
+        raise ValueError(f"schedule is {schedule!r}, which ends with the run, but this run has no end")
     number("warmup_steps", warmup_steps, at_least=0)
     number("gamma", gamma, above=0, at_most=1)
     if k < warmup_steps:
@@ -150,9 +172,9 @@ def multiplier(
     k -= warmup_steps
     if schedule == "exponential":
         return exponential(k, gamma)
-    if schedule == "cosine" and total_steps is not None:
-        # A warm-up as long as the run leaves the schedule no step of its own.
-        return cosine(k, max(total_steps - warmup_steps, 1))
+    if schedule in ENDING and total_steps is not None:
+        left = max(total_steps - warmup_steps, 1)  # a warm-up as long as the run leaves the schedule no step of its own
+        return linear(k, left) if schedule == "linear" else cosine(k, left)
     return plateau(losses, factor, patience) if schedule == "plateau" else constant(k)
 
 

@@ -54,7 +54,7 @@ def steps(
         batches: batch k as a pure function of k.
         loss: mean loss of (logits (B, C), targets (B,)).
         control: its settings are read once, at the start of each step; pause and stop act there too.
-        total_steps: length of the run, where cosine ends; None for a run without end, until the control stops it.
+        total_steps: length of the run, where linear and cosine end; None: no end, until the control stops it.
         seed: of the randomness inside a step (dropout, augmentation); step k sees the same whatever happened before.
         evaluate: scores the model after a number of steps; called every ``evaluate_every`` steps and after the last.
         evaluate_every: steps between two validations; 0 for none.

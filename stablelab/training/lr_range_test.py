@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from statistics import fmean
+from statistics import fmean, geometric_mean
 
 from torch import nn
 
@@ -13,12 +13,13 @@ from .._validation import number, seed_number, whole
 from ..formulas import cross_entropy
 from .control import Control
 from .loop import steps as train
-from .protocols import Batches, Loss
+from .protocols import Batch, Batches, Loss
 from .records import Step
 from .reproducibility import restored
 from .settings import Settings
 
 TELLING_FALL = 0.05  # of the first loss: a curve that falls less than this has taught nothing about the rate
+AGREEMENT = 5.0  # stretches whose rates lie further apart than this factor have not found one rate
 
 
 @dataclass(frozen=True)
@@ -26,43 +27,67 @@ class RangeTest:
     """What a range test saw.
 
     Args:
-        learning_rates: η of each step, each larger than the last by the same factor.
-        losses: the training loss that each step met, before its own update (nats for cross-entropy).
-        window: how many neighbouring steps ``smoothed`` and ``suggestion`` look at together.
-        blew_up: whether the loss ended the test early. A step whose loss or gradient was not finite is not kept.
+        learning_rates: η of each step of a stretch, each larger than the last by the same factor.
+        losses: of each stretch the training losses that its steps met, before their own update (nats for
+            cross-entropy); fewer than there are rates where it ended early.
+        blew_up: of each stretch, whether its loss ended it early. A step whose loss or gradient was not finite is not
+            kept.
     """
 
     learning_rates: tuple[float, ...]
-    losses: tuple[float, ...]
-    window: int
-    blew_up: bool = False
+    losses: tuple[tuple[float, ...], ...]
+    blew_up: tuple[bool, ...]
 
     @property
-    def smoothed(self) -> tuple[float, ...]:
-        """The mean of the losses around each step: of ``window`` steps, of fewer near the ends.
+    def fitted(self) -> tuple[tuple[float, ...], ...]:
+        """Of each stretch a curve that never rises, up to the step at which the loss was lowest.
 
-        Equally many to either side: an average of the past alone would lag behind, and name too high a rate.
+        The losses are averaged over a tenth of the rates, equally many steps to either side, for an average of the
+        past alone would lag behind and name too high a rate. Up to the lowest of these means comes the least-squares
+        fit among all sequences that never rise.
         """
-        last = len(self.losses) - 1
-        reach = [min(self.window // 2, k, last - k) for k in range(last + 1)]
-        return tuple(fmean(self.losses[k - r : k + r + 1]) for k, r in enumerate(reach))
+        window = max(3, len(self.learning_rates) // 10)
+        return tuple(_never_rising(_until_lowest(_smoothed(losses, window))) for losses in self.losses)
+
+    @property
+    def rates(self) -> tuple[float | None, ...]:
+        """Of each stretch the rate at which half of the fall was done; None where it fell by less than 5 %."""
+        return tuple(_half_of_the_fall(self.learning_rates, fit) for fit in self.fitted)
+
+    @property
+    def spread(self) -> float | None:
+        """The largest of ``rates`` over the smallest: how far the stretches disagree; None where one has none."""
+        found = [rate for rate in self.rates if rate is not None]
+        return max(found) / min(found) if found and len(found) == len(self.rates) else None
 
     @property
     def suggestion(self) -> float | None:
-        """The rate at which the loss falls fastest per factor of the rate: a place to start from, not the last word.
+        """The geometric mean of ``rates``: a place to start from, not the last word; None as ``message`` explains.
 
-        A straight line through the losses of ``window`` steps against ln η has a slope; the suggestion is the
-        (geometric) middle of the window with the steepest fall. None where the smoothed loss never gets five per cent
-        below its first value, for then no rate did anything worth reading, and where there are fewer steps than that.
+        The steepest place of one noisy curve jumps with its rounding errors. The middle of the whole fall, over several
+        orders of the batches, does not.
 
-        Source: a common reading of the test of Smith 2017, "Cyclical learning rates for training neural networks",
+        Source: a reading of the test of Smith 2017, "Cyclical learning rates for training neural networks",
         Section 3.3, where two rates are read off by eye: where the score begins to improve, and where it falters.
         """
-        starts = range(len(self.losses) - self.window + 1)
-        if not starts or min(self.smoothed) > (1 - TELLING_FALL) * self.smoothed[0]:
+        if self.spread is None or self.spread > AGREEMENT:
             return None
-        first = min(starts, key=lambda k: _slope(self.losses[k : k + self.window]))
-        return math.sqrt(self.learning_rates[first] * self.learning_rates[first + self.window - 1])
+        return geometric_mean(rate for rate in self.rates if rate is not None)
+
+    @property
+    def message(self) -> str:
+        """One line: the suggestion with its spread, or why there is none."""
+        missing, spread = self.rates.count(None), self.spread
+        if spread is None:
+            return (
+                f"no suggestion: in {missing} of {len(self.losses)} stretches the loss never fell by "
+                f"{TELLING_FALL:.0%}; test higher rates, or with larger batches"
+            )
+        low, high = (pick(rate for rate in self.rates if rate is not None) for pick in (min, max))
+        found = f"between {low:.2g} and {high:.2g}, a factor of {spread:.1f}"
+        if self.suggestion is None:
+            return f"no suggestion: the stretches say rates {found}; test with larger batches, or more steps"
+        return f"learning rate {self.suggestion:.2g}; {len(self.losses)} stretches, {found}"
 
 
 def range_test(
@@ -74,30 +99,32 @@ def range_test(
     low: float = 1e-6,
     high: float = 1.0,
     steps: int = 100,
+    stretches: int = 3,
     seed: int = 0,
-    window: int | None = None,
     blow_up: float = 4.0,
 ) -> RangeTest:
     """Train for a moment with a learning rate that grows from ``low`` to ``high``, then put everything back.
 
-    Step k, from 0, trains batch k at the rate low · (high / low)^(k / (steps - 1)), by the very loop that a run drains.
-    The test ends early at the first loss that is not finite, or above ``blow_up`` times the mean of those before it.
+    Step k, from 0, trains at the rate low · (high / low)^(k / (steps - 1)), by the very loop that a run drains. Several
+    stretches of such steps, each from the same weights on batches of its own, show how much one of them can be trusted.
+    A stretch ends early at the first loss that is not finite, or above ``blow_up`` times the mean of those before it.
     Afterwards weights, buffers, modes, gradients and random states are as before, bit for bit; see ``restored``.
 
     Args:
         model: any classifier with something to train, wherever it is.
-        batches: batch k as a pure function of k: ``run.batches`` or ``task.batches(seed, batch_size)``.
+        batches: batch k as a pure function of k: ``run.batches`` or ``task.batches(seed, batch_size)``. Stretch j, from
+            0, takes the batches from j · steps on.
         loss: mean loss of (logits (B, C), targets (B,)).
         settings: optimizer, decay and clipping; their learning rate, schedule and warm-up do not count.
         low: the first rate, > 0.
         high: the last rate, above ``low``.
-        steps: how many rates, 2 or more; a hundred or so for a smooth curve.
+        steps: how many rates, 2 or more; twenty for each factor of ten give a curve that can be read.
+        stretches: how many times, 3 or more.
         seed: of the randomness inside a step, ≥ 0.
-        window: steps that are looked at together, from 2 to ``steps``; an eighth of them if not given.
         blow_up: above 1.
 
     Returns:
-        The rates, the losses, and a suggestion. The same arguments give the same numbers.
+        The rates, the losses, a suggestion and its spread. The same arguments give the same numbers.
 
     Raises:
         ValueError: in one line, for an argument that cannot be, or a model with nothing to train.
@@ -110,25 +137,71 @@ def range_test(
     high = number("high", high, above=low)
     blow_up = number("blow_up", blow_up, above=1)
     steps = whole("steps", steps, at_least=2, of=" of steps")
+    stretches = whole("stretches", stretches, at_least=3, of=" of stretches")
     seed = seed_number("seed", seed)
-    window = max(2, steps // 8) if window is None else whole("window", window, at_least=2, of=" of steps")
-    if window > steps:
-        raise ValueError(f"window is {window}; it must be at most the number of steps, {steps}")
     rates = [low * (high / low) ** (k / (steps - 1)) for k in range(steps)]
-    control = Control((settings or Settings()).replace(learning_rate=low, schedule="constant", warmup_steps=0))
-    loop = train(model, batches, loss, control, total_steps=steps, seed=seed)
-    with restored(model):
-        losses, blew_up = _climb(loop, control, rates, blow_up)
-    return RangeTest(tuple(rates[: len(losses)]), tuple(losses), window, blew_up)
+    settings = (settings or Settings()).replace(learning_rate=low, schedule="constant", warmup_steps=0)
+    losses, blew_up = [], []
+    for stretch in range(stretches):
+        control = Control(settings)
+        own = _From(batches, stretch * steps)
+        with restored(model):
+            loop = train(model, own, loss, control, total_steps=steps, seed=seed + stretch)
+            seen, ended = _climb(loop, control, rates, blow_up)
+        losses.append(tuple(seen))
+        blew_up.append(ended)
+    return RangeTest(tuple(rates), tuple(losses), tuple(blew_up))
 
 
-def _slope(losses: Sequence[float]) -> float:
-    """Slope of the least-squares line through equally spaced losses, up to a factor that is the same for all windows.
+class _From:
+    """The batches from number ``first`` on."""
 
-    The rates grow by one factor, so the losses are equally spaced against ln η.
+    def __init__(self, batches: Batches, first: int) -> None:
+        self._batches, self._first = batches, first
+
+    @property
+    def per_epoch(self) -> int:
+        return self._batches.per_epoch
+
+    def __call__(self, k: int) -> Batch:
+        return self._batches(self._first + k)
+
+
+def _smoothed(losses: Sequence[float], window: int) -> list[float]:
+    """The mean of ``window`` losses around each step, of fewer near the ends."""
+    last = len(losses) - 1
+    reach = [min(window // 2, k, last - k) for k in range(last + 1)]
+    return [fmean(losses[k - r : k + r + 1]) for k, r in enumerate(reach)]
+
+
+def _until_lowest(losses: Sequence[float]) -> Sequence[float]:
+    return losses[: losses.index(min(losses)) + 1] if losses else losses
+
+
+def _never_rising(values: Sequence[float]) -> tuple[float, ...]:
+    """The sequence that never rises and lies closest to these values, by least squares: what rises is pooled.
+
+    Source:
+        The pool-adjacent-violators algorithm; scikit-learn's ``IsotonicRegression(increasing=False)`` does the same.
     """
-    middle = (len(losses) - 1) / 2
-    return sum((k - middle) * loss for k, loss in enumerate(losses))
+    pools: list[tuple[float, int]] = []  # (sum, how many)
+    for value in values:
+        total, count = value, 1
+        while pools and pools[-1][0] / pools[-1][1] < total / count:
+            before, many = pools.pop()
+            total, count = total + before, count + many
+        pools.append((total, count))
+    return tuple(total / count for total, count in pools for _ in range(count))
+
+
+def _half_of_the_fall(rates: Sequence[float], fit: Sequence[float]) -> float | None:
+    """The rate at which a curve that never rises is half way down, between two of its points on a line against ln η."""
+    if not fit or fit[-1] > (1 - TELLING_FALL) * fit[0]:
+        return None
+    half = (fit[0] + fit[-1]) / 2
+    k = next(k for k, value in enumerate(fit) if value <= half)  # not 0: there the whole fall is still to come
+    share = (fit[k - 1] - half) / (fit[k - 1] - fit[k])
+    return rates[k - 1] * (rates[k] / rates[k - 1]) ** share
 
 
 def _climb(

@@ -8,6 +8,7 @@ from typing import Any
 
 import ipywidgets as w
 
+from ..formulas import SCHEDULES
 from ..training.control import Control
 from ..training.presets import presets
 from ..training.run import Run
@@ -20,7 +21,7 @@ _FRESH = ("optimizer", "implementation")  # a change of these starts with fresh 
 _CLIPS = (("whole gradient", "norm"), ("each tensor", "tensor"), ("each value", "value"))
 _IMPLEMENTATIONS = (("torch fused", "torch"), ("workbook", "workbook"))
 _OPTIMIZERS = tuple((title, name) for name, title in TITLES.items())
-_SCHEDULES = tuple((name, name) for name in ("constant", "exponential", "cosine", "plateau"))
+_SCHEDULES = tuple((name, name) for name in SCHEDULES)
 _INPUTS: dict[str, tuple[Callable[..., Input], str, str, dict[str, Any]]] = {  # (kind, label, CSS class, the rest)
     "learning_rate": (LogNumberInput, "learning rate", "lr", {}),
     "max_norm": (LogNumberInput, "clip threshold", "clip", {"absent": (None,), "low": -3, "high": 3}),

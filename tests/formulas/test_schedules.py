@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.optim import lr_scheduler
 
-from stablelab.formulas import SCHEDULES, constant, cosine, exponential, multiplier, plateau, warmup
+from stablelab.formulas import SCHEDULES, constant, cosine, exponential, linear, multiplier, plateau, warmup
 
 STEPS = 100
 BASE = 0.7
@@ -47,6 +47,24 @@ def test_exponential_in_stairs() -> None:
     assert by_torch(lambda o: lr_scheduler.StepLR(o, 7, 0.5)) == ours(lambda k: exponential(k, 0.5, every=7))
 
 
+def test_linear() -> None:
+    torchs = by_torch(lambda o: lr_scheduler.LinearLR(o, 1.0, 0.0, total_iters=STEPS), STEPS + 1)
+    assert torchs == ours(lambda k: linear(k, STEPS), STEPS + 1)
+    assert linear(150, STEPS) == 0
+
+
+def test_linear_as_transformers_has_it() -> None:
+    """Its warm-up is one step behind: there the first step has the multiplier 0, which moves nothing."""
+    from transformers import get_linear_schedule_with_warmup
+
+    theirs = by_torch(lambda o: get_linear_schedule_with_warmup(o, 20, STEPS))
+    assert theirs[20:] == ours(lambda k: multiplier("linear", k + 20, STEPS, warmup_steps=20), STEPS - 20)
+    assert theirs[1:20] == ours(lambda k: multiplier("linear", k, STEPS, warmup_steps=20), 19)
+    assert theirs[0] == 0
+    theirs = by_torch(lambda o: get_linear_schedule_with_warmup(o, 0, STEPS))
+    assert theirs == ours(lambda k: multiplier("linear", k, STEPS))
+
+
 @pytest.mark.parametrize("floor", [0.0, 0.1])
 def test_cosine(floor: float) -> None:
     torchs = by_torch(lambda o: lr_scheduler.CosineAnnealingLR(o, STEPS, eta_min=floor * BASE), STEPS + 1)
@@ -67,13 +85,14 @@ def test_no_warmup() -> None:
     assert [warmup(0, 0), warmup(0, 1), warmup(5, 0)] == [1.0, 1.0, 1.0]
 
 
-@pytest.mark.parametrize("after", ["exponential", "cosine"])
+@pytest.mark.parametrize("after", ["exponential", "cosine", "linear"])
 def test_warmup_in_front(after: str) -> None:
     def make(sgd: torch.optim.Optimizer) -> lr_scheduler.LRScheduler:
         first = lr_scheduler.LinearLR(sgd, start_factor=1 / 20, total_iters=19)
         then = {
             "exponential": lambda: lr_scheduler.ExponentialLR(sgd, 0.95),
             "cosine": lambda: lr_scheduler.CosineAnnealingLR(sgd, STEPS - 20),
+            "linear": lambda: lr_scheduler.LinearLR(sgd, 1.0, 0.0, total_iters=STEPS - 20),
         }
         return lr_scheduler.SequentialLR(sgd, [first, then[after]()], milestones=[20])
 
@@ -92,6 +111,7 @@ def test_multiplier_hands_each_schedule_its_own() -> None:
     assert multiplier("constant", 7, STEPS, gamma=0.5, losses=losses) == 1.0
     assert multiplier("exponential", 7, STEPS, gamma=0.5) == 0.5**7
     assert multiplier("cosine", 30, STEPS) == cosine(30, STEPS)
+    assert multiplier("linear", 30, STEPS) == linear(30, STEPS)
     assert multiplier("plateau", 7, STEPS, losses=losses) == plateau(losses) == pytest.approx(0.1)
     assert multiplier("plateau", 7, STEPS, losses=losses, factor=0.5, patience=3) == plateau(losses, 0.5, 3) == 0.5**3
 
@@ -130,7 +150,9 @@ def test_plateau(patience: int, threshold: float) -> None:
         (lambda: plateau([], factor=1.0), "factor is 1.0; it must be a finite number above 0 and below 1"),
         (lambda: plateau([], patience=-1), "patience is -1"),
         (lambda: plateau([], threshold=1), "threshold is 1"),
-        (lambda: multiplier("linear", 0, 10), "one of constant, exponential, cosine, plateau, not 'linear'"),
+        (lambda: linear(0, 0), "total_steps is 0"),
+        (lambda: multiplier("linear", 0, None), "schedule is 'linear', which ends with the run"),
+        (lambda: multiplier("stairs", 0, 10), "one of constant, linear, exponential, cosine, plateau, not 'stairs'"),
         (lambda: multiplier("constant", 0, 10, gamma="x"), "gamma is 'x'"),
         (lambda: multiplier("constant", 0, "many"), "total_steps is 'many'"),
         (lambda: multiplier("constant", 0, 10, warmup_steps=-1), "warmup_steps is -1"),

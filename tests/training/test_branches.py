@@ -13,6 +13,7 @@ from stablelab.training import Log, Run, Settings, checkpoints, replay
 
 LAYERS = (("4",), ("1", "0"))
 KINDS = {
+    "SGD, linear": Settings(optimizer="sgd", learning_rate=0.05, schedule="linear", warmup_steps=3),
     "AdamW, cosine": Settings(learning_rate=0.02, schedule="cosine", warmup_steps=4, weight_decay=0.1),
     "momentum, plateau": Settings(learning_rate=0.1, optimizer="momentum", schedule="plateau", patience=0),
     "own Adam, clipping": Settings(learning_rate=0.02, optimizer="adam", implementation="workbook", max_norm=0.3),

@@ -49,19 +49,17 @@ def test_checkpoints_thin_out_as_it_goes_on(make_run) -> None:
     run.stop()
 
 
-@pytest.mark.parametrize("number", [None, 30])
-def test_a_schedule_that_needs_the_end_is_refused_in_one_line(make_run, number) -> None:
-    cosine = Settings(schedule="cosine")
-    if number:
-        assert make_run(epochs=None, steps=number, settings=cosine).total_steps == number
-        return
-    with pytest.raises(ValueError, match="'cosine', which ends with the run, but this run has no end"):
-        make_run(settings=cosine)
+@pytest.mark.parametrize("schedule", ["cosine", "linear"])
+def test_a_schedule_that_needs_the_end_is_refused_in_one_line(make_run, schedule) -> None:
+    ends = Settings(schedule=schedule)
+    assert make_run(epochs=None, steps=30, settings=ends).total_steps == 30
+    with pytest.raises(ValueError, match=f"'{schedule}', which ends with the run, but this run has no end"):
+        make_run(settings=ends)
     run = trained(make_run(), 5)
     with pytest.raises(ValueError, match="this run has no end"):
-        run.control.change(schedule="cosine")
+        run.control.change(schedule=schedule)
     with pytest.raises(ValueError, match="this run has no end"):
-        run.branch(3, schedule="cosine")
+        run.branch(3, schedule=schedule)
     assert run.branches == [] and run.control.settings.schedule == "constant"
     run.control.change(schedule="exponential", warmup_steps=3)
     assert len(trained(run, 5).history) == 10

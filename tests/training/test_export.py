@@ -30,6 +30,8 @@ BUILD = "model = torch.nn.Sequential(torch.nn.Linear(4, 16), torch.nn.BatchNorm1
 WITHOUT = "import runpy, sys; sys.modules['stablelab'] = None; runpy.run_path('train.py', run_name='__main__')"
 KINDS = {
     "AdamW, cosine": ({"schedule": "cosine", "warmup_steps": 4, "weight_decay": 0.1, "max_norm": 0.3}, {}),
+    "SGD, linear": ({"optimizer": "sgd", "schedule": "linear", "warmup_steps": 3}, {}),
+    "linear without warm-up": ({"schedule": "linear"}, {"schedule": "cosine"}),
     "momentum, plateau": ({"optimizer": "momentum", "schedule": "plateau", "patience": 0, "beta1": 0.8}, {}),
     "Nesterov by hand": ({"optimizer": "nesterov", "implementation": "workbook", "weight_decay": 0.01}, {}),
     "Adam by hand": ({"optimizer": "adam", "bias_correction": False, "clip": "tensor", "max_norm": 0.1}, {}),

@@ -122,6 +122,7 @@ def test_every_schedule() -> None:
         {"schedule": "exponential", "gamma": 0.9, "warmup_steps": 3},
         {"schedule": "cosine"},
         {"schedule": "cosine", "warmup_steps": 5},
+        {"schedule": "linear", "warmup_steps": 5},
         {"warmup_steps": 2 * T},
     ]
     own = [each for changes in schedules for each in families(**changes)[::4]]
