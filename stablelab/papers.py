@@ -18,6 +18,7 @@ KEPT = Path(__file__).parent / "stability" / "kept"
 SENTENCES = 200
 SEEDS = range(20)
 RATES = (3e-5, 1e-4, 3e-4, 1e-3, 3e-3)
+MAP_RATES = (1e-5, 3e-5, 1e-4, 3e-4, 6e-4, 1e-3, 3e-3, 1e-2)
 SHORT, LONG = 40, 120  # steps of 8 sentences: 1.6 and 4.8 epochs
 WARMUP = 0.1  # share of the steps
 
@@ -53,6 +54,15 @@ def learning_rates(file: Path | None = None) -> Sweep:
     return _sweep(grid, SHORT, range(3), file)
 
 
+def rate_map(file: Path | None = None) -> Sweep:
+    """Learning rates from where nothing is learned yet to where nothing is learned any more, over twenty seeds.
+
+    One recipe: 40 steps of AdamW with bias correction, the rate falling along a cosine from the first step on; no
+    warm-up, no decay, no clipping.
+    """
+    return _sweep({"learning_rate": MAP_RATES}, SHORT, SEEDS, file)
+
+
 def _sweep(grid: dict[str, Sequence[Any]], steps: int, seeds: range, file: Path | None, **settings: Any) -> Sweep:
     from .data import reviews
     from .models import bert
@@ -66,6 +76,7 @@ EXPERIMENTS: dict[str, Callable[[Path], Sweep]] = {
     "bert_short": lambda file: bias_correction(SHORT, file=file),
     "bert_long": lambda file: bias_correction(LONG, file=file),
     "bert_rates": learning_rates,
+    "bert_map": rate_map,
 }
 
 
@@ -73,7 +84,7 @@ def kept(name: str) -> Results:
     """The results that lie in the package.
 
     Args:
-        name: ``bert_short``, ``bert_long`` or ``bert_rates``.
+        name: one of ``EXPERIMENTS``.
 
     Raises:
         ValueError: there is no such experiment.

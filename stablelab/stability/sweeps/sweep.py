@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 BATCH = 256  # trials in one computation: what is lost if it is interrupted
 MOST_TRIES = 3  # a run that takes its worker down with it that often is not tried again
 ARITHMETIC = ("numerics", "code", "torch")  # what a description tells of how numbers are computed; "code" did so once
-PROVENANCE = ("stablelab",)  # what a description tells besides what decides the numbers of a run
+PROVENANCE = ("stablelab", "computed_by")  # what a description tells besides what decides the numbers of a run
 
 
 class Sweep:
