@@ -15,7 +15,7 @@ from .clipping import (
 from .losses import cross_entropy, log_softmax, mean_squared_error
 from .optimizers import adam, adamw, gradient_descent, lamb, momentum, trust_ratio
 from .regularization import dropout, early_stopping, l1, l2, soft_threshold
-from .schedules import SCHEDULES, constant, cosine, exponential, multiplier, plateau, warmup
+from .schedules import SCHEDULES, constant, cosine, exponential, missing_correction, multiplier, plateau, warmup
 
 __all__ = [
     "CLIPS",
@@ -43,6 +43,7 @@ __all__ = [
     "lamb",
     "log_softmax",
     "mean_squared_error",
+    "missing_correction",
     "momentum",
     "multiplier",
     "plateau",
