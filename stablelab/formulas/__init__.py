@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .attention import attention_weights, causal_mask, info_nce, scaled_dot_product_attention
+from .averaging import moving_average
 from .clipping import (
     CLIPS,
     clip_,
@@ -15,6 +16,7 @@ from .clipping import (
 from .losses import cross_entropy, log_softmax, mean_squared_error
 from .optimizers import adam, adamw, gradient_descent, lamb, momentum, trust_ratio
 from .regularization import dropout, early_stopping, l1, l2, soft_threshold
+from .sam import sam_ascent
 from .schedules import SCHEDULES, constant, cosine, exponential, missing_correction, multiplier, plateau, warmup
 
 __all__ = [
@@ -45,8 +47,10 @@ __all__ = [
     "mean_squared_error",
     "missing_correction",
     "momentum",
+    "moving_average",
     "multiplier",
     "plateau",
+    "sam_ascent",
     "scaled_dot_product_attention",
     "soft_threshold",
     "trust_ratio",
