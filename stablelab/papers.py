@@ -2,7 +2,7 @@
 
 The results lie in the package, so that a notebook can show all of them and run a few again. The command makes them
 anew; stopped at any time, it goes on from where it was. With two processes ``bert_short``, ``bert_long`` and
-``bert_rates`` take about an hour and a half, ``bert_map`` three quarters of an hour, all of ``study_…`` four hours.
+``bert_rates`` take about an hour and a half, ``bert_map`` and ``bert_crossing`` as long, all of ``study_…`` four hours.
 What was computed on a GPU instead, many runs in one computation, says so (``kept(name).description["computed_by"]``).
 """
 
@@ -83,6 +83,16 @@ def rate_map(file: Path | None = None) -> Sweep:
     return _sweep({"learning_rate": MAP_RATES}, SHORT, SEEDS, file)
 
 
+def crossing(file: Path | None = None) -> Sweep:
+    """Fifteen new heads crossed with fifteen orders of the data, at the recipe and the best rate of ``rate_map``.
+
+    Source:
+        Dodge et al. 2020, "Fine-tuning pretrained language models: weight initializations, data orders, and early
+        stopping", who cross 25 with 25.
+    """
+    return _sweep({}, SHORT, None, file, inits=range(15), orders=range(15), learning_rate=3e-4)
+
+
 def study(steps: int, new_layers: int = 0, as_schedule: bool = False, file: Path | None = None) -> Sweep:
     """Bias correction and warm-up, each arm at the learning rate that is best for it, over twenty seeds.
 
@@ -142,7 +152,12 @@ def study_gradients() -> tuple[pandas.DataFrame, np.ndarray, tuple[str, ...]]:
 
 
 def _sweep(
-    grid: Mapping[str, Sequence[Any]], steps: int, seeds: range, file: Path | None, model: Any = None, **settings: Any
+    grid: Mapping[str, Sequence[Any]],
+    steps: int,
+    seeds: range | None,
+    file: Path | None,
+    model: Any = None,
+    **settings: Any,
 ) -> Sweep:
     from .data import reviews
     from .models import bert
@@ -159,6 +174,7 @@ EXPERIMENTS: dict[str, Callable[..., Sweep]] = {
     "bert_long": lambda file: bias_correction(LONG, file=file),
     "bert_rates": learning_rates,
     "bert_map": rate_map,
+    "bert_crossing": crossing,
     **{
         f"study_{steps}{'_new_layer' * layers}{'_schedule' * as_schedule}": partial(study, steps, layers, as_schedule)
         for steps in (SHORT, LONG)
