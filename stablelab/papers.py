@@ -129,6 +129,9 @@ def bert_with_new_layers(layers: int, task: Any, seed: int = 0) -> Any:
 def study_rates() -> pandas.DataFrame:
     """All runs of the study at all learning rates, a row each: what ``TUNED`` was chosen from, by the highest mean.
 
+    The table was computed on a GPU, 160 runs at a time (the file says so in ``by``); each row is the run that ``study``
+    makes at that rate.
+
     Columns: steps, new_layers, warmup_steps, correction ("on", "off", or "schedule": see ``study``), learning_rate,
     seed, accuracy, validation_loss, failed.
     """
