@@ -1,18 +1,28 @@
 """What two papers found about fine-tuning BERT, done again at small scale: ``python -m stablelab.papers``.
 
 The results lie in the package, so that a notebook can show all of them and run a few again. The command makes them
-anew; stopped at any time, it goes on from where it was. With two processes it takes about an hour and a half.
+anew; stopped at any time, it goes on from where it was. With two processes ``bert_short``, ``bert_long`` and
+``bert_rates`` take about an hour and a half, ``bert_map`` and ``bert_crossing`` as long, all of ``study_…`` four hours.
+What was computed on a GPU instead, many runs in one computation, says so (``kept(name).description["computed_by"]``).
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from .formulas import missing_correction
 from .stability import Results, Sweep
+
+if TYPE_CHECKING:
+    import pandas
 
 KEPT = Path(__file__).parent / "stability" / "kept"
 SENTENCES = 200
@@ -21,6 +31,16 @@ RATES = (3e-5, 1e-4, 3e-4, 1e-3, 3e-3)
 MAP_RATES = (1e-5, 3e-5, 1e-4, 3e-4, 6e-4, 1e-3, 3e-3, 1e-2)
 SHORT, LONG = 40, 120  # steps of 8 sentences: 1.6 and 4.8 epochs
 WARMUP = 0.1  # share of the steps
+TUNED = {  # (steps, new top layers, bias corrected) -> learning rate without and with warm-up: see study_rates
+    (SHORT, 0, True): (3e-4, 2e-4),
+    (SHORT, 1, True): (1e-4, 1e-4),
+    (SHORT, 0, False): (3e-5, 3e-5),
+    (SHORT, 1, False): (3e-5, 2e-5),
+    (LONG, 0, True): (6e-5, 6e-5),
+    (LONG, 1, True): (6e-5, 6e-5),
+    (LONG, 0, False): (1e-5, 1e-5),
+    (LONG, 1, False): (1e-5, 1e-5),
+}
 
 
 def bias_correction(steps: int, learning_rate: float = 1e-4, file: Path | None = None) -> Sweep:
@@ -63,20 +83,107 @@ def rate_map(file: Path | None = None) -> Sweep:
     return _sweep({"learning_rate": MAP_RATES}, SHORT, SEEDS, file)
 
 
-def _sweep(grid: dict[str, Sequence[Any]], steps: int, seeds: range, file: Path | None, **settings: Any) -> Sweep:
+def crossing(file: Path | None = None) -> Sweep:
+    """Fifteen new heads crossed with fifteen orders of the data, at the recipe and the best rate of ``rate_map``.
+
+    Source:
+        Dodge et al. 2020, "Fine-tuning pretrained language models: weight initializations, data orders, and early
+        stopping", who cross 25 with 25.
+    """
+    return _sweep({}, SHORT, None, file, inits=range(15), orders=range(15), learning_rate=3e-4)
+
+
+def study(steps: int, new_layers: int = 0, as_schedule: bool = False, file: Path | None = None) -> Sweep:
+    """Bias correction and warm-up, each arm at the learning rate that is best for it, over twenty seeds.
+
+    Args:
+        steps: length of each run.
+        new_layers: how many of the top layers are drawn anew before training.
+        as_schedule: instead of runs with and without bias correction, runs with it whose learning rate is multiplied
+            by ``missing_correction``: if leaving it out is nothing but a learning rate of another shape, they come to
+            what the runs without it come to.
+        file: as of ``lab.sweep``.
+
+    Source:
+        As of ``bias_correction``; Zhang et al. 2021, Section 5, for new top layers.
+    """
+    warmups = (0, round(WARMUP * steps))
+    grid = {"bias_correction": [True] if as_schedule else [True, False], "warmup_steps": warmups}
+    plain = _sweep(grid, steps, SEEDS, None, model=partial(bert_with_new_layers, new_layers) if new_layers else None)
+    trials = []
+    for trial in plain.trials:
+        corrected = trial.settings.bias_correction and not as_schedule
+        rate = TUNED[steps, new_layers, corrected][warmups.index(trial.settings.warmup_steps)]
+        trials.append(replace(trial, settings=trial.settings.replace(learning_rate=rate)))
+    trainable: Any = plain.trainable
+    return Sweep(replace(trainable, rate_factor=missing_correction) if as_schedule else trainable, trials, file)
+
+
+def bert_with_new_layers(layers: int, task: Any, seed: int = 0) -> Any:
+    """A BERT whose top layers, of this number, know nothing."""
+    from .models import bert, reinitialize_layers
+
+    return reinitialize_layers(bert(task, seed=seed), layers, seed)
+
+
+def study_rates() -> pandas.DataFrame:
+    """All runs of the study at all learning rates, a row each: what ``TUNED`` was chosen from, by the highest mean.
+
+    The table was computed on a GPU, 160 runs at a time (the file says so in ``by``); each row is the run that ``study``
+    makes at that rate.
+
+    Columns: steps, new_layers, warmup_steps, correction ("on", "off", or "schedule": see ``study``), learning_rate,
+    seed, accuracy, validation_loss, failed.
+    """
+    import pandas
+
+    with np.load(KEPT / "study_rates.npz") as kept:
+        return pandas.DataFrame({name: kept[name] for name in kept.files if name not in ("norms", "layers", "by")})
+
+
+def study_gradients() -> tuple[pandas.DataFrame, np.ndarray, tuple[str, ...]]:
+    """How long the gradient of each layer is in the first steps of the short runs of the study.
+
+    Returns:
+        The rows of ``study_rates`` that they belong to; (R, 20, 8) norms of run, step and layer, before clipping; and
+        the names of the layers, from the head down.
+    """
+    with np.load(KEPT / "study_rates.npz") as kept:
+        norms, names = kept["norms"].astype(np.float32), tuple(kept["layers"].tolist())
+    rows = study_rates()
+    return rows[rows.steps == SHORT].reset_index(drop=True), norms, names
+
+
+def _sweep(
+    grid: Mapping[str, Sequence[Any]],
+    steps: int,
+    seeds: range | None,
+    file: Path | None,
+    model: Any = None,
+    **settings: Any,
+) -> Sweep:
     from .data import reviews
     from .models import bert
     from .sweeping import sweep
 
     task = reviews("movies", train=SENTENCES, validation=SENTENCES, test=SENTENCES, max_tokens=24)
-    return sweep(bert, task, grid, seeds=seeds, steps=steps, batch_size=8, file=file, schedule="cosine", **settings)
+    return sweep(
+        model or bert, task, grid, seeds=seeds, steps=steps, batch_size=8, file=file, schedule="cosine", **settings
+    )
 
 
-EXPERIMENTS: dict[str, Callable[[Path], Sweep]] = {
+EXPERIMENTS: dict[str, Callable[..., Sweep]] = {
     "bert_short": lambda file: bias_correction(SHORT, file=file),
     "bert_long": lambda file: bias_correction(LONG, file=file),
     "bert_rates": learning_rates,
     "bert_map": rate_map,
+    "bert_crossing": crossing,
+    **{
+        f"study_{steps}{'_new_layer' * layers}{'_schedule' * as_schedule}": partial(study, steps, layers, as_schedule)
+        for steps in (SHORT, LONG)
+        for layers in (0, 1)
+        for as_schedule in (False, True)
+    },
 }
 
 
@@ -98,7 +205,7 @@ def make(name: str, out: Path, n_jobs: int | None = None) -> Path:
     What is done is kept beside it until then, run by run.
     """
     part = out / f"{name}.part.sqlite"
-    sweep = EXPERIMENTS[_known(name)](part)
+    sweep = EXPERIMENTS[_known(name)](file=part)
     print(f"{name}: {sweep}")
     sweep.run(n_jobs)
     if sweep.done < sweep.total:

@@ -207,6 +207,8 @@ class FineTuning:
 
     Attributes:
         total_steps: length of each run.
+        rate_factor: a function with a name: step, from 0 -> what the learning rate is multiplied with besides its
+            schedule; None for nothing.
     """
 
     model: Model
@@ -218,6 +220,7 @@ class FineTuning:
     evaluate_every: int
     sharpness: int
     subsets: Subsets | None
+    rate_factor: Callable[[int], float] | None = None
     _cache: dict[Any, Any] = field(default_factory=dict, repr=False)  # of this process alone: models, features, parts
 
     def __getstate__(self) -> dict[str, Any]:
@@ -231,7 +234,8 @@ class FineTuning:
     def describe(self) -> dict[str, Any]:
         """What decides the numbers of a run besides its trial, and the version of stablelab, as JSON values."""
         model = self._first()[0]
-        return {
+        shape = {} if self.rate_factor is None else {"rate_factor": self.rate_factor.__name__}
+        return shape | {
             "task": self.task.name,
             "data": self.task.fingerprint,
             "classes": list(self.classes),
@@ -274,13 +278,15 @@ class FineTuning:
             sharpness=self.sharpness,
             layers=prepared.layers,
             augment=prepared.augment,
+            rate_factor=self.rate_factor,
         )
 
     def can_batch(self, trials: Sequence[Trial]) -> bool:
         """Whether these trials are linear heads that can be trained in one computation."""
         head = self._first()[1].trains
         linear = type(head) is nn.Linear and head.bias is not None
-        return linear and not self.sharpness and not any(why_not_batched(trial.settings) for trial in trials)
+        plain = linear and not self.sharpness and self.rate_factor is None
+        return plain and not any(why_not_batched(trial.settings) for trial in trials)
 
     def run_batch(self, trials: Sequence[Trial]) -> list[Outcome]:
         """What they come to, if so: the same as one by one, up to rounding."""

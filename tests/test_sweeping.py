@@ -199,6 +199,28 @@ def test_weights_drawn_by_another_processor_are_the_same_and_other_weights_are_n
     assert (weights_digest(one) == weights_digest(other)) == same
 
 
+def test_the_missing_correction_as_a_schedule_makes_the_runs_without_it(make_sweep: Callable[..., lab.Sweep]) -> None:
+    """And is part of what a sweep is: with it the same trials are other runs."""
+    without = make_sweep(bias_correction=False, learning_rate=1e-3)
+    plain = make_sweep(learning_rate=1e-3)
+    shaped = lab.Sweep(replace(plain.trainable, rate_factor=formulas.missing_correction), plain.trials)
+    assert set(shaped.keys).isdisjoint(plain.keys)
+    assert shaped.description["rate_factor"] == "missing_correction" and "rate_factor" not in plain.description
+    pairs = [sweep.run(bar=False).losses for sweep in (without, shaped, plain)]
+    for expected, found, other in zip(*pairs, strict=True):
+        np.testing.assert_allclose(found, expected, rtol=5e-4)
+        assert abs(other[-1] / expected[-1] - 1) > 5e-3
+
+
+@pytest.mark.parametrize("name", ["bert_map", "study_40", "study_40_new_layer_schedule"])
+def test_results_of_another_machine_are_found_as_done(name: str, tmp_path: Path) -> None:
+    file = tmp_path / "kept.sqlite"
+    file.write_bytes((papers.KEPT / f"{name}.sqlite").read_bytes())
+    again = papers.EXPERIMENTS[name](file=file)
+    assert again.trials == papers.kept(name).trials
+    assert again.done == (again.total if papers.kept(name).description["torch"] == again.description["torch"] else 0)
+
+
 def test_kept_results_are_found_as_done(short: lab.Sweep, tmp_path: Path) -> None:
     """All but the versions of stablelab and torch is what the sweep that made them looks for."""
     kept, now = papers.kept("bert_short").description, short.description

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .attention import attention_weights, causal_mask, info_nce, scaled_dot_product_attention
+from .averaging import moving_average
 from .clipping import (
     CLIPS,
     clip_,
@@ -15,7 +16,19 @@ from .clipping import (
 from .losses import cross_entropy, log_softmax, mean_squared_error
 from .optimizers import adam, adamw, gradient_descent, lamb, momentum, trust_ratio
 from .regularization import dropout, early_stopping, l1, l2, l2_sp, mixout, smoothed_targets, soft_threshold
-from .schedules import ENDING, SCHEDULES, constant, cosine, exponential, linear, multiplier, plateau, warmup
+from .sam import sam_ascent
+from .schedules import (
+    ENDING,
+    SCHEDULES,
+    constant,
+    cosine,
+    exponential,
+    linear,
+    missing_correction,
+    multiplier,
+    plateau,
+    warmup,
+)
 
 __all__ = [
     "CLIPS",
@@ -46,10 +59,13 @@ __all__ = [
     "linear",
     "log_softmax",
     "mean_squared_error",
+    "missing_correction",
     "mixout",
     "momentum",
+    "moving_average",
     "multiplier",
     "plateau",
+    "sam_ascent",
     "scaled_dot_product_attention",
     "smoothed_targets",
     "soft_threshold",

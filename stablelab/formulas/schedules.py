@@ -101,6 +101,29 @@ def warmup(k: int, warmup_steps: int) -> float:
     return 1.0 if k + 1 >= warmup_steps else (k + 1) / warmup_steps
 
 
+def missing_correction(k: int, beta1: float = 0.9, beta2: float = 0.999) -> float:
+    """(1 - β₁ᵗ) / √(1 - β₂ᵗ) with t = k + 1: how much longer a step of Adam is when its bias is not corrected.
+
+    Adam without bias correction is Adam with it whose learning rate is multiplied by this (but for ε, which is then
+    divided by the root). The default β make it 3.2 at first, 6.6 at its highest (t = 12), 1.03 after 3000 steps.
+
+    Args:
+        k: step, from 0.
+        beta1: β₁, in [0, 1).
+        beta2: β₂, in (0, 1).
+
+    Raises:
+        ValueError: an argument outside its range.
+
+    Source:
+        Kingma & Ba 2015, "Adam: a method for stochastic optimization", the remark on efficiency in Section 2.
+    """
+    _check_step(k)
+    number("beta1", beta1, at_least=0, below=1)
+    number("beta2", beta2, above=0, below=1)
+    return (1 - beta1 ** (k + 1)) / math.sqrt(1 - beta2 ** (k + 1))
+
+
 def plateau(losses: Sequence[float], factor: float = 0.1, patience: int = 10, threshold: float = 1e-4) -> float:
     """Shrink by `factor` whenever the validation loss has not improved for more than `patience` evaluations.
 

@@ -11,6 +11,7 @@ from .heads import freeze, head_of, unfreeze
 from .inventory import inventory
 from .layers import layer_names, layers_of
 from .pretraining import linear_probe, mask_tokens
+from .reinitializing import reinitialize_layers
 from .resnet import resnet
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "layers_of",
     "linear_probe",
     "mask_tokens",
+    "reinitialize_layers",
     "resnet",
     "unfreeze",
     "verify_fractal_weights",

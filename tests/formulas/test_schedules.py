@@ -10,7 +10,18 @@ import pytest
 import torch
 from torch.optim import lr_scheduler
 
-from stablelab.formulas import SCHEDULES, constant, cosine, exponential, linear, multiplier, plateau, warmup
+from stablelab.formulas import (
+    SCHEDULES,
+    adamw,
+    constant,
+    cosine,
+    exponential,
+    linear,
+    missing_correction,
+    multiplier,
+    plateau,
+    warmup,
+)
 
 STEPS = 100
 BASE = 0.7
@@ -164,3 +175,24 @@ def test_bad_input_is_one_line(call: Callable[[], Any], words: str) -> None:
         call()
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_adam_without_bias_correction_is_adam_with_it_at_another_learning_rate() -> None:
+    generator = torch.Generator().manual_seed(0)
+    start = torch.randn(5, generator=generator, dtype=torch.float64)
+    one = other = (start, torch.zeros_like(start), torch.zeros_like(start))
+    for k in range(50):
+        g = torch.randn(5, generator=generator, dtype=torch.float64)
+        one = adamw(one[0], g, *one[1:], k + 1, 0.1, eps=0.0, bias_correction=False)
+        other = adamw(other[0], g, *other[1:], k + 1, 0.1 * missing_correction(k), eps=0.0)
+        torch.testing.assert_close(one[0], other[0], rtol=1e-9, atol=1e-12)
+
+
+def test_the_missing_correction_is_3_at_first_and_6_at_its_height() -> None:
+    factors = [missing_correction(k) for k in range(4000)]
+    assert factors[0] == pytest.approx(0.1 / math.sqrt(0.001))
+    assert max(factors) == factors[11] == pytest.approx(6.57, abs=0.01)
+    assert factors[2999] == pytest.approx(1.03, abs=0.01)
+    for wrong in ({"beta1": 1.0}, {"beta2": 0.0}):
+        with pytest.raises(ValueError, match="beta"):
+            missing_correction(0, **wrong)

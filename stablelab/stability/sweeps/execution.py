@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -37,6 +37,7 @@ class TrialSetup:
         evaluate_every: steps between validations, which ``plateau`` and early stopping look at; 0 for none.
         sharpness: on how many training examples λ_max is measured at the end; 0 for not at all.
         layers, augment: as of ``Run``.
+        rate_factor: step, from 0 -> what the learning rate is multiplied with besides its schedule; None for nothing.
     """
 
     model: nn.Module
@@ -47,6 +48,7 @@ class TrialSetup:
     sharpness: int = 0
     layers: Sequence[Sequence[str]] | None = None
     augment: Augment | None = None
+    rate_factor: Callable[[int], float] | None = None
 
 
 class Trainable(Protocol):
@@ -101,11 +103,15 @@ def run_trial(trainable: Trainable, trial: Trial) -> Outcome:
 
 def training_steps(setup: TrialSetup, trial: Trial) -> Iterator[Step]:
     """The steps of a run as they are done, the one that diverges being the last."""
+    control = Control(trial.settings)
+    rate, factor = trial.settings.learning_rate, setup.rate_factor
+    if factor is not None:
+        control.change(learning_rate=rate * factor(0))
     loop = steps(
         setup.model,
         setup.task.batches(trial.order, setup.batch_size),
         cross_entropy,
-        Control(trial.settings),
+        control,
         total_steps=setup.total_steps,
         seed=trial.order,
         evaluate=lambda model, step: evaluate(model, setup.task.validation, cross_entropy, step),
@@ -118,6 +124,8 @@ def training_steps(setup: TrialSetup, trial: Trial) -> Iterator[Step]:
         yield step
         if step.diverged:
             return
+        if factor is not None:
+            control.change(learning_rate=rate * factor(step.step))
 
 
 def _sharpness(setup: TrialSetup) -> float:

@@ -1,0 +1,242 @@
+"""What stabilizes the fine-tuning of BERT, judged by one yardstick: ``python -m stablelab.yardstick``.
+
+Each method by itself on top of one plain recipe, at each of eight learning rates or more, over twenty seeds. The
+results lie in the package; the command makes them anew, run by run, and stopped at any time it goes on from there. It
+takes days on two cores: what lies in the package was computed on a GPU, 160 runs at a time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from .formulas import clip_, cross_entropy, dropout, moving_average, multiplier, sam_ascent
+from .models import layers_of
+from .papers import KEPT, LONG, SEEDS, SHORT, WARMUP, bert_with_new_layers
+from .training.evaluation import predict
+from .training.optimizers import AdamW
+from .training.reproducibility import step_randomness
+
+if TYPE_CHECKING:
+    import pandas
+
+RATES = (3e-5, 6e-5, 1e-4, 2e-4, 3e-4, 6e-4, 1e-3, 2e-3)
+FILE = KEPT / "yardstick.npz"
+
+
+@dataclass(frozen=True)
+class Method:
+    """A recipe: AdamW, 40 steps of 8 sentences, the rate falling along a cosine, but for what is said here.
+
+    Attributes:
+        steps, warmup_steps, schedule, bias_correction, max_norm, layer_decay: as of ``lab.fine_tune``.
+        new_layers: how many of the top layers are drawn anew before training; see ``reinitialize_layers``.
+        smoothing: ε of label smoothing.
+        l2_sp: λ of λ/2 ‖θ - θ⁰‖², where θ⁰ are the pre-trained weights; the head is left free.
+        mixout: probability with which an entry of a weight matrix of the blocks is its pre-trained one in a step.
+        sam: ρ of sharpness-aware minimization; the second gradient of a step sees the dropout of the first.
+        ema: β of the moving average of the weights, which is judged in place of the last weights; None for these.
+    """
+
+    steps: int = SHORT
+    warmup_steps: int = 0
+    schedule: str = "cosine"
+    bias_correction: bool = True
+    max_norm: float | None = None
+    layer_decay: float = 1.0
+    new_layers: int = 0
+    smoothing: float = 0.0
+    l2_sp: float = 0.0
+    mixout: float = 0.0
+    sam: float = 0.0
+    ema: float | None = None
+
+
+METHODS = {
+    "plain": Method(),
+    "warm-up 10 %": Method(warmup_steps=round(WARMUP * SHORT)),
+    "120 steps": Method(steps=LONG),
+    "no bias correction": Method(bias_correction=False),
+    "new top layer": Method(new_layers=1),
+    "layer decay 0.9": Method(layer_decay=0.9),
+    "layer decay 0.8": Method(layer_decay=0.8),
+    "layer decay 0.65": Method(layer_decay=0.65),
+    "mixout 0.5": Method(mixout=0.5),
+    "mixout 0.9": Method(mixout=0.9),
+    "L2-SP 0.01": Method(l2_sp=0.01),
+    "L2-SP 0.1": Method(l2_sp=0.1),
+    "L2-SP 1": Method(l2_sp=1.0),
+    "constant rate": Method(schedule="constant"),
+    "cosine, EMA 0.9": Method(ema=0.9),
+    "constant rate, EMA 0.9": Method(schedule="constant", ema=0.9),
+    "SAM 0.02": Method(sam=0.02),
+    "SAM 0.05": Method(sam=0.05),
+    "SAM 0.1": Method(sam=0.1),
+    "label smoothing 0.1": Method(smoothing=0.1),
+    "label smoothing 0.2": Method(smoothing=0.2),
+    "clipping 1": Method(max_norm=1.0),
+    "clipping 0.3": Method(max_norm=0.3),
+}
+
+
+def yardstick() -> pandas.DataFrame:
+    """All runs that lie in the package, a row each.
+
+    Columns: method (a key of ``METHODS``), learning_rate, seed, accuracy, validation_loss, start_loss, failed.
+    """
+    import pandas
+
+    columns = ("method", "learning_rate", "seed", "accuracy", "validation_loss", "start_loss", "failed")
+    with np.load(FILE) as kept:
+        return pandas.DataFrame({name: kept[name] for name in columns})
+
+
+def right() -> np.ndarray:
+    """(R, 200) bool, in the order of ``yardstick()``: which validation sentences each run judged rightly."""
+    with np.load(FILE) as kept:
+        return np.unpackbits(kept["right"], axis=1)[:, :200].astype(bool)
+
+
+def first_losses() -> np.ndarray:
+    """(R, 5) training losses of the first steps of each run, before the update; smoothed ones where labels are."""
+    with np.load(FILE) as kept:
+        return kept["losses"].copy()
+
+
+def training_losses(model: nn.Module, task: Any, method: Method, learning_rate: float, seed: int) -> Iterator[float]:
+    """Train, and yield the loss of each step; at the end the model holds the weights that are to be judged."""
+    parameters = dict(model.named_parameters())
+    start = {name: theta.detach().clone() for name, theta in parameters.items()}
+    average = dict(start)
+    layers = layers_of(model)
+    head = layers[0]
+    groups = [
+        {"params": [theta], "depth": depth}
+        for depth, names in enumerate(layers)
+        for name, theta in parameters.items()
+        if name.startswith(tuple(f"{each}." for each in names))
+    ]
+    optimizer = AdamW(groups, weight_decay=0.0, bias_correction=method.bias_correction)
+    mixed = (
+        [n for n, p in parameters.items() if p.ndim == 2 and ("layer" in n or "pooler" in n)] if method.mixout else []
+    )
+    draws = torch.Generator().manual_seed(seed)
+    batches = task.batches(seed, 8)
+
+    def gradient(k: int, used: dict[str, Tensor]) -> float:
+        inputs, targets = batches(k)
+        model.zero_grad()
+        with step_randomness(seed, k, torch.device("cpu")):
+            logits = functional_call(model, used, kwargs=inputs).logits if used else model(**inputs).logits
+            loss = nn.functional.cross_entropy(logits, targets, label_smoothing=method.smoothing)
+        loss.backward()
+        return loss.item()
+
+    for k in range(method.steps):
+        model.train()
+        keep = {n: torch.rand(parameters[n].shape, generator=draws) >= method.mixout for n in mixed}
+        used = {n: start[n] + dropout(parameters[n] - start[n], keep[n], method.mixout) for n in mixed}
+        loss = gradient(k, used)
+        with torch.no_grad():
+            if method.sam:
+                moves = sam_ascent([theta.grad for theta in parameters.values() if theta.grad is not None], method.sam)
+                before = [theta.clone() for theta in parameters.values()]
+                torch._foreach_add_(list(parameters.values()), moves)
+                with torch.enable_grad():
+                    gradient(k, used)
+                torch._foreach_copy_(list(parameters.values()), before)
+            gradients = {n: theta.grad for n, theta in parameters.items() if theta.grad is not None}
+            if method.l2_sp:
+                for name, g in gradients.items():
+                    if not name.startswith(head):
+                        g.add_(parameters[name] - start[name], alpha=method.l2_sp)
+            clip_(list(gradients.values()), "norm", method.max_norm)
+            factor = multiplier(method.schedule, k, method.steps, method.warmup_steps)
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate * factor * method.layer_decay ** group["depth"]
+            optimizer.step()
+            if method.ema is not None:
+                average = {n: moving_average(average[n], theta, method.ema) for n, theta in parameters.items()}
+        yield loss
+    if method.ema is not None:
+        with torch.no_grad():
+            for name, theta in parameters.items():
+                theta.copy_(average[name])
+
+
+def run(task: Any, name: str, learning_rate: float, seed: int) -> dict[str, Any]:
+    """What one run comes to, as JSON values."""
+    model = model_of(task, METHODS[name], seed)
+    begun, targets = predict(model, task.validation)
+    losses = list(training_losses(model, task, METHODS[name], learning_rate, seed))
+    logits, _ = predict(model, task.validation)
+    loss = float(cross_entropy(logits, targets))
+    hits = (logits.argmax(dim=1) == targets).numpy()
+    majority = float(torch.bincount(targets).max() / len(targets))
+    return {
+        "method": name,
+        "learning_rate": learning_rate,
+        "seed": seed,
+        "accuracy": float(hits.mean()),
+        "validation_loss": loss,
+        "start_loss": float(cross_entropy(begun, targets)),
+        "failed": not math.isfinite(loss) or float(hits.mean()) <= majority,
+        "losses": losses[:5],
+        "right": np.packbits(hits).tolist(),
+    }
+
+
+def model_of(task: Any, method: Method, seed: int) -> nn.Module:
+    """The model that a run begins with."""
+    from .models import bert
+
+    model: nn.Module = (
+        bert_with_new_layers(method.new_layers, task, seed) if method.new_layers else bert(task, seed=seed)
+    )
+    return model
+
+
+def task_of() -> Any:
+    """The task of all runs, which is that of ``stablelab.papers``."""
+    from .data import reviews
+    from .papers import SENTENCES
+
+    return reviews("movies", train=SENTENCES, validation=SENTENCES, test=SENTENCES, max_tokens=24)
+
+
+def write(rows: list[dict[str, Any]], file: Path, by: str) -> None:
+    """Keep runs as small as they can be."""
+    kinds = {"seed": np.int16, "accuracy": np.float32, "validation_loss": np.float32, "start_loss": np.float32}
+    kinds |= {"losses": np.float32, "right": np.uint8}
+    columns: dict[str, Any] = {n: np.array([row[n] for row in rows], dtype=kinds.get(n)) for n in rows[0]}
+    np.savez_compressed(file, by=np.array(by), **columns)
+
+
+def main() -> None:
+    """Do the runs that are not done, and write the file."""
+    parser = argparse.ArgumentParser(prog="python -m stablelab.yardstick", description=__doc__)
+    parser.add_argument("--out", type=Path, default=Path(), help="folder for the results (default: here)")
+    part = parser.parse_args().out / "yardstick.part.jsonl"
+    rows = [json.loads(line) for line in part.read_text().splitlines()] if part.exists() else []
+    done = {(row["method"], row["learning_rate"], row["seed"]) for row in rows}
+    task = task_of()
+    for each in [(name, rate, seed) for name in METHODS for rate in RATES for seed in SEEDS]:
+        if each not in done:
+            rows.append(run(task, *each))
+            with part.open("a") as file:
+                file.write(json.dumps(rows[-1]) + "\n")
+    write(rows, part.with_name("yardstick.npz"), f"CPU, torch {torch.__version__}")
+
+
+if __name__ == "__main__":
+    main()
