@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from .formulas import clip_, cross_entropy, dropout, moving_average, multiplier, sam_ascent
+from .formulas import clip_, cross_entropy, mixout, moving_average, multiplier, sam_ascent
 from .models import layers_of
 from .papers import KEPT, LONG, SEEDS, SHORT, WARMUP, bert_with_new_layers
 from .training.evaluation import predict
@@ -145,7 +145,7 @@ def training_losses(model: nn.Module, task: Any, method: Method, learning_rate: 
     for k in range(method.steps):
         model.train()
         keep = {n: torch.rand(parameters[n].shape, generator=draws) >= method.mixout for n in mixed}
-        used = {n: start[n] + dropout(parameters[n] - start[n], keep[n], method.mixout) for n in mixed}
+        used = {n: mixout(parameters[n], start[n], keep[n], method.mixout) for n in mixed}
         loss = gradient(k, used)
         with torch.no_grad():
             if method.sam:
