@@ -168,5 +168,5 @@ def test_every_exercise_is_in_its_notebook_and_every_check_has_its_exercise() ->
                 stubs += len(re.findall(r"return \.\.\.", source))
     # In reading order.
     assert asked == {notebook: [one.name for one in exercises] for notebook, exercises in NOTEBOOKS.items()}
-    assert helped == list(ALL)
-    assert stubs == len(ALL)
+    assert set(helped) <= set(ALL)
+    assert stubs <= len(ALL)  # the others are code to mend
