@@ -178,7 +178,7 @@ SIGN = Exercise(
 
 def choose(gradient, theta):
     def left_after(learning_rate, steps=40):
-        w = theta
+        w = theta.double()  # in single precision many rates would tie at the rounding error
         for _ in range(steps):
             w = w - learning_rate * gradient(w)
         length = gradient(w).norm().item()
