@@ -7,6 +7,7 @@ import math
 import torch
 
 from .exercise import Case, Exercise, Slip, float64
+from .gradient_descent_loops import ACCUMULATED, BATCH, CHOOSE, HESSIAN_VECTOR, NUMERICAL, SIGN
 
 _TURNED = float64([5.0, 2.0], [2.0, 1.0])
 _THREE = float64([4.0, 1.0, 0.0], [1.0, 3.0, -1.0], [0.0, -1.0, 2.0])
@@ -284,4 +285,17 @@ POWER = Exercise(
 )
 
 
-EXERCISES = (STEP, FORECAST, THRESHOLD, BEST, FLOOR, POWER)
+EXERCISES = (
+    STEP,
+    NUMERICAL,
+    FORECAST,
+    SIGN,
+    THRESHOLD,
+    BEST,
+    CHOOSE,
+    ACCUMULATED,
+    FLOOR,
+    BATCH,
+    HESSIAN_VECTOR,
+    POWER,
+)

@@ -40,7 +40,7 @@ def test_the_table_has_every_exercise(capsys: pytest.CaptureFixture[str]) -> Non
     check(second, wrong)
     lines = repr(progress()).splitlines()
     assert len(lines) == len(ALL) + len(NOTEBOOKS) + 2
-    assert lines[0] == "01_gradient_descent · 1 of 6 right"
+    assert lines[0] == "01_gradient_descent · 1 of 12 right"
     assert re.fullmatch(rf"  {NAME} +right since \d{{4}}-\d\d-\d\d 1 try", lines[1])
     assert re.fullmatch(rf"  {second} +not yet +2 tries", lines[2])
     assert re.fullmatch(rf"  {third} +–", lines[3])
