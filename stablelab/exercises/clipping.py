@@ -98,43 +98,14 @@ EXPONENT = Exercise(
 )
 
 
-def global_norm(gradients):
-    return math.sqrt(sum(g.square().sum().item() for g in gradients))
-
-
-GLOBAL_NORM = Exercise(
-    name="clipping.global_norm",
-    returns="the Euclidean norm of all gradients laid end to end, one number",
-    solution=global_norm,
-    cases=(
-        Case("one vector", ([torch.tensor([3.0, -4.0])],)),
-        Case("two tensors of different shapes", ([torch.tensor([[1.0, 2.0], [2.0, 0.0]]), torch.tensor([4.0])],)),
-        Case("one tensor far larger than the others", ([torch.ones(3), torch.tensor([[100.0]]), torch.zeros(2)],)),
-    ),
-    slips=(
-        Slip("the norms were added; squares add up, norms do not", lambda gs: sum(g.norm() for g in gs)),
-        Slip("that is the largest of the norms; all of them count", lambda gs: max(g.norm() for g in gs)),
-        Slip("the square root at the end is missing", lambda gs: sum(g.square().sum() for g in gs)),
-        Slip(
-            "that is the root of the mean square; a norm sums the squares",
-            lambda gs: torch.cat([g.flatten() for g in gs]).square().mean().sqrt(),
-        ),
-    ),
-    hints=(
-        "Think of one long vector that holds every entry of every tensor.",
-        "Its squared norm is the sum of the squared norms of the pieces. Take the root once, at the very end.",
-    ),
-)
-
-
 def clip(gradients, max_norm):
     norm = torch.sqrt(sum(g.square().sum() for g in gradients))
     factor = max_norm / norm if norm > max_norm else 1.0
     return tuple(factor * g for g in gradients)
 
 
-def _norm(gradients):
-    return global_norm(gradients) or 1.0
+def _total(gradients):
+    return math.sqrt(sum(g.square().sum().item() for g in gradients))
 
 
 BY_GLOBAL_NORM = Exercise(
@@ -154,15 +125,15 @@ BY_GLOBAL_NORM = Exercise(
         ),
         Slip(
             "a gradient below the threshold was lengthened: the factor is never above 1",
-            lambda gs, c: [g * c / _norm(gs) for g in gs],
+            lambda gs, c: [g * c / (_total(gs) or 1.0) for g in gs],
         ),
         Slip(
             "the factor is upside down: it is max_norm / norm",
-            lambda gs, c: [g * min(1.0, global_norm(gs) / c) for g in gs],
+            lambda gs, c: [g * min(1.0, _total(gs) / c) for g in gs],
         ),
         Slip(
             "a gradient of zero became nan: 0 / 0. Leave what is not above max_norm as it is",
-            lambda gs, c: [g / torch.tensor(global_norm(gs)) * min(c, global_norm(gs)) for g in gs],
+            lambda gs, c: [g / torch.tensor(_total(gs)) * min(c, _total(gs)) for g in gs],
         ),
         Slip(
             "the entries were cut one by one, which turns the whole; scale all of them by one factor",
@@ -170,7 +141,7 @@ BY_GLOBAL_NORM = Exercise(
         ),
     ),
     hints=(
-        "First the norm of all together, as in clipping.global_norm; then one number to multiply each with.",
+        "First the norm of all together: the root of the sum of all squares. Then one number to multiply each with.",
         "That number is max_norm / norm where the norm is above max_norm, and 1 elsewhere. The norm may be 0.",
     ),
 )
@@ -251,35 +222,6 @@ QUARTIC = Exercise(
 )
 
 
-def largest_threshold(learning_rate):
-    return 4 * (1 / (2 * learning_rate)) ** 1.5
-
-
-QUARTIC_THRESHOLD = Exercise(
-    name="clipping.quartic_threshold",
-    returns="the largest max_norm c of the boxed condition, for this learning rate",
-    solution=largest_threshold,
-    cases=(
-        Case("η = 0.5", (0.5,)),
-        Case("η = 0.1", (0.1,)),
-        Case("η = 2", (2.0,)),
-    ),
-    slips=(
-        Slip(
-            "that is the distance u_c where clipping begins; the gradient there is 4 u_c³",
-            lambda rate: (1 / (2 * rate)) ** 0.5,
-        ),
-        Slip("that is u_c³; the gradient of θ⁴ has a factor of 4", lambda rate: (1 / (2 * rate)) ** 1.5),
-        Slip("that is η as a function of c; solve for c", lambda c: 0.5 * (4 / c) ** (2 / 3)),
-        Slip("the power is upside down: undo 2/3 by 3/2", lambda rate: 4 * (1 / (2 * rate)) ** (2 / 3)),
-    ),
-    hints=(
-        "The condition is η < 1/(2u_c²). What is the largest u_c it allows?",
-        "Clipping begins where the gradient is c, so c = 4 u_c³.",
-    ),
-)
-
-
 def outlier_step(size, t, beta1, beta2):
     m = (1 - beta1 ** (t - 1)) * beta1 + (1 - beta1) * size
     v = (1 - beta2 ** (t - 1)) * beta2 + (1 - beta2) * size**2
@@ -328,12 +270,10 @@ ADAM_OUTLIER = Exercise(
 EXERCISES = (
     JACOBIAN,
     EXPONENT,
-    GLOBAL_NORM,
     BY_GLOBAL_NORM,
-    ANGLE,
     TRAIN_ORDER,
+    ANGLE,
     QUARTIC,
-    QUARTIC_THRESHOLD,
     ACCUMULATION,
     ADAM_OUTLIER,
     AUTOCLIP,

@@ -8,22 +8,6 @@ import numpy as np
 import torch
 
 
-def _norm_by_numpy(gradients):
-    return np.linalg.norm(np.concatenate([g.numpy().ravel() for g in gradients]))
-
-
-def _norm_by_loops(tensors):
-    total = 0.0
-    for tensor in tensors:
-        for entry in tensor.flatten().tolist():
-            total += entry * entry
-    return total**0.5
-
-
-def _norm_of_norms(gradients):
-    return torch.stack([g.norm() for g in gradients]).norm()
-
-
 def _angle_by_numpy(one, other):
     a, b = one.numpy().ravel(), other.numpy().ravel()
     return np.degrees(np.arccos(np.clip(a @ b / np.linalg.norm(a) / np.linalg.norm(b), -1, 1)))
@@ -421,12 +405,6 @@ def _short(g, c):
 
 
 RIGHT = {
-    "clipping.global_norm": (
-        _norm_by_numpy,
-        _norm_by_loops,
-        _norm_of_norms,
-        lambda gradients: torch.nn.utils.get_total_norm(gradients),
-    ),
     "clipping.by_global_norm": (_clip_by_torch, _clip_in_place, _clip_all_in_one, _clip_by_numpy),
     "clipping.angle": (_angle_by_half_tangent, _angle_single, _angle_of_unit_vectors, _angle_by_numpy),
     "clipping.jacobian": (_jacobian_by_diagonal, _jacobian_in_place, _jacobian_single, _jacobian_filled_in),
@@ -442,12 +420,6 @@ RIGHT = {
         _step_by_sgd,
         lambda theta, lr, c: theta - lr * np.clip(4 * theta**3, -c, c),
     ),
-    "clipping.quartic_threshold": (
-        lambda rate: 4 * math.sqrt(1 / (2 * rate)) ** 3,
-        lambda eta: (2 * eta) ** -1.5 * 4,
-        lambda eta: math.sqrt(2) / eta**1.5,
-        lambda eta: torch.tensor(1 / (2 * eta)).sqrt() ** 3 * 4,
-    ),
     "clipping.adam_outlier": (_outlier_by_running, _outlier_by_shares, _outlier_by_torch, _outlier_by_sums),
     "clipping.mend_order": (_train_by_formula, _train_by_numpy, _train_by_autograd, _train_zeroing_at_the_end),
     "clipping.mend_accumulation": (
@@ -462,14 +434,6 @@ RIGHT = {
 }
 
 WRONG = {
-    "clipping.global_norm": {
-        "the mean of the norms": lambda gs: sum(g.norm() for g in gs) / len(gs),
-        "the sum of all sizes": lambda gs: sum(g.abs().sum() for g in gs),
-        "the largest entry": lambda gs: max(g.abs().max() for g in gs),
-        "the norm of each": lambda gs: [g.norm() for g in gs],
-        "the root of each tensor's sum, added": lambda gs: sum(g.square().sum().sqrt() for g in gs),
-        "the norm of the sums": lambda gs: torch.stack([g.sum() for g in gs]).norm(),
-    },
     "clipping.by_global_norm": {
         "0 / 0 where the gradient is zero": _shrunk(lambda n, c: c / n if n > c else n / n),
         "1 / 0 where the gradient is zero": _shrunk(lambda n, c: min(1.0, c / n.item())),
@@ -517,13 +481,6 @@ WRONG = {
         "η is missing": lambda t, lr, c: t - max(-c, min(c, 4 * t**3)),
         "the loss for the gradient": lambda t, lr, c: t - lr * max(-c, min(c, t**4)),
         "always as long as the threshold": lambda t, lr, c: t - lr * c,
-    },
-    "clipping.quartic_threshold": {
-        "where it is safe to start": lambda eta: 1 / (2 * eta),
-        "four times that": lambda eta: 4 / (2 * eta),
-        "the 2 is lost": lambda eta: 4 * (1 / eta) ** 1.5,
-        "the derivative taken twice": lambda eta: 12 * (1 / (2 * eta)),
-        "the value in place of the gradient": lambda eta: (1 / (2 * eta)) ** 2,
     },
     "clipping.adam_outlier": {
         "only m is corrected": lambda k, t, a, b: (
