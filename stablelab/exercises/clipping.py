@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from functools import reduce
 
 import torch
 
+from .clipping_loops import ACCUMULATION, AUTOCLIP, CHOOSE, TRAIN_ORDER, WARM_TRAINING
 from .exercise import Case, Exercise, Slip, normal
 
 
@@ -36,127 +36,112 @@ JACOBIAN = Exercise(
 )
 
 
-def growth(jacobians):
-    product = torch.eye(jacobians.shape[-1], dtype=jacobians.dtype)
+def exponent(jacobians):
+    n = jacobians.shape[-1]
+    v = torch.ones(n, dtype=jacobians.dtype) / math.sqrt(n)
+    total = 0.0
     for J in jacobians:
-        product = J @ product  # the later step stands on the left
-    return torch.linalg.matrix_norm(product, ord=2)
+        v = J @ v
+        length = v.norm()
+        total += math.log(length)
+        v = v / length  # back to length 1, so that nothing over- or underflows
+    return total / len(jacobians)
 
 
-def _product(jacobians):
-    return reduce(lambda product, J: J @ product, jacobians)
+def _in_one_product(jacobians):
+    v = torch.ones(jacobians.shape[-1], dtype=jacobians.dtype) / math.sqrt(jacobians.shape[-1])
+    for J in jacobians:
+        v = J @ v
+    return v.norm().log() / len(jacobians)
 
 
-GROWTH = Exercise(
-    name="clipping.growth",
-    returns="the spectral norm of ∂h_T/∂h_0, one number",
-    solution=growth,
+def _never_shortened(jacobians):
+    v = torch.ones(jacobians.shape[-1], dtype=jacobians.dtype) / math.sqrt(jacobians.shape[-1])
+    total = 0.0
+    for J in jacobians:
+        v = J @ v
+        total += v.norm().log()
+    return total / len(jacobians)
+
+
+EXPONENT = Exercise(
+    name="clipping.exponent",
+    returns="the mean over the steps of the logarithm by which v, first (1, …, 1)/√n, grows at each step",
+    solution=exponent,
     cases=(
         Case("a single step", (normal(1, 2, 2, seed=1),)),
         Case("three steps that do not commute", (normal(3, 2, 2, seed=2),)),
-        Case("twenty steps of four units", (0.7 * normal(20, 4, 4, seed=3),)),
+        Case("1500 steps, whose product is too large for a number", (3 * normal(1500, 3, 3, seed=3),)),
+        Case("1500 steps, whose product is too small for a number", (0.2 * normal(1500, 3, 3, seed=4),)),
     ),
     slips=(
         Slip(
-            "the order is reversed: J_1 acts first, so it stands on the right, J_T … J_2 J_1",
-            lambda jacobians: growth(jacobians.flip(0)),
+            "over many steps the length over- or underflows: bring v back to length 1 after each step",
+            _in_one_product,
         ),
         Slip(
-            "that is the product of the norms, which only bounds the norm of the product",
-            lambda jacobians: torch.linalg.matrix_norm(jacobians, ord=2).prod(),
+            "v was never brought back to length 1, so each step counts the growth of all steps before it again",
+            _never_shortened,
         ),
+        Slip("the order is reversed: J_1 acts first", lambda jacobians: exponent(jacobians.flip(0))),
+        Slip("that is the sum of the logarithms; divide by the number of steps", lambda J: exponent(J) * len(J)),
         Slip(
-            "that is the Frobenius norm; the spectral norm is the largest singular value",
-            lambda jacobians: _product(jacobians).norm(),
+            "that is the mean logarithm of the spectral norms, which is only an upper bound",
+            lambda jacobians: torch.linalg.matrix_norm(jacobians, ord=2).log().mean(),
         ),
-        Slip(
-            "that is the spectral radius (largest |eigenvalue|) of the product, not its largest singular value",
-            lambda jacobians: torch.linalg.eigvals(_product(jacobians)).abs().max(),
-        ),
+        Slip("that is the factor per step; its logarithm is asked for", lambda J: math.exp(exponent(J))),
     ),
     hints=(
-        "Chain rule: ∂h_T/∂h_0 is a product of all the Jacobians. Which one touches a change of h_0 first?",
-        "Multiply from the left, J @ product, in the order given; then the largest singular value of the product.",
+        "Keep one vector v of length 1. One step: apply J, measure the length, note its logarithm, shorten v again.",
+        "The logarithm of a product is the sum of the logarithms; at the end divide by the number of Jacobians.",
     ),
 )
 
 
-def global_norm(gradients):
+def clip(gradients, max_norm):
+    norm = torch.sqrt(sum(g.square().sum() for g in gradients))
+    factor = max_norm / norm if norm > max_norm else 1.0
+    return tuple(factor * g for g in gradients)
+
+
+def _total(gradients):
     return math.sqrt(sum(g.square().sum().item() for g in gradients))
-
-
-GLOBAL_NORM = Exercise(
-    name="clipping.global_norm",
-    returns="the Euclidean norm of all gradients laid end to end, one number",
-    solution=global_norm,
-    cases=(
-        Case("one vector", ([torch.tensor([3.0, -4.0])],)),
-        Case("two tensors of different shapes", ([torch.tensor([[1.0, 2.0], [2.0, 0.0]]), torch.tensor([4.0])],)),
-        Case("one tensor far larger than the others", ([torch.ones(3), torch.tensor([[100.0]]), torch.zeros(2)],)),
-    ),
-    slips=(
-        Slip("the norms were added; squares add up, norms do not", lambda gs: sum(g.norm() for g in gs)),
-        Slip("that is the largest of the norms; all of them count", lambda gs: max(g.norm() for g in gs)),
-        Slip("the square root at the end is missing", lambda gs: sum(g.square().sum() for g in gs)),
-        Slip(
-            "that is the root of the mean square; a norm sums the squares",
-            lambda gs: torch.cat([g.flatten() for g in gs]).square().mean().sqrt(),
-        ),
-    ),
-    hints=(
-        "Think of one long vector that holds every entry of every tensor.",
-        "Its squared norm is the sum of the squared norms of the pieces. Take the root once, at the very end.",
-    ),
-)
-
-
-def clip(W_grad, b_grad, max_norm):
-    norm = torch.sqrt(W_grad.square().sum() + b_grad.square().sum()).item()
-    coefficient = max_norm / norm if norm > max_norm else 1.0
-    return coefficient * W_grad, coefficient * b_grad
-
-
-def _each(W_grad, b_grad, max_norm):
-    return tuple(g * max_norm / max(max_norm, g.norm().item()) for g in (W_grad, b_grad))
-
-
-def _always(W_grad, b_grad, max_norm):
-    norm = math.hypot(W_grad.norm(), b_grad.norm()) or 1.0
-    return W_grad * max_norm / norm, b_grad * max_norm / norm
-
-
-def _of_length_one(W_grad, b_grad, max_norm):
-    norm = (W_grad.square().sum() + b_grad.square().sum()).sqrt()
-    return W_grad / norm * norm.clamp(max=max_norm), b_grad / norm * norm.clamp(max=max_norm)
-
-
-def _inverted(W_grad, b_grad, max_norm):
-    coefficient = min(1.0, math.hypot(W_grad.norm(), b_grad.norm()) / max_norm)
-    return coefficient * W_grad, coefficient * b_grad
 
 
 BY_GLOBAL_NORM = Exercise(
     name="clipping.by_global_norm",
-    returns="both gradients, shrunk by one factor so that together their norm is at most max_norm",
+    returns="the gradients, all shrunk by one factor so that together their norm is at most max_norm",
     solution=clip,
     cases=(
-        Case("norm 13, threshold 6.5", (torch.tensor([[3.0, 0.0], [0.0, 4.0]]), torch.tensor([12.0]), 6.5)),
-        Case("the norm lies below the threshold already", (torch.tensor([[0.3]]), torch.tensor([0.4]), 2.0)),
-        Case("only one of the two is large", (torch.tensor([[30.0, 40.0]]), torch.tensor([0.1, -0.2]), 1.0)),
-        Case("gradients of zero, which stay zero", (torch.zeros(1, 2), torch.zeros(2), 1.0)),
+        Case("norm 13, threshold 6.5", ([torch.tensor([[3.0, 0.0], [0.0, 4.0]]), torch.tensor([12.0])], 6.5)),
+        Case("the norm lies below the threshold already", ([torch.tensor([[0.3]]), torch.tensor([0.4])], 2.0)),
+        Case("only one of the three is large", ([torch.tensor([[30.0, 40.0]]), torch.ones(2), torch.ones(1)], 1.0)),
+        Case("gradients of zero, which stay zero", ([torch.zeros(1, 2), torch.zeros(2)], 1.0)),
     ),
     slips=(
-        Slip("each was clipped by its own norm, which turns the whole; use one factor for both", _each),
-        Slip("a gradient below the threshold was lengthened: the factor is never above 1", _always),
-        Slip("the factor is upside down: it is max_norm / norm", _inverted),
-        Slip("a gradient of zero became nan: 0 / 0. Leave what is not above max_norm as it is", _of_length_one),
+        Slip(
+            "each was clipped by its own norm, which turns the whole; use one factor for all",
+            lambda gs, c: [g * c / max(c, g.norm().item()) for g in gs],
+        ),
+        Slip(
+            "a gradient below the threshold was lengthened: the factor is never above 1",
+            lambda gs, c: [g * c / (_total(gs) or 1.0) for g in gs],
+        ),
+        Slip(
+            "the factor is upside down: it is max_norm / norm",
+            lambda gs, c: [g * min(1.0, _total(gs) / c) for g in gs],
+        ),
+        Slip(
+            "a gradient of zero became nan: 0 / 0. Leave what is not above max_norm as it is",
+            lambda gs, c: [g / torch.tensor(_total(gs)) * min(c, _total(gs)) for g in gs],
+        ),
         Slip(
             "the entries were cut one by one, which turns the whole; scale all of them by one factor",
-            lambda W, b, c: (W.clamp(-c, c), b.clamp(-c, c)),
+            lambda gs, c: [g.clamp(-c, c) for g in gs],
         ),
     ),
     hints=(
-        "First the norm of both together, as in clipping.global_norm; then one number to multiply both with.",
+        "First the norm of all together: the root of the sum of all squares. Then one number to multiply each with.",
         "That number is max_norm / norm where the norm is above max_norm, and 1 elsewhere. The norm may be 0.",
     ),
 )
@@ -237,31 +222,61 @@ QUARTIC = Exercise(
 )
 
 
-def threshold(norms, percent):
-    return torch.quantile(norms, percent / 100)
+def outlier_step(size, t, beta1, beta2):
+    m = (1 - beta1 ** (t - 1)) * beta1 + (1 - beta1) * size
+    v = (1 - beta2 ** (t - 1)) * beta2 + (1 - beta2) * size**2
+    return m / (1 - beta1**t) / math.sqrt(v / (1 - beta2**t))
 
 
-PERCENTILE = Exercise(
-    name="clipping.percentile",
-    returns="the threshold that `percent` of the norms lie below, interpolated between neighbours as torch.quantile "
-    "does",
-    solution=threshold,
+ADAM_OUTLIER = Exercise(
+    name="clipping.adam_outlier",
+    returns="the length of Adam's step at the outlier, as a multiple of α",
+    solution=outlier_step,
     cases=(
-        Case("eleven norms, unsorted", (torch.tensor([5.0, 1, 4, 2, 3, 10, 9, 8, 7, 6, 0]), 90)),
-        Case("between two norms", (torch.tensor([4.0, 1.0, 2.0, 8.0]), 90)),
-        Case("one norm a thousand times the others", (torch.tensor([1.0, 2.0, 1000.0, 1.5, 0.5, 1.2]), 50)),
+        Case("an early one", (100.0, 51, 0.9, 0.999)),
+        Case("a late one", (100.0, 5001, 0.9, 0.999)),
+        Case("no outlier at all", (1.0, 20, 0.9, 0.999)),
+        Case("the very first step", (30.0, 1, 0.9, 0.999)),
+        Case("other averages", (10.0, 12, 0.8, 0.95)),
     ),
     slips=(
-        Slip("that share of the largest norm, and one outlier ruins it", lambda n, p: n.max() * p / 100),
-        Slip("that percentile from the top: 90 % of the norms would be clipped", lambda n, p: n.quantile(1 - p / 100)),
-        Slip("the norms must be sorted first", lambda n, p: n[int(p / 100 * (len(n) - 1))]),
-        Slip("that is the mean, whatever the percentage", lambda n, p: n.mean()),
+        Slip(
+            "neither average was corrected: divide m by 1 - β₁^t and v by 1 - β₂^t",
+            lambda k, t, a, b: (
+                (a * (1 - a ** (t - 1)) + (1 - a) * k) / math.sqrt(b * (1 - b ** (t - 1)) + (1 - b) * k * k)
+            ),
+        ),
+        Slip(
+            "the gradients of 1 before it were left out: only the outlier is in m and v",
+            lambda k, t, a, b: (1 - a) / (1 - a**t) * math.sqrt((1 - b**t) / (1 - b)),
+        ),
+        Slip(
+            "the outlier enters v squared",
+            lambda k, t, a, b: (1 + (1 - a) / (1 - a**t) * (k - 1)) / math.sqrt(1 + (1 - b) / (1 - b**t) * (k - 1)),
+        ),
+        Slip(
+            "the root of v is missing",
+            lambda k, t, a, b: (1 + (1 - a) / (1 - a**t) * (k - 1)) / (1 + (1 - b) / (1 - b**t) * (k * k - 1)),
+        ),
+        Slip("that is the limit of a huge and late outlier", lambda k, t, a, b: (1 - a) / math.sqrt(1 - b)),
     ),
     hints=(
-        "Sort the norms. The threshold is at the place 90 % of the way from the first to the last.",
-        "torch.quantile sorts and interpolates; it wants a share between 0 and 1.",
+        "After t - 1 gradients of 1 the averages are m = 1 - β₁^(t-1) and v = 1 - β₂^(t-1). Do one more step of Adam.",
+        "m becomes β₁ m + (1 - β₁) size, v becomes β₂ v + (1 - β₂) size². Correct both, then divide by the root.",
     ),
 )
 
 
-EXERCISES = (JACOBIAN, GROWTH, GLOBAL_NORM, BY_GLOBAL_NORM, ANGLE, QUARTIC, PERCENTILE)
+EXERCISES = (
+    JACOBIAN,
+    EXPONENT,
+    BY_GLOBAL_NORM,
+    TRAIN_ORDER,
+    ANGLE,
+    QUARTIC,
+    ACCUMULATION,
+    ADAM_OUTLIER,
+    AUTOCLIP,
+    CHOOSE,
+    WARM_TRAINING,
+)
