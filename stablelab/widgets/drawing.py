@@ -85,6 +85,10 @@ class Drawing:
 
         with figure_style(), torch.set_grad_enabled(self._grad), _DefaultDtype(self._dtype):
             rcParams["axes.titley"] = 1.0  # for a title that does not look for ticks above it, a tenth of the time
+            for axes in self._axes:
+                for each in (*axes.images, *axes.collections):
+                    if each.colorbar is not None:
+                        each.colorbar.remove()  # which gives the panel its place back
             for axes in self._figure.axes:
                 self._clear(axes) if axes in self._axes else axes.remove()
             words = self._draw(self._axes if self._axes[1:] else self._axes[0], *arguments, **values)

@@ -97,6 +97,22 @@ def test_several_panels_are_a_tuple_of_axes_and_a_second_scale_does_not_pile_up(
     picture.close()
 
 
+@pytest.mark.parametrize("kind", ["imshow", "contourf"])
+def test_a_colour_bar_is_drawn_anew_each_time_in_the_same_place(kind: str) -> None:
+    def draw(ax: Axes, height: float) -> str:
+        shown = getattr(ax, kind)([[0.0, height], [height, 0.0]])
+        ax.figure.colorbar(shown, ax=ax, label="height")
+        return f"up to {height}"
+
+    picture = move(draw, height=slider(1.0, 0.5, 2.0, label="height"))
+    first = picture.image.value
+    picture.controls["height"].value = 2.0
+    assert picture.words == "up to 2.0" and picture.message.value == ""
+    picture.controls["height"].value = 1.0
+    assert picture.words == "up to 1.0" and picture.image.value == first
+    picture.close()
+
+
 def test_where_drawing_fails_there_is_one_line_and_the_old_picture_stays(moving: Moving) -> None:
     before = moving.image.value
     moving.controls["scale"].value = 4.5
