@@ -174,7 +174,7 @@ DESIGN = Exercise(
     returns="two numbers, η and β: the fastest pair whose noise floor is within the limit",
     solution=design,
     cases=(
-        Case("hardly any noise: the limit does not bind", (10.0, 0.5, 0.01, 1.0, _RATES, _BETAS)),
+        Case("hardly any noise: the limit does not bind", (10.0, 0.4, 0.01, 1.0, _RATES, _BETAS)),
         Case("two directions of nearly the same curvature", (10.0, 5.0, 0.01, 1.0, _RATES, _BETAS)),
         Case("a loose limit", (10.0, 0.5, 1.0, 0.3, _RATES, _BETAS)),
         Case("a tight limit", (10.0, 0.5, 1.0, 0.02, _RATES, _BETAS)),

@@ -134,6 +134,13 @@ def _design_by_sorting(largest, smallest, noise, limit, learning_rates, betas):
     return None
 
 
+def _design_from_the_largest_rate(largest, smallest, noise, limit, learning_rates, betas):
+    """Of pairs that are equally fast it would take another one than the solution: no case may have such."""
+    rates = learning_rates.flip(0)
+    eta, beta = _design_by_grid(largest, smallest, noise, limit, rates, betas)
+    return float(eta), float(beta)
+
+
 def _design_by_matrices(largest, smallest, noise, limit, learning_rates, betas):
     best = None
     for eta in map(float, learning_rates):
@@ -219,7 +226,13 @@ def _accumulate_by_numpy(w, batches, learning_rate):
 RIGHT = {
     "adam.momentum_loop": (_loop_by_torch, _loop_in_one, _loop_by_positions, _loop_by_numpy),
     "adam.floor": (_floor_simplified, _floor_by_equations, _floor_by_sum, _floor_by_covariance),
-    "adam.design": (_design_by_numpy, _design_by_grid, _design_by_sorting, _design_by_matrices),
+    "adam.design": (
+        _design_by_numpy,
+        _design_by_grid,
+        _design_by_sorting,
+        _design_by_matrices,
+        _design_from_the_largest_rate,
+    ),
     "adam.mend": (_run_by_formula, _run_by_torch, _run_by_shares, _run_by_numpy),
     "adam.edge": (
         lambda alpha, beta: 2 / alpha * (1 + beta) / (1 - beta),
