@@ -61,39 +61,6 @@ BEST = Exercise(
 )
 
 
-def gamma_for(share, steps):
-    return share ** (1 / steps)
-
-
-GAMMA = Exercise(
-    name="schedules.gamma",
-    returns="the γ with which `steps` steps leave `share` of the learning rate",
-    solution=gamma_for,
-    cases=(
-        Case("half of it after 10 steps", (0.5, 10)),
-        Case("a hundredth after 300 steps", (0.01, 300)),
-        Case("a tenth after one step", (0.1, 1)),
-        Case("nothing is to change", (1.0, 50)),
-    ),
-    slips=(
-        Slip("the same amount off at each step is not the same factor", lambda share, steps: 1 - (1 - share) / steps),
-        Slip(
-            "γ after all the steps is γ to the power of steps: invert the power, by a root",
-            lambda share, steps: share**steps,
-        ),
-        Slip("a factor per step is a root, not a division", lambda share, steps: share / steps),
-        Slip(
-            "e^(-1/steps) leaves 1/e after that many steps, whatever the share",
-            lambda share, steps: math.exp(-1 / steps),
-        ),
-    ),
-    hints=(
-        "Write down what is left after `steps` steps, and set it equal to `share`.",
-        "γ^steps = share. Solve for γ.",
-    ),
-)
-
-
 def with_warmup(schedule, k, warmup_steps):
     if k < warmup_steps:
         return (k + 1) / warmup_steps
@@ -322,4 +289,4 @@ PLATEAU = Exercise(
 )
 
 
-EXERCISES = (BEST, GAMMA, WARMUP, WSD, PLATEAU, RESTARTS)
+EXERCISES = (BEST, WARMUP, WSD, PLATEAU, RESTARTS)

@@ -23,14 +23,6 @@ def best_numpy(V, curvature, variance, steps):
     return rates
 
 
-def gamma_by_logarithm(share, steps):
-    return math.exp(math.log(share) / steps)
-
-
-def gamma_torch(share, steps):
-    return torch.tensor(share) ** (1 / steps)
-
-
 def warmup_otherwise(schedule, k, warmup_steps):
     return min(1.0, (k + 1) / warmup_steps) if warmup_steps > k else schedule(k=k - warmup_steps)
 
@@ -317,12 +309,6 @@ RIGHT = {
         best_filled_in,
         lambda V, c, s2, steps: [float(1 / (c * (t + s2 / (c * c * V)))) for t in range(1, steps + 1)],
     ),
-    "schedules.gamma": (
-        gamma_by_logarithm,
-        gamma_torch,
-        lambda share, steps: np.power(share, 1 / steps),
-        lambda share, steps: 10 ** (math.log10(share) / steps),
-    ),
     "schedules.warmup": (
         warmup_otherwise,
         warmup_table,
@@ -371,13 +357,6 @@ WRONG = {
         "one over the root of t": lambda V, c, s2, steps: best_closed(V, c, s2, steps) ** 0.5,
         "λ missing below": lambda V, c, s2, steps: best_closed(V, c, s2, steps) * c,
         "only the last rate": lambda V, c, s2, steps: best_closed(V, c, s2, steps)[-1],
-    },
-    "schedules.gamma": {
-        "one step less": lambda share, steps: share ** (1 / max(steps - 1, 1)),
-        "one step more": lambda share, steps: share ** (1 / (steps + 1)),
-        "the share that is lost": lambda share, steps: (1 - share) ** (1 / steps),
-        "the logarithm of it": lambda share, steps: math.log(share) / steps,
-        "upside down": lambda share, steps: share ** (-1 / steps),
     },
     "schedules.warmup": {
         "no warm-up": lambda schedule, k, n: schedule(k),
