@@ -1,5 +1,5 @@
-"""BERT by a plain loop and by Hugging Face's Trainer, each watched with its dashboard in a real Jupyter kernel, against
-the same loop and the same Trainer alone."""
+"""BERT by a plain loop, by Hugging Face's Trainer and by Lightning's, each watched with its dashboard in a real Jupyter
+kernel, against the same loop and the same Trainer alone."""
 
 from __future__ import annotations
 
@@ -64,13 +64,47 @@ trainer(turns).train()
 run.stop()
 tell("TRAINER", [turns.ours, turns.theirs])
 """
+LIGHTNING = f"""
+import lightning.pytorch as pl
+class Lit(pl.LightningModule):
+    def __init__(self):
+        super().__init__()
+        self.net = material.bert()
+    def training_step(self, batch, _):
+        return torch.nn.functional.cross_entropy(self.net(**batch[0]).logits, batch[1])
+    def configure_optimizers(self):
+        return torch.optim.AdamW(self.parameters(), lr=5e-5, weight_decay=0.01, fused=True)
+def fit(*callbacks):
+    trainer = pl.Trainer(max_steps={STEPS * (PAIRS + 1)}, gradient_clip_val=1.0, logger=False, accelerator="cpu",
+        enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False, callbacks=list(callbacks),
+        default_root_dir=tempfile.mkdtemp())
+    return trainer, Lit(), DataLoader(batches, batch_size=None, shuffle=False)
+class LitTurns(pl.Callback):
+    def on_train_start(self, *_):
+        self.ours, self.theirs = [], []
+        turn(run)
+        self.began = time.perf_counter()
+    def on_train_batch_end(self, trainer, *_):
+        if trainer.global_step % {STEPS} == 0 and trainer.global_step < {STEPS * (PAIRS + 1)}:
+            if trainer.global_step > {STEPS}:
+                self.theirs.append(time.perf_counter() - self.began)
+                self.ours.append(turn(run))
+            self.began = time.perf_counter()
+run = lab.watch(*fit())
+turns = LitTurns()
+trainer, module, loader = fit(turns)
+trainer.fit(module, loader)
+run.stop()
+tell("LIGHTNING", [turns.ours, turns.theirs])
+"""
 
 
 def rows() -> list[Row]:
     """The rows of this benchmark."""
-    said = in_kernel(SETUP, OWN_LOOP, TRAINER)
-    loop, trainer = said["LOOP"], said["TRAINER"]
+    said = in_kernel(SETUP, OWN_LOOP, TRAINER, LIGHTNING)
+    loop, trainer, lightning = said["LOOP"], said["TRAINER"], said["LIGHTNING"]
     return [
         Row(f"{STEPS} steps of BERT, an own loop watched", loop[0], "the same loop alone", loop[1], 1.03),
         Row(f"{STEPS} steps of BERT, a Trainer watched", trainer[0], "the same Trainer alone", trainer[1], 1.03),
+        Row(f"{STEPS} steps of BERT, Lightning watched", lightning[0], "the same alone", lightning[1], 1.03),
     ]
