@@ -34,6 +34,7 @@ SETTINGS = {
         "MKL_ENABLE_INSTRUCTIONS": "SSE4_2",
         "OPENBLAS_CORETYPE": "Nehalem",
         "OMP_NUM_THREADS": "1",
+        "MKL_NUM_THREADS": "1",
     },
     "AVX2, four threads": {
         "ATEN_CPU_CAPABILITY": "avx2",
@@ -41,6 +42,7 @@ SETTINGS = {
         "MKL_ENABLE_INSTRUCTIONS": "AVX2",
         "OPENBLAS_CORETYPE": "Haswell",
         "OMP_NUM_THREADS": "4",
+        "MKL_NUM_THREADS": "4",  # where it is set, as by a cluster of dask, MKL listens to it alone
         "MKL_DYNAMIC": "FALSE",
         "OMP_WAIT_POLICY": "passive",  # where there are fewer cores, threads that wait leave them to the others
     },
