@@ -119,11 +119,19 @@ def study(steps: int, new_layers: int = 0, as_schedule: bool = False, file: Path
     return Sweep(replace(trainable, rate_factor=missing_correction) if as_schedule else trainable, trials, file)
 
 
+def movie_reviews() -> Any:
+    """The task of all runs."""
+    from .data import reviews
+
+    return reviews("movies", train=SENTENCES, validation=SENTENCES, test=SENTENCES, max_tokens=24)
+
+
 def bert_with_new_layers(layers: int, task: Any, seed: int = 0) -> Any:
-    """A BERT whose top layers, of this number, know nothing."""
+    """A BERT whose top layers, of this number, know nothing; 0 for one that is wholly pre-trained."""
     from .models import bert, reinitialize_layers
 
-    return reinitialize_layers(bert(task, seed=seed), layers, seed)
+    model = bert(task, seed=seed)
+    return reinitialize_layers(model, layers, seed) if layers else model
 
 
 def study_rates() -> pandas.DataFrame:
@@ -162,13 +170,19 @@ def _sweep(
     model: Any = None,
     **settings: Any,
 ) -> Sweep:
-    from .data import reviews
     from .models import bert
     from .sweeping import sweep
 
-    task = reviews("movies", train=SENTENCES, validation=SENTENCES, test=SENTENCES, max_tokens=24)
     return sweep(
-        model or bert, task, grid, seeds=seeds, steps=steps, batch_size=8, file=file, schedule="cosine", **settings
+        model or bert,
+        movie_reviews(),
+        grid,
+        seeds=seeds,
+        steps=steps,
+        batch_size=8,
+        file=file,
+        schedule="cosine",
+        **settings,
     )
 
 

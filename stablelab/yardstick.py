@@ -8,6 +8,7 @@ takes days on two cores: what lies in the package was computed on a GPU, 160 run
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import math
 from collections.abc import Iterator
@@ -20,11 +21,14 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from ._files import write_atomically
 from .formulas import clip_, cross_entropy, mixout, moving_average, multiplier, sam_ascent
 from .models import layers_of
-from .papers import KEPT, LONG, SEEDS, SHORT, WARMUP, bert_with_new_layers
+from .papers import KEPT, LONG, SEEDS, SHORT, WARMUP, bert_with_new_layers, movie_reviews
+from .stability import is_failed
+from .training import Settings
 from .training.evaluation import predict
-from .training.optimizers import AdamW
+from .training.param_groups import Layers, apply_settings, build_optimizer
 from .training.reproducibility import step_randomness
 
 if TYPE_CHECKING:
@@ -32,6 +36,7 @@ if TYPE_CHECKING:
 
 RATES = (3e-5, 6e-5, 1e-4, 2e-4, 3e-4, 6e-4, 1e-3, 2e-3)
 FILE = KEPT / "yardstick.npz"
+PLAIN = Settings(optimizer="adamw", implementation="workbook", schedule="cosine", weight_decay=0.0)
 
 
 @dataclass(frozen=True)
@@ -39,7 +44,8 @@ class Method:
     """A recipe: AdamW, 40 steps of 8 sentences, the rate falling along a cosine, but for what is said here.
 
     Attributes:
-        steps, warmup_steps, schedule, bias_correction, max_norm, layer_decay: as of ``lab.fine_tune``.
+        settings: of the optimizer; their learning rate does not count.
+        steps: length of each run.
         new_layers: how many of the top layers are drawn anew before training; see ``reinitialize_layers``.
         smoothing: ε of label smoothing.
         l2_sp: λ of λ/2 ‖θ - θ⁰‖², where θ⁰ are the pre-trained weights; the head is left free.
@@ -48,12 +54,8 @@ class Method:
         ema: β of the moving average of the weights, which is judged in place of the last weights; None for these.
     """
 
+    settings: Settings = PLAIN
     steps: int = SHORT
-    warmup_steps: int = 0
-    schedule: str = "cosine"
-    bias_correction: bool = True
-    max_norm: float | None = None
-    layer_decay: float = 1.0
     new_layers: int = 0
     smoothing: float = 0.0
     l2_sp: float = 0.0
@@ -64,28 +66,28 @@ class Method:
 
 METHODS = {
     "plain": Method(),
-    "warm-up 10 %": Method(warmup_steps=round(WARMUP * SHORT)),
+    "warm-up 10 %": Method(PLAIN.replace(warmup_steps=round(WARMUP * SHORT))),
     "120 steps": Method(steps=LONG),
-    "no bias correction": Method(bias_correction=False),
+    "no bias correction": Method(PLAIN.replace(bias_correction=False)),
     "new top layer": Method(new_layers=1),
-    "layer decay 0.9": Method(layer_decay=0.9),
-    "layer decay 0.8": Method(layer_decay=0.8),
-    "layer decay 0.65": Method(layer_decay=0.65),
+    "layer decay 0.9": Method(PLAIN.replace(layer_decay=0.9)),
+    "layer decay 0.8": Method(PLAIN.replace(layer_decay=0.8)),
+    "layer decay 0.65": Method(PLAIN.replace(layer_decay=0.65)),
     "mixout 0.5": Method(mixout=0.5),
     "mixout 0.9": Method(mixout=0.9),
     "L2-SP 0.01": Method(l2_sp=0.01),
     "L2-SP 0.1": Method(l2_sp=0.1),
     "L2-SP 1": Method(l2_sp=1.0),
-    "constant rate": Method(schedule="constant"),
+    "constant rate": Method(PLAIN.replace(schedule="constant")),
     "cosine, EMA 0.9": Method(ema=0.9),
-    "constant rate, EMA 0.9": Method(schedule="constant", ema=0.9),
+    "constant rate, EMA 0.9": Method(PLAIN.replace(schedule="constant"), ema=0.9),
     "SAM 0.02": Method(sam=0.02),
     "SAM 0.05": Method(sam=0.05),
     "SAM 0.1": Method(sam=0.1),
     "label smoothing 0.1": Method(smoothing=0.1),
     "label smoothing 0.2": Method(smoothing=0.2),
-    "clipping 1": Method(max_norm=1.0),
-    "clipping 0.3": Method(max_norm=0.3),
+    "clipping 1": Method(PLAIN.replace(max_norm=1.0)),
+    "clipping 0.3": Method(PLAIN.replace(max_norm=0.3)),
 }
 
 
@@ -118,15 +120,8 @@ def training_losses(model: nn.Module, task: Any, method: Method, learning_rate: 
     parameters = dict(model.named_parameters())
     start = {name: theta.detach().clone() for name, theta in parameters.items()}
     average = dict(start)
-    layers = layers_of(model)
-    head = layers[0]
-    groups = [
-        {"params": [theta], "depth": depth}
-        for depth, names in enumerate(layers)
-        for name, theta in parameters.items()
-        if name.startswith(tuple(f"{each}." for each in names))
-    ]
-    optimizer = AdamW(groups, weight_decay=0.0, bias_correction=method.bias_correction)
+    settings, names = method.settings, layers_of(model)
+    optimizer = build_optimizer(Layers(model, names).groups(), settings)
     mixed = (
         [n for n, p in parameters.items() if p.ndim == 2 and ("layer" in n or "pooler" in n)] if method.mixout else []
     )
@@ -158,12 +153,11 @@ def training_losses(model: nn.Module, task: Any, method: Method, learning_rate: 
             gradients = {n: theta.grad for n, theta in parameters.items() if theta.grad is not None}
             if method.l2_sp:
                 for name, g in gradients.items():
-                    if not name.startswith(head):
+                    if not name.startswith(names[0]):
                         g.add_(parameters[name] - start[name], alpha=method.l2_sp)
-            clip_(list(gradients.values()), "norm", method.max_norm)
-            factor = multiplier(method.schedule, k, method.steps, method.warmup_steps)
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate * factor * method.layer_decay ** group["depth"]
+            clip_(list(gradients.values()), settings.clip, settings.max_norm)
+            factor = multiplier(settings.schedule, k, method.steps, settings.warmup_steps)
+            apply_settings(settings, learning_rate * factor, optimizer)
             optimizer.step()
             if method.ema is not None:
                 average = {n: moving_average(average[n], theta, method.ema) for n, theta in parameters.items()}
@@ -182,7 +176,6 @@ def run(task: Any, name: str, learning_rate: float, seed: int) -> dict[str, Any]
     logits, _ = predict(model, task.validation)
     loss = float(cross_entropy(logits, targets))
     hits = (logits.argmax(dim=1) == targets).numpy()
-    majority = float(torch.bincount(targets).max() / len(targets))
     return {
         "method": name,
         "learning_rate": learning_rate,
@@ -190,7 +183,7 @@ def run(task: Any, name: str, learning_rate: float, seed: int) -> dict[str, Any]
         "accuracy": float(hits.mean()),
         "validation_loss": loss,
         "start_loss": float(cross_entropy(begun, targets)),
-        "failed": not math.isfinite(loss) or float(hits.mean()) <= majority,
+        "failed": not math.isfinite(loss) or bool(is_failed(hits.mean(), targets)),
         "losses": losses[:5],
         "right": np.packbits(hits).tolist(),
     }
@@ -198,20 +191,8 @@ def run(task: Any, name: str, learning_rate: float, seed: int) -> dict[str, Any]
 
 def model_of(task: Any, method: Method, seed: int) -> nn.Module:
     """The model that a run begins with."""
-    from .models import bert
-
-    model: nn.Module = (
-        bert_with_new_layers(method.new_layers, task, seed) if method.new_layers else bert(task, seed=seed)
-    )
+    model: nn.Module = bert_with_new_layers(method.new_layers, task, seed)
     return model
-
-
-def task_of() -> Any:
-    """The task of all runs, which is that of ``stablelab.papers``."""
-    from .data import reviews
-    from .papers import SENTENCES
-
-    return reviews("movies", train=SENTENCES, validation=SENTENCES, test=SENTENCES, max_tokens=24)
 
 
 def write(rows: list[dict[str, Any]], file: Path, by: str) -> None:
@@ -219,7 +200,9 @@ def write(rows: list[dict[str, Any]], file: Path, by: str) -> None:
     kinds = {"seed": np.int16, "accuracy": np.float32, "validation_loss": np.float32, "start_loss": np.float32}
     kinds |= {"losses": np.float32, "right": np.uint8}
     columns: dict[str, Any] = {n: np.array([row[n] for row in rows], dtype=kinds.get(n)) for n in rows[0]}
-    np.savez_compressed(file, by=np.array(by), **columns)
+    content = io.BytesIO()
+    np.savez_compressed(content, by=np.array(by), **columns)
+    write_atomically(file, content.getvalue())
 
 
 def main() -> None:
@@ -229,7 +212,7 @@ def main() -> None:
     part = parser.parse_args().out / "yardstick.part.jsonl"
     rows = [json.loads(line) for line in part.read_text().splitlines()] if part.exists() else []
     done = {(row["method"], row["learning_rate"], row["seed"]) for row in rows}
-    task = task_of()
+    task = movie_reviews()
     for each in [(name, rate, seed) for name in METHODS for rate in RATES for seed in SEEDS]:
         if each not in done:
             rows.append(run(task, *each))

@@ -14,7 +14,7 @@ from stablelab.stability.sweeps.execution import one_thread
 
 @pytest.fixture(scope="module")
 def task() -> Any:
-    return yardstick.task_of()
+    return papers.movie_reviews()
 
 
 def test_every_method_has_twenty_seeds_at_every_rate() -> None:

@@ -18,8 +18,8 @@ from .optimizers import adam, adamw, gradient_descent, lamb, momentum, trust_rat
 from .regularization import dropout, early_stopping, l1, l2, l2_sp, mixout, smoothed_targets, soft_threshold
 from .sam import sam_ascent
 from .schedules import (
-    ENDING,
     SCHEDULES,
+    check_end,
     constant,
     cosine,
     exponential,
@@ -32,12 +32,12 @@ from .schedules import (
 
 __all__ = [
     "CLIPS",
-    "ENDING",
     "SCHEDULES",
     "adam",
     "adamw",
     "attention_weights",
     "causal_mask",
+    "check_end",
     "clip_",
     "clip_by_global_norm",
     "clip_by_tensor_norm",

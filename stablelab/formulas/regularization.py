@@ -78,7 +78,7 @@ def l2_sp(parameters: Tensor | Iterable[Tensor], pretrained: Tensor | Iterable[T
         raise ValueError(f"each parameter needs its pre-trained weights: there are {len(thetas)} and {len(starts)}")
     for theta, start in zip(thetas, starts, strict=True):
         same_shape("a parameter", theta, "its pre-trained weights", start)
-    return 0.5 * torch.stack([((theta - start) ** 2).sum() for theta, start in zip(thetas, starts, strict=True)]).sum()
+    return l2(theta - start for theta, start in zip(thetas, starts, strict=True))
 
 
 def soft_threshold(theta: Tensor, threshold: float | Tensor) -> Tensor:

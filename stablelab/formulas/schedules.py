@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from .._validation import number
 
 SCHEDULES = ("constant", "linear", "exponential", "cosine", "plateau")
-ENDING = ("linear", "cosine")  # these end with the run, so they need to know when that is
+_ENDING = ("linear", "cosine")  # these end with the run, so they need to know when that is
 
 
 def constant(k: int) -> float:
@@ -155,6 +155,12 @@ def plateau(losses: Sequence[float], factor: float = 0.1, patience: int = 10, th
     return result
 
 
+def check_end(schedule: str, total_steps: int | None) -> None:
+    """Raise a ValueError in one line where the schedule ends with the run, and the run has no end."""
+    if total_steps is None and schedule in _ENDING:
+        raise ValueError(f"schedule is {schedule!r}, which ends with the run, but this run has no end")
+
+
 def multiplier(
     schedule: str,
     k: int,
@@ -186,8 +192,7 @@ def multiplier(
     _check_step(k)
     if total_steps is not None:
         number("total_steps", total_steps, at_least=1)
-    elif schedule in ENDING:
-        raise ValueError(f"schedule is {schedule!r}, which ends with the run, but this run has no end")
+    check_end(schedule, total_steps)
     number("warmup_steps", warmup_steps, at_least=0)
     number("gamma", gamma, above=0, at_most=1)
     if k < warmup_steps:
@@ -195,7 +200,7 @@ def multiplier(
     k -= warmup_steps
     if schedule == "exponential":
         return exponential(k, gamma)
-    if schedule in ENDING and total_steps is not None:
+    if schedule in _ENDING and total_steps is not None:
         left = max(total_steps - warmup_steps, 1)  # a warm-up as long as the run leaves the schedule no step of its own
         return linear(k, left) if schedule == "linear" else cosine(k, left)
     return plateau(losses, factor, patience) if schedule == "plateau" else constant(k)

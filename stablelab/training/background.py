@@ -178,15 +178,18 @@ class Driver(ABC):
 
     def reset(self) -> None:
         """Put it back to its start; a ValueError says why where this kind of run cannot."""
-        raise ValueError(f"cannot reset: {self.cannot.get('reset', 'this kind of run has no way back')}")
+        raise self._unable("reset", "reset")
 
     def branch(self, step: int, **changes: Any) -> Driver:
         """Another run that begins with this one's first steps; a ValueError says why where this kind of run cannot."""
-        raise ValueError(f"cannot branch: {self.cannot.get('branch', 'this kind of run has no way back')}")
+        raise self._unable("branch", "branch")
 
     def untouched(self) -> Driver:
         """A branch without the last change by hand; a ValueError says why where this kind of run cannot."""
-        raise ValueError(f"cannot branch: {self.cannot.get('untouched', 'this kind of run has no way back')}")
+        raise self._unable("branch", "untouched")
+
+    def _unable(self, what: str, button: str) -> ValueError:
+        return ValueError(f"cannot {what}: {self.cannot.get(button, 'this kind of run has no way back')}")
 
     @abstractmethod
     def _complete(self) -> bool:

@@ -179,19 +179,10 @@ def _until_lowest(losses: Sequence[float]) -> Sequence[float]:
 
 
 def _never_rising(values: Sequence[float]) -> tuple[float, ...]:
-    """The sequence that never rises and lies closest to these values, by least squares: what rises is pooled.
+    """The sequence that never rises and lies closest to these values, by least squares."""
+    from scipy.optimize import isotonic_regression
 
-    Source:
-        The pool-adjacent-violators algorithm; scikit-learn's ``IsotonicRegression(increasing=False)`` does the same.
-    """
-    pools: list[tuple[float, int]] = []  # (sum, how many)
-    for value in values:
-        total, count = value, 1
-        while pools and pools[-1][0] / pools[-1][1] < total / count:
-            before, many = pools.pop()
-            total, count = total + before, count + many
-        pools.append((total, count))
-    return tuple(total / count for total, count in pools for _ in range(count))
+    return tuple(isotonic_regression(values, increasing=False).x.tolist()) if values else ()
 
 
 def _half_of_the_fall(rates: Sequence[float], fit: Sequence[float]) -> float | None:

@@ -15,7 +15,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from .._validation import number, seed_number, shown, whole
-from ..formulas import ENDING, cross_entropy
+from ..formulas import check_end, cross_entropy
 from . import saving
 from .background import Driver
 from .checkpoints import Best, Checkpoint, Checkpoints, changing_tensors, copied, put_back, trainable_names
@@ -484,8 +484,7 @@ class Run(Driver):
 
 def check_ends(total_steps: int | None, settings: Settings) -> None:
     """Raise ValueError in one line where the settings need an end and the run has none."""
-    if total_steps is None and settings.schedule in ENDING:
-        raise ValueError(f"schedule is {settings.schedule!r}, which ends with the run, but this run has no end")
+    check_end(settings.schedule, total_steps)
 
 
 def length(epochs: float | None, steps: int | None, per_epoch: int) -> int:

@@ -24,6 +24,17 @@ def turn(run):
     return spent
 def tell(what, times):
     print(what, json.dumps(times))
+class Turns:  # between every ten steps of a trainer, ten of the one that is watched
+    def begin(self):
+        self.ours, self.theirs = [], []
+        turn(run)
+        self.began = time.perf_counter()
+    def did(self, step):
+        if step % {STEPS} == 0 and step < {STEPS * (PAIRS + 1)}:
+            if step > {STEPS}:
+                self.theirs.append(time.perf_counter() - self.began)
+                self.ours.append(turn(run))
+            self.began = time.perf_counter()
 """
 OWN_LOOP = f"""
 def train(live):
@@ -47,17 +58,11 @@ def trainer(*callbacks):
         lr_scheduler_type="constant", weight_decay=0.01, save_strategy="no", logging_steps=10**6, report_to=[],
         disable_tqdm=True, use_cpu=not torch.cuda.is_available())
     return SameBatches(material.bert(), arguments, train_dataset=data, callbacks=list(callbacks))
-class TakeTurns(TrainerCallback):
+class TakeTurns(TrainerCallback, Turns):
     def on_train_begin(self, *_, **__):
-        self.ours, self.theirs = [], []
-        turn(run)
-        self.began = time.perf_counter()
+        self.begin()
     def on_step_end(self, args, state, control, **_):
-        if state.global_step % {STEPS} == 0 and state.global_step < {STEPS * (PAIRS + 1)}:
-            if state.global_step > {STEPS}:
-                self.theirs.append(time.perf_counter() - self.began)
-                self.ours.append(turn(run))
-            self.began = time.perf_counter()
+        self.did(state.global_step)
 run = lab.watch(trainer())
 turns = TakeTurns()
 trainer(turns).train()
@@ -79,17 +84,11 @@ def fit(*callbacks):
         enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False, callbacks=list(callbacks),
         default_root_dir=tempfile.mkdtemp())
     return trainer, Lit(), DataLoader(batches, batch_size=None, shuffle=False)
-class LitTurns(pl.Callback):
+class LitTurns(pl.Callback, Turns):
     def on_train_start(self, *_):
-        self.ours, self.theirs = [], []
-        turn(run)
-        self.began = time.perf_counter()
+        self.begin()
     def on_train_batch_end(self, trainer, *_):
-        if trainer.global_step % {STEPS} == 0 and trainer.global_step < {STEPS * (PAIRS + 1)}:
-            if trainer.global_step > {STEPS}:
-                self.theirs.append(time.perf_counter() - self.began)
-                self.ours.append(turn(run))
-            self.began = time.perf_counter()
+        self.did(trainer.global_step)
 run = lab.watch(*fit())
 turns = LitTurns()
 trainer, module, loader = fit(turns)
