@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import joblib
@@ -105,7 +105,17 @@ def test_a_worker_that_dies(make_sweep: MakeSweep, capfd: pytest.CaptureFixture[
     _same(results, make_sweep(GRID, **LONG).run(bar=False))
 
 
+@pytest.fixture
+def environment_restored() -> Iterator[None]:
+    """dask writes how many threads its workers have into the environment of this process, and leaves it there."""
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("environment_restored")
 def test_on_a_cluster_one_of_whose_workers_is_killed(make_sweep: MakeSweep) -> None:
     from dask.distributed import Client, LocalCluster
 
