@@ -86,7 +86,8 @@ def new_heads(dimensions: int, classes: int, seeds: Sequence[int]) -> tuple[Tens
         classes: C.
         seeds: R of them, one for each head.
     """
-    weights, biases = torch.empty(len(seeds), classes, dimensions), torch.empty(len(seeds), classes)
+    weights = torch.empty(len(seeds), classes, dimensions, dtype=torch.float32)
+    biases = torch.empty(len(seeds), classes, dtype=torch.float32)
     for seed, weight, bias in zip(seeds, weights, biases, strict=True):
         generator = torch.Generator().manual_seed(seed)
         nn.init.kaiming_uniform_(weight, a=math.sqrt(5), generator=generator)
@@ -144,11 +145,11 @@ def train_heads(
     """
     _check(features, targets, weights, biases, positions, settings, steps)
     R, C, D = weights.shape
-    inputs = torch.zeros(len(features), -(-(D + 1) // ALIGNED) * ALIGNED)
+    inputs = features.new_zeros(len(features), -(-(D + 1) // ALIGNED) * ALIGNED)
     inputs[:, :D], inputs[:, D] = features, 1  # the bias is the weight of a feature that is always 1
-    theta = torch.zeros(R, C, inputs.shape[1])
+    theta = weights.new_zeros(R, C, inputs.shape[1])
     theta[..., :D], theta[..., D] = weights, biases
-    losses, norms = torch.empty(2, R, steps)
+    losses, norms = features.new_empty(2, R, steps)
     clipped, diverged = torch.empty(R, steps, dtype=torch.bool), torch.empty(R, dtype=torch.int64)
     done = 0
     for members, orders in _blocks(settings, positions, theta[0].numel(), len(positions[0](0)) * inputs.shape[1]):
@@ -234,13 +235,13 @@ class _Block:
         self.inputs, self.targets, self.theta, self.matrix, self.orders = inputs, targets, theta, matrix, orders
         runs = len(settings)
         bounds = [torch.inf if own.max_norm is None else own.max_norm for own in settings]
-        self.clip, self.bounds = settings[0].clip, torch.tensor(bounds)  # (R,)
+        self.clip, self.bounds = settings[0].clip, theta.new_tensor(bounds)  # (R,)
         self.clips = bool(self.bounds.isfinite().any())
         self.learning_rates = _learning_rates(settings, steps)  # (T, R)
         self.update = Update(settings[0], theta, _weight_decay(settings, theta, matrix))
         self.g = torch.empty_like(theta)
         self._gathered = inputs.new_empty(0, inputs.shape[1])
-        self.losses, self.norms = torch.full((2, steps, runs), torch.nan)
+        self.losses, self.norms = theta.new_full((2, steps, runs), torch.nan)
         self.clipped = torch.zeros(steps, runs, dtype=torch.bool)
         self.diverged = torch.zeros(runs, dtype=torch.int64)
 
@@ -295,13 +296,13 @@ class _Block:
         if not all(sizes):
             raise ValueError(f"batch {k} of one of the runs is empty; every batch needs an example")
         positions = pad_sequence(pieces, batch_first=True)  # (G, B)
-        share = torch.full((1, 1, 1, sizes[0]), 1 / sizes[0])
+        share = self.inputs.new_full((1, 1, 1, sizes[0]), 1 / sizes[0])
         if min(sizes) < max(sizes):
             lengths = torch.tensor(sizes)[:, None]  # (G, 1)
             real = torch.arange(max(sizes)) < lengths
             # Filled up with their own first example: another's logits might overflow where theirs do not.
             positions = torch.where(real, positions, positions[:, :1])
-            share = (real / lengths)[:, None, None]
+            share = (real.to(self.inputs.dtype) / lengths)[:, None, None]
         if len(self._gathered) != positions.numel():
             self._gathered = self.inputs.new_empty(positions.numel(), self.inputs.shape[1])
         try:
@@ -377,10 +378,10 @@ def _weight_decay(settings: Sequence[Settings], theta: Tensor, matrix: int) -> f
 
     Just 0 if no run has any.
     """
-    decay = torch.tensor([own.weight_decay for own in settings])
+    decay = theta.new_tensor([own.weight_decay for own in settings])
     if not decay.any():
         return 0.0
-    found = torch.zeros(len(settings), 1, theta.shape[2])
+    found = theta.new_zeros(len(settings), 1, theta.shape[2])
     found[..., :matrix] = decay[:, None, None]
     return found
 

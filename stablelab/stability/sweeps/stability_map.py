@@ -183,7 +183,7 @@ def _features(split: Any) -> tuple[Tensor, Tensor]:
 @torch.no_grad()
 def _judge(heads: Heads, features: Tensor, targets: Tensor) -> tuple[np.ndarray, np.ndarray]:
     """Validation losses (R,), inf where a run diverged, and accuracies (R,), nan there."""
-    losses, accuracies = torch.full((2, len(heads)), torch.nan)
+    losses, accuracies = torch.full((2, len(heads)), torch.nan, dtype=torch.float32)
     for runs in evaluation_slices(len(heads), len(features), heads.biases.shape[1]):
         logits = heads.logits(features, runs)  # (R, N, C)
         losses[runs] = mean_losses(logits, targets)

@@ -130,6 +130,21 @@ def test_every_schedule() -> None:
     compare([Order(run % 2) for run in range(len(own))], own)
 
 
+def test_what_the_page_has_set_as_dtype_changes_nothing() -> None:
+    orders = [Order(0), Order(3, 7, range(40, 60))]  # batches of two sizes
+    features, targets = data()
+    positions, settings = [order.positions for order in orders], families(weight_decay=0.05, max_norm=1.0)[2:4]
+    found = []
+    try:
+        for dtype in (torch.float32, torch.float64):
+            torch.set_default_dtype(dtype)
+            found.append(train_heads(features, targets, *new_heads(D, C, range(2)), positions, settings, T))
+    finally:
+        torch.set_default_dtype(torch.float32)
+    for one, other in zip(*[(h.weights, h.biases, h.losses, h.norms) for h in found], strict=True):
+        assert one.dtype == other.dtype == torch.float32 and torch.equal(one, other)
+
+
 def test_a_run_that_diverges_ends_and_the_others_go_on() -> None:
     rates = 0.1, 2e38, 0.2, 3e38
     own = [BASE.replace(learning_rate=rate, max_norm=1e3) for rate in rates]
