@@ -72,7 +72,7 @@ def results() -> pandas.DataFrame:
 
 
 def hits() -> np.ndarray:
-    """(R, M) bool, in the order of ``results()``: which test examples each probe judged rightly, False beyond the last."""
+    """(R, M) bool, in the order of ``results()``: which test examples each probe judged rightly, then False."""
     with np.load(FILE) as kept:
         return np.unpackbits(kept["hits"], axis=1).astype(bool)
 
@@ -81,15 +81,17 @@ def hits() -> np.ndarray:
 
 
 @functools.cache
-def _digits() -> Any:
+def digit_task() -> Any:
+    """3,000 digits to learn from, 500 to choose the learning rate by, 1,000 to judge by; of 14 × 14 pixels."""
     from .data import digits
 
     return digits(train=3000, validation=500, test=1000, size=14)
 
 
-def _grey(split: Any) -> Tensor:
+def grey(split: Any) -> Tensor:
+    """The pictures of a split, (N, 1, 14, 14), from 0 to 1."""
     pixels: Tensor = split.store.pixels[:, :1] / 255
-    return pixels  # (N, 1, 14, 14), from 0 to 1
+    return pixels
 
 
 def _encoder(seed: int) -> nn.Sequential:
@@ -164,8 +166,8 @@ def principal_components(x: Tensor, width: int) -> Callable[[Tensor], Tensor]:
 
 @torch.no_grad()
 def _digits_found(trial: Trial) -> tuple[float, tuple[Tensor, Tensor]]:
-    task = _digits()
-    pictures, loss, seen = _grey(task.train), math.nan, slice(LABELLED * trial.seed, LABELLED * (trial.seed + 1))
+    task = digit_task()
+    pictures, loss, seen = grey(task.train), math.nan, slice(LABELLED * trial.seed, LABELLED * (trial.seed + 1))
     features: Any
     if trial.features == "pixels":
         features = nn.Flatten()
@@ -179,7 +181,7 @@ def _digits_found(trial: Trial) -> tuple[float, tuple[Tensor, Tensor]]:
             play = _fill_in if trial.features == "masked patches" else _find_the_other
             features, loss = play(trial, pictures)
     known = features(pictures[seen]), task.train.targets[seen]
-    found = [probe_hits(*known, features(_grey(split)), split.targets) for split in (task.validation, task.test)]
+    found = [probe_hits(*known, features(grey(split)), split.targets) for split in (task.validation, task.test)]
     return loss, (found[0], found[1])
 
 
@@ -187,7 +189,7 @@ def _digits_found(trial: Trial) -> tuple[float, tuple[Tensor, Tensor]]:
 
 
 @functools.cache
-def _sentences() -> tuple[Tensor, Tensor, Tensor]:
+def word_ids() -> tuple[Tensor, Tensor, Tensor]:
     """Ids of the small vocabulary (N, 12), of the train, the validation and the test split."""
     from .data import reviews, tokenizer_for
 
@@ -203,7 +205,8 @@ def _sentences() -> tuple[Tensor, Tensor, Tensor]:
     return train, validation, test
 
 
-def _new_bert(seed: int) -> Any:
+def small_bert(seed: int) -> Any:
+    """A BERT of one layer and four heads, 64 numbers for a token, with new weights."""
     from transformers import BertConfig, BertForMaskedLM
 
     torch.manual_seed(seed)
@@ -228,7 +231,7 @@ def _vectors(model: Any, ids: Tensor) -> Tensor:
 
 
 def _guess_words(trial: Trial, sentences: Tensor) -> tuple[Any, float]:
-    random, model = torch.Generator().manual_seed(trial.seed), _new_bert(trial.seed)
+    random, model = torch.Generator().manual_seed(trial.seed), small_bert(trial.seed)
     words = torch.arange(FIRST, VOCABULARY)
 
     def loss() -> Tensor:
@@ -264,7 +267,7 @@ def neighbours(inputs: Tensor, place: tuple[Tensor, Tensor]) -> Tensor:
 
 @torch.no_grad()
 def _words_found(trial: Trial) -> tuple[float, tuple[Tensor, Tensor]]:
-    train, validation, test = _sentences()
+    train, validation, test = word_ids()
     loss, features = math.nan, None
     if trial.features == "neighbours, PCA":
         rows, columns = (train >= FIRST).nonzero(as_tuple=True)
@@ -272,7 +275,7 @@ def _words_found(trial: Trial) -> tuple[float, tuple[Tensor, Tensor]]:
         project = principal_components(neighbours(train, (rows[some], columns[some])), LETTERS)
         features = lambda gaps: project(neighbours(*gaps[:2]))  # noqa: E731
     else:
-        model: Any = _new_bert(trial.seed)
+        model: Any = small_bert(trial.seed)
         if trial.features != "random":
             with torch.enable_grad():
                 model, loss = _guess_words(trial, train)
@@ -290,7 +293,8 @@ def _words_found(trial: Trial) -> tuple[float, tuple[Tensor, Tensor]]:
 
 
 @functools.cache
-def _rated() -> Any:
+def rated_reviews() -> Any:
+    """800 reviews for five probes, 200 and 400 to try them on."""
     from .data import reviews
 
     return reviews("movies", train=5 * RATED, validation=200, test=400, max_tokens=20)
@@ -308,31 +312,33 @@ def mean_vectors(model: Any, ids: Tensor) -> Tensor:
 
 
 @functools.cache
-def _bundled() -> Any:
+def bundled_bert() -> Any:
+    """The BERT that comes with the package, pre-trained."""
     from .models import bert
 
     return bert(2).eval()
 
 
 def _counts(ids: Tensor) -> Tensor:
-    """How often each token stands in each sentence, but for padding, [CLS] and [SEP]: (N, size of the vocabulary)."""
-    counts = torch.zeros(len(ids), _bundled().config.vocab_size)
+    """How often each token of the 800 reviews stands in each sentence, but for padding, [CLS] and [SEP]."""
+    used = rated_reviews().train.store.ids.unique().long()
+    used = used[(used != 0) & (used != 101) & (used != 102)]
+    counts = torch.zeros(len(ids), bundled_bert().config.vocab_size)
     counts.scatter_add_(1, ids.long(), torch.ones(ids.shape))
-    counts[:, [0, 101, 102]] = 0
-    return counts
+    return counts[:, used]
 
 
 @torch.no_grad()
 def _reviews_found(trial: Trial) -> tuple[float, tuple[Tensor, Tensor]]:
-    task, seen = _rated(), slice(RATED * trial.seed, RATED * (trial.seed + 1))
+    task, seen = rated_reviews(), slice(RATED * trial.seed, RATED * (trial.seed + 1))
     features: Any
     if trial.features == "bag of words":
         features = _counts
     elif trial.features == "pre-trained":
-        features = functools.partial(mean_vectors, _bundled())
+        features = functools.partial(mean_vectors, bundled_bert())
     else:
         torch.manual_seed(trial.seed)
-        features = functools.partial(mean_vectors, type(_bundled())(_bundled().config).eval())
+        features = functools.partial(mean_vectors, type(bundled_bert())(bundled_bert().config).eval())
     known = features(task.train.store.ids[seen]), task.train.targets[seen]
     splits = task.validation, task.test
     found = [probe_hits(*known, features(split.store.ids), split.targets) for split in splits]

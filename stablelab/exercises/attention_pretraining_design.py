@@ -138,12 +138,8 @@ PAIRED = Exercise(
         ),
     ),
     slips=(
-        Slip(
-            "over seeds only; another test set would change it as well", lambda m, c, t: _half(m, c, (0,), t)
-        ),
-        Slip(
-            "over examples only; other seeds would change it as well", lambda m, c, t: _half(m, c, (1,), t)
-        ),
+        Slip("over seeds only; another test set would change it as well", lambda m, c, t: _half(m, c, (0,), t)),
+        Slip("over examples only; other seeds would change it as well", lambda m, c, t: _half(m, c, (1,), t)),
         Slip(
             "all answers as if they were independent: S answers to one example are not",
             lambda m, c, t: (
@@ -152,9 +148,7 @@ PAIRED = Exercise(
             ),
         ),
         Slip("the factor t is missing", lambda m, c, t: _half(m, c, (0, 1), 1.0)),
-        Slip(
-            "variances with n instead of n - 1 below the sum", lambda m, c, t: _half(m, c, (0, 1), t, unbiased=False)
-        ),
+        Slip("variances with n instead of n - 1 below the sum", lambda m, c, t: _half(m, c, (0, 1), t, unbiased=False)),
         Slip(
             "the variances of both are added, as if the two had been tried on different examples; pair them first",
             lambda m, c, t: (
