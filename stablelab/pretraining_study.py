@@ -44,7 +44,7 @@ GRID = {  # game: lengths, and the learning rates that are tried at each
     "masked patches": ((180, 600, 2000), (2e-3, 6e-3)),
     "contrast": ((120, 600, 1500), (1e-3, 3e-3)),
     "contrast, turned": ((600,), (1e-3, 3e-3)),
-    "masked words": ((75, 300, 1000), (3e-3, 1e-2)),
+    "masked words": ((75, 200, 600), (3e-3, 1e-2)),
 }
 
 
@@ -141,7 +141,7 @@ def _view(x: Tensor, random: torch.Generator, turn: float) -> Tensor:
     zoom = 1 + zoom
     rows = (angle.cos() * zoom, -angle.sin() * zoom, right), (angle.sin() * zoom, angle.cos() * zoom, down)
     grid = torch.stack([torch.stack(row, dim=1) for row in rows], dim=1)  # (B, 2, 3)
-    return F.grid_sample(x, F.affine_grid(grid, x.shape, align_corners=False), align_corners=False)
+    return F.grid_sample(x, F.affine_grid(grid, list(x.shape), align_corners=False), align_corners=False)
 
 
 def _find_the_other(trial: Trial, pictures: Tensor) -> tuple[nn.Module, float]:
@@ -193,7 +193,7 @@ def word_ids() -> tuple[Tensor, Tensor, Tensor]:
     """Ids of the small vocabulary (N, 12), of the train, the validation and the test split."""
     from .data import reviews, tokenizer_for
 
-    task = reviews("movies", neutral=0.0, balanced=False, train=7000, validation=1000, test=2500, max_tokens=12)
+    task: Any = reviews("movies", neutral=0.0, balanced=False, train=7000, validation=1000, test=2500, max_tokens=12)
     tokenizer = tokenizer_for()
     special = [getattr(tokenizer, f"{name}_token_id") for name in ("pad", "unk", "cls", "sep", "mask")]
     counts = torch.bincount(task.train.store.ids.flatten(), minlength=len(tokenizer))
@@ -377,12 +377,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m stablelab.pretraining_study", description=__doc__)
     parser.add_argument("--out", type=Path, default=Path(), help="folder for the results (default: here)")
     parser.add_argument("--minutes", type=float, default=math.inf, help="stop after so long; the next call goes on")
+    parser.add_argument("--tasks", nargs="+", default=list(FOUND), choices=list(FOUND), help="only these")
     arguments = parser.parse_args()
     part, end = arguments.out / "pretraining_study.part.jsonl", time.monotonic() + 60 * arguments.minutes
     rows = [json.loads(line) for line in part.read_text().splitlines()] if part.exists() else []
     done = {(row["task"], row["features"], row["steps"], row["learning_rate"], row["seed"]) for row in rows}
     for task, trial in trials():
-        if (task, *trial) not in done and time.monotonic() < end:
+        if task in arguments.tasks and (task, *trial) not in done and time.monotonic() < end:
             rows.append(run(task, trial))
             with part.open("a") as file:
                 file.write(json.dumps(rows[-1]) + "\n")
