@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from .attention_pretraining_design import PADDED, PAIRED, SAME_TRAINING
 from .exercise import Case, Exercise, Slip, float64, normal
 
 
@@ -53,35 +54,6 @@ SCALED_DOT_PRODUCT = Exercise(
         "The score of query t and key s is their dot product. One matrix product gives all of them.",
         "k.transpose(-2, -1) swaps the last two dimensions, whatever stands in front of them.",
         "Scores divided by math.sqrt(d), softmax over the last dimension, then a matrix product with v.",
-    ),
-)
-
-
-def causal_mask(T):
-    return torch.ones(T, T, dtype=torch.bool).tril()
-
-
-CAUSAL_MASK = Exercise(
-    name="attention.causal_mask",
-    returns="a boolean (T, T) tensor, True where position t (row) may look at position s (column)",
-    solution=causal_mask,
-    cases=(Case("one position", (1,)), Case("two positions", (2,)), Case("five positions", (5,))),
-    slips=(
-        Slip(
-            "it looks at the future: row t must be True up to column t, not from it",
-            lambda T: torch.ones(T, T).triu().bool(),
-        ),
-        Slip("a position must be able to see itself: the diagonal is True", lambda T: torch.ones(T, T).tril(-1).bool()),
-        Slip("turned round: True says that a position may look", lambda T: torch.ones(T, T).triu(1).bool()),
-        Slip(
-            "those are numbers; True and False are asked for: (…).bool(), or dtype=torch.bool",
-            lambda T: torch.ones(T, T).tril(),
-        ),
-        Slip("it allows everything: the future must be False", lambda T: torch.ones(T, T).bool()),
-    ),
-    hints=(
-        "Position t may look at s when s ≤ t.",
-        "torch.ones(T, T, dtype=torch.bool), and then one of tril and triu.",
     ),
 )
 
@@ -367,59 +339,15 @@ MASK_TOKENS = Exercise(
 )
 
 
-def masked_lm_loss(logits, labels):
-    asked = labels != -100  # (B, T)
-    log_p = torch.log_softmax(logits[asked], dim=-1)  # (number asked, V)
-    return -log_p.gather(1, labels[asked][:, None]).mean()
-
-
-def _surprise(logits: Tensor, labels: Tensor) -> Tensor:
-    return -logits.log_softmax(-1).gather(2, labels.clamp(min=0)[..., None]).squeeze(2)  # (B, T); -100 counts as 0
-
-
-def _mean_of_means(logits: Tensor, labels: Tensor) -> Tensor:
-    return ((_surprise(logits, labels) * (labels != -100)).sum(1) / (labels != -100).sum(1)).mean()
-
-
-MASKED_LM_LOSS = Exercise(
-    name="attention.masked_lm_loss",
-    returns="the mean cross-entropy over the positions whose label is not -100",
-    solution=masked_lm_loss,
-    cases=(
-        Case("one word of three asked for", (normal(1, 3, 5, seed=12), torch.tensor([[-100, 4, -100]]))),
-        Case(
-            "one and three words of four",
-            (normal(2, 4, 6, seed=13), torch.tensor([[-100, 0, -100, -100], [5, -100, 2, 1]])),
-        ),
-        Case("every word asked for", (normal(2, 2, 3, seed=14), torch.tensor([[0, 1], [2, 0]]))),
-    ),
-    slips=(
-        Slip(
-            "divided by all positions; count those that were asked for",
-            lambda x, y: (_surprise(x, y) * (y != -100)).mean(),
-        ),
-        Slip("-100 was taken for a token; leave these positions out", lambda x, y: _surprise(x, y).mean()),
-        Slip("summed; take the mean over those asked for", lambda x, y: (_surprise(x, y) * (y != -100)).sum()),
-        Slip(
-            "the mean of each sentence's mean: words of sentences with few gaps count more; one mean over all",
-            _mean_of_means,
-        ),
-    ),
-    hints=(
-        "logits[labels != -100] picks the positions that were asked for.",
-        "log_softmax, then gather the label's entry, minus, mean.",
-    ),
-)
-
-
 EXERCISES = (
     SCALED_DOT_PRODUCT,
-    CAUSAL_MASK,
+    PADDED,
     SPLIT_HEADS,
     VARIANCE,
     SOFTMAX_GRADIENT,
+    SAME_TRAINING,
+    PAIRED,
     MASKED_ERROR,
     INFO_NCE,
     MASK_TOKENS,
-    MASKED_LM_LOSS,
 )

@@ -10,7 +10,7 @@ from .fractals.weights import verify_fractal_weights
 from .heads import freeze, head_of, unfreeze
 from .inventory import inventory
 from .layers import layer_names, layers_of
-from .pretraining import linear_probe, mask_tokens
+from .pretraining import linear_probe, mask_tokens, probe_hits
 from .reinitializing import reinitialize_layers
 from .resnet import resnet
 
@@ -31,6 +31,7 @@ __all__ = [
     "layers_of",
     "linear_probe",
     "mask_tokens",
+    "probe_hits",
     "reinitialize_layers",
     "resnet",
     "unfreeze",

@@ -73,6 +73,11 @@ def linear_probe(features: Tensor, targets: Tensor, test_features: Tensor, test_
         Alain and Bengio, "Understanding intermediate layers using linear classifier probes", 2017; ridge regression:
         Hoerl and Kennard, 1970.
     """
+    return float(probe_hits(features, targets, test_features, test_targets).double().mean())
+
+
+def probe_hits(features: Tensor, targets: Tensor, test_features: Tensor, test_targets: Tensor) -> Tensor:
+    """Which of the other examples ``linear_probe`` finds the class of: (M,) boolean, its accuracy is their mean."""
     from sklearn.linear_model import RidgeClassifierCV
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
@@ -80,7 +85,8 @@ def linear_probe(features: Tensor, targets: Tensor, test_features: Tensor, test_
     _check_probe(features, targets, test_features, test_targets)
     probe = make_pipeline(StandardScaler(), RidgeClassifierCV([len(features) * each for each in PENALTIES]))
     probe.fit(features.detach().double().numpy(), targets.numpy())
-    return float(probe.score(test_features.detach().double().numpy(), test_targets.numpy()))
+    found: Tensor = torch.from_numpy(probe.predict(test_features.detach().double().numpy())) == test_targets
+    return found
 
 
 def _check_probe(features: Tensor, targets: Tensor, test_features: Tensor, test_targets: Tensor) -> None:

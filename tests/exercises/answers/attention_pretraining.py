@@ -26,19 +26,6 @@ def attention_scaling_the_queries(q, k, v):
     return (q @ k.mT).softmax(-1).matmul(v)
 
 
-def mask_by_comparing(length):
-    t = torch.arange(length)
-    return t[None, :] <= t[:, None]
-
-
-def mask_in_lists(T):
-    return [[s <= t for s in range(T)] for t in range(T)]
-
-
-def mask_in_numpy(T):
-    return np.tri(T, dtype=bool)
-
-
 def heads_by_unflatten(x, heads):
     return x.unflatten(-1, (heads, -1)).movedim(2, 1)
 
@@ -130,34 +117,11 @@ def masking_in_a_loop(ids, may_hide, draw, fate, others, mask_id):
     return inputs, labels
 
 
-def loss_by_torch(logits, labels):
-    return F.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=-100)
-
-
-def loss_by_torch_as_images(logits, labels):
-    return F.cross_entropy(logits.float().transpose(1, 2), labels)
-
-
-def loss_in_a_loop(logits, labels):
-    costs = []
-    for z, y in zip(logits.reshape(-1, logits.shape[-1]), labels.flatten().tolist(), strict=True):
-        if y != -100:
-            costs.append(float(z.logsumexp(0) - z[y]))
-    return sum(costs) / len(costs)
-
-
 def attention_by_numpy(q, k, v):
     q, k, v = q.numpy(), k.numpy(), v.numpy()
     s = q @ np.swapaxes(k, -1, -2) / np.sqrt(q.shape[-1])
     a = np.exp(s - s.max(-1, keepdims=True))
     return a / a.sum(-1, keepdims=True) @ v
-
-
-def mask_filled_in(T):
-    mask = torch.zeros(T, T, dtype=torch.bool)
-    for t in range(T):
-        mask[t, : t + 1] = True
-    return mask
 
 
 def heads_filled_in(x, heads):
@@ -231,7 +195,6 @@ RIGHT = {
         attention_scaling_the_queries,
         attention_by_numpy,
     ),
-    "attention.causal_mask": (mask_by_comparing, mask_in_lists, mask_in_numpy, mask_filled_in),
     "attention.split_heads": (
         heads_by_unflatten,
         heads_by_chunks,
@@ -264,12 +227,6 @@ RIGHT = {
         contrast_filled_in,
     ),
     "attention.mask_tokens": (masking_in_place, masking_in_a_loop, masking_by_arithmetic, masking_in_numpy),
-    "attention.masked_lm_loss": (
-        loss_by_torch,
-        loss_by_torch_as_images,
-        loss_in_a_loop,
-        lambda logits, labels: F.nll_loss(logits.log_softmax(-1)[labels >= 0], labels[labels >= 0]).item(),
-    ),
 }
 
 WRONG = {
@@ -279,14 +236,6 @@ WRONG = {
         "the weights, without v": lambda q, k, v: torch.softmax(q @ k.mT / math.sqrt(q.shape[-1]), -1),
         "with a causal mask": lambda q, k, v: F.scaled_dot_product_attention(q, k, v, is_causal=True),
         "the largest score takes all": lambda q, k, v: F.one_hot((q @ k.mT).argmax(-1), k.shape[-2]).double() @ v,
-    },
-    "attention.causal_mask": {
-        "numbers of 0 and 1, float": lambda T: torch.ones(T, T).tril(),
-        "numbers of 0 and 1, int": lambda T: torch.ones(T, T, dtype=torch.int).tril(),
-        "what is added to the scores": lambda T: torch.full((T, T), -torch.inf).triu(1),
-        "by numpy, as numbers": lambda T: np.tri(T),
-        "only itself": lambda T: torch.eye(T).bool(),
-        "only itself and the one before": lambda T: torch.ones(T, T).tril().triu(-1).bool(),
     },
     "attention.split_heads": {
         "the heads last": lambda x, heads: x.unflatten(-1, (heads, -1)).movedim(2, -1),
@@ -339,13 +288,5 @@ WRONG = {
             _masking(ids, m, d, f, o, mask)[1],
         ),
         "only the inputs": lambda *a: _masking(*a)[0],
-    },
-    "attention.masked_lm_loss": {
-        "-100 as the first class": lambda x, y: F.cross_entropy(x.flatten(0, 1), y.flatten().clamp(min=0)),
-        "the sign": lambda x, y: -loss_by_torch(x, y),
-        "one number per word": lambda x, y: F.cross_entropy(x[y >= 0], y[y >= 0], reduction="none"),
-        "labels above 0 only": lambda x, y: loss_by_torch(x, torch.where(y > 0, y, -100)) if (y > 0).any() else 0.0,
-        "the probability": lambda x, y: torch.exp(-loss_by_torch(x, y)),
-        "softmax twice": lambda x, y: loss_by_torch(x.softmax(-1), y),
     },
 }
