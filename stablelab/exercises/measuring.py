@@ -1,4 +1,4 @@
-"""The exercises of notebook 09: failed runs, intervals, variance components, churn and calibration."""
+"""The exercises of notebook 09 on one recipe: failed runs, intervals, variance components, churn, sensitivity."""
 
 from __future__ import annotations
 
@@ -166,6 +166,62 @@ BOOTSTRAP = Exercise(
 )
 
 
+def coverage(interval, samples, truth):
+    held = 0
+    for scores in samples:
+        low, high = interval(scores)
+        held += bool(low <= truth <= high)
+    return held / len(samples)
+
+
+def _share(holds):
+    """The share of the samples of which something holds."""
+
+    def answer(interval, samples, truth):
+        return sum(bool(holds(*interval(scores), truth, scores)) for scores in samples) / len(samples)
+
+    return answer
+
+
+def two_errors(scores):
+    """The mean ± two standard errors: an interval for the cases below."""
+    half = 2 * scores.std() / math.sqrt(len(scores))
+    return scores.mean() - half, scores.mean() + half
+
+
+def _extremes(scores):
+    return scores.min(), scores.max()
+
+
+COVERAGE = Exercise(
+    name="measuring.coverage",
+    returns="the share of the samples whose interval holds the truth",
+    solution=coverage,
+    cases=(
+        Case("the mean of four ± two errors, 60 times", (two_errors, normal(60, 4, seed=4), 0.0)),
+        Case("from lowest to highest of three, 40 times", (_extremes, normal(40, 3, seed=5), 0.0)),
+        Case("the same about another truth", (_extremes, normal(40, 3, seed=6), 0.6)),
+    ),
+    slips=(
+        Slip("that is the share of intervals that miss", lambda i, x, t: 1 - coverage(i, x, t)),
+        Slip("that is how many hold it; divide by the number of samples", lambda i, x, t: coverage(i, x, t) * len(x)),
+        Slip(
+            "an interval has two ends: the truth must lie below the upper one as well",
+            _share(lambda a, b, t, x: a <= t),
+        ),
+        Slip(
+            "an interval has two ends: the truth must lie above the lower one as well",
+            _share(lambda a, b, t, x: t <= b),
+        ),
+        Slip("every interval holds its own estimate; ask for the truth", _share(lambda a, b, t, x: a <= x.mean() <= b)),
+    ),
+    hints=(
+        "Go through the rows of samples: each is one experiment. low, high = interval(row).",
+        "Count those with low <= truth <= high, and divide by len(samples).",
+    ),
+)
+
+
 def variance(scores):
     inits, orders = scores.shape  # (I, J)
     rows, columns = scores.mean(dim=1), scores.mean(dim=0)
@@ -228,47 +284,65 @@ VARIANCE = Exercise(
 )
 
 
-def sensitivity(losses, start_loss):
-    capped = torch.where(losses < start_loss, losses, start_loss)  # nan is not below, so it counts as the start
-    return (capped - capped.min()).mean()
+def joint_error(right):
+    R, N = right.shape
+    runs, examples = right.mean(dim=1), right.mean(dim=0)
+    rest = right - runs[:, None] - examples + right.mean()
+    var_rest = (rest**2).sum() / ((R - 1) * (N - 1))
+    var_runs = torch.clamp(runs.var() - var_rest / N, min=0)
+    var_examples = torch.clamp(examples.var() - var_rest / R, min=0)
+    return torch.sqrt(var_runs / R + var_examples / N + var_rest / (R * N))
 
 
-def _capped(losses, start_loss):
-    return losses.nan_to_num(nan=math.inf).clamp(max=start_loss)
+def _joint(combine):
+    """The standard error with the three variances put together otherwise."""
+
+    def answer(right):
+        return combine(*variance(right), *right.shape) ** 0.5
+
+    return answer
 
 
-SENSITIVITY = Exercise(
-    name="measuring.sensitivity",
-    returns="the learning-rate sensitivity, one number",
-    solution=sensitivity,
+def _right(seed, runs, examples, spread):
+    """Rights and wrongs (R, N) of runs that differ by a spread of their own, on examples of differing difficulty."""
+    logits = 1 + spread * normal(runs, 1, seed=seed) + 1.5 * normal(1, examples, seed=seed + 1)
+    return (logits + normal(runs, examples, seed=seed + 2) > 0).double()
+
+
+JOINT_ERROR = Exercise(
+    name="measuring.joint_error",
+    returns="the standard error of the mean accuracy over other runs and other examples, one number",
+    solution=joint_error,
     cases=(
-        Case("five rates, one of them too high", (torch.tensor([0.6, 0.4, 0.2, 0.3, 5.0]), 0.7)),
-        Case("runs that diverged: inf and nan", (torch.tensor([0.5, 0.1, math.inf, math.nan]), 0.7)),
-        Case("every rate does as well", (torch.tensor([0.2, 0.2, 0.2]), 0.7)),
+        Case("six runs on thirty examples", (_right(10, 6, 30, 0.8),)),
+        Case("four runs that hardly differ, on fifty", (_right(76, 4, 50, 0.0),)),
+        Case("twelve runs that differ much, on eight", (_right(30, 12, 8, 3.0),)),
     ),
     slips=(
-        Slip("a loss above the start counts as the start", lambda x, s: (x - x.min()).mean()),
         Slip(
-            "nan stays nan in min(): a run that diverged counts as the start",
-            lambda x, s: (x.clamp(max=s) - x.clamp(max=s).min()).mean(),
-        ),
-        Slip("runs that diverged were left out; they count as the start", lambda x, s: sensitivity(x[x.isfinite()], s)),
-        Slip(
-            "that is the gain over the start; what counts is the loss against the best rate",
-            lambda x, s: (s - _capped(x, s)).mean(),
+            "that allows for other runs only; the examples were drawn as well",
+            lambda x: x.mean(1).std() / len(x) ** 0.5,
         ),
         Slip(
-            "that is the worst rate against the best; take the mean over the rates",
-            lambda x, s: _capped(x, s).max() - _capped(x, s).min(),
+            "that allows for other examples only; the runs were drawn as well",
+            lambda x: x.mean(0).std() / x.shape[1] ** 0.5,
         ),
         Slip(
-            "the best rate belongs to the mean as well: divide by the number of rates",
-            lambda x, s: (_capped(x, s) - _capped(x, s).min()).sum() / (len(x) - 1),
+            "the answers of a run, and those to an example, are no independent draws: R · N is not their number",
+            lambda x: x.std() / x.numel() ** 0.5,
+        ),
+        Slip("what is left of run and example counts too, over R · N", _joint(lambda a, b, e, R, N: a / R + b / N)),
+        Slip("runs average over R, examples over N", _joint(lambda a, b, e, R, N: a / N + b / R + e / (R * N))),
+        Slip("the variances do not average out by themselves: divide each", _joint(lambda a, b, e, R, N: a + b + e)),
+        Slip("that is the variance; the standard error is its root", lambda x: joint_error(x) ** 2),
+        Slip(
+            "row and column means hold the rest as well, which is then counted twice",
+            lambda x: (x.mean(1).var() / x.shape[0] + x.mean(0).var() / x.shape[1]) ** 0.5,
         ),
     ),
     hints=(
-        "First replace each loss that is not below the start by the start. Is nan below anything?",
-        "Then the mean over the rates of what each loses against the smallest of them.",
+        "Your variance components do it: rows are runs, columns are examples.",
+        "var_runs / R + var_examples / N + var_rest / (R · N), and the root of it.",
     ),
 )
 
@@ -317,69 +391,49 @@ CHURN = Exercise(
 )
 
 
-def calibration_error(confidence, right, bins):
-    error = 0.0
-    for m in range(bins):
-        inside = (confidence > m / bins) & (confidence <= (m + 1) / bins)
-        if inside.any():
-            gap = right[inside].double().mean() - confidence[inside].mean()
-            error = error + inside.double().mean() * gap.abs()
-    return error
+def sensitivity(losses, start_loss):
+    capped = torch.where(losses < start_loss, losses, start_loss)  # nan is not below, so it counts as the start
+    return (capped - capped.min()).mean()
 
 
-def _by_bins(combine):
-    """The calibration error with the bins' (weight, accuracy - confidence) put together otherwise."""
-
-    def answer(confidence, right, bins):
-        gaps = confidence.new_zeros(bins)
-        weights = confidence.new_zeros(bins)
-        for m in range(bins):
-            inside = (confidence > m / bins) & (confidence <= (m + 1) / bins)
-            if inside.any():
-                gaps[m] = right[inside].double().mean() - confidence[inside].mean()
-                weights[m] = inside.double().mean()
-        return combine(weights, gaps)
-
-    return answer
+def _capped(losses, start_loss):
+    return losses.nan_to_num(nan=math.inf).clamp(max=start_loss)
 
 
-_CONFIDENCE = float64(0.95, 0.9, 0.85, 0.6, 0.55, 0.3, 0.97, 0.65)
-_RIGHT = torch.tensor([True, True, False, True, False, True, True, False])
-
-CALIBRATION = Exercise(
-    name="measuring.calibration_error",
-    returns="the expected calibration error, one number",
-    solution=calibration_error,
+SENSITIVITY = Exercise(
+    name="measuring.sensitivity",
+    returns="the learning-rate sensitivity, one number",
+    solution=sensitivity,
     cases=(
-        Case("eight examples in five bins, one of them empty", (_CONFIDENCE, _RIGHT, 5)),
-        Case("confidences on the edges of four bins", (torch.tensor([0.5, 0.5, 0.75, 1.0, 0.6]), _RIGHT[1:6], 4)),
-        Case("one bin for all", (_CONFIDENCE, _RIGHT, 1)),
+        Case("five rates, one of them too high", (torch.tensor([0.6, 0.4, 0.2, 0.3, 5.0]), 0.7)),
+        Case("runs that diverged: inf and nan", (torch.tensor([0.5, 0.1, math.inf, math.nan]), 0.7)),
+        Case("every rate does as well", (torch.tensor([0.2, 0.2, 0.2]), 0.7)),
     ),
     slips=(
+        Slip("a loss above the start counts as the start", lambda x, s: (x - x.min()).mean()),
         Slip(
-            "every bin weighs by its share of the examples, not the same",
-            _by_bins(lambda w, g: g.abs().sum() / (w > 0).sum()),
+            "nan stays nan in min(): a run that diverged counts as the start",
+            lambda x, s: (x.clamp(max=s) - x.clamp(max=s).min()).mean(),
+        ),
+        Slip("runs that diverged were left out; they count as the start", lambda x, s: sensitivity(x[x.isfinite()], s)),
+        Slip(
+            "that is the gain over the start; what counts is the loss against the best rate",
+            lambda x, s: (s - _capped(x, s)).mean(),
         ),
         Slip(
-            "gaps of both signs cancel: take absolute values bin by bin, before the sum. One bin for all does the same",
-            _by_bins(lambda w, g: (w * g).sum().abs()),
+            "that is the worst rate against the best; take the mean over the rates",
+            lambda x, s: _capped(x, s).max() - _capped(x, s).min(),
         ),
-        Slip("that is the largest gap of a bin; take the weighted mean", _by_bins(lambda w, g: g.abs().max())),
         Slip(
-            "the gap belongs inside the bins: between their mean accuracy and confidence, not example by example",
-            lambda c, r, bins: (r.double() - c).abs().mean(),
-        ),
-        Slip("the gaps were squared; take absolute values", _by_bins(lambda w, g: (w * g**2).sum())),
-        Slip(
-            "bin m holds confidences above m / bins up to and with (m + 1) / bins: the upper edge belongs to it",
-            lambda confidence, right, bins: calibration_error(confidence + 1e-12, right, bins),
+            "the best rate belongs to the mean as well: divide by the number of rates",
+            lambda x, s: (_capped(x, s) - _capped(x, s).min()).sum() / (len(x) - 1),
         ),
     ),
     hints=(
-        "Bin m: inside = (confidence > m / bins) & (confidence <= (m + 1) / bins). Skip it where it is empty.",
-        "Its gap is |mean of right[inside] - mean of confidence[inside]|, its weight the share of examples inside.",
+        "First replace each loss that is not below the start by the start. Is nan below anything?",
+        "Then the mean over the rates of what each loses against the smallest of them.",
     ),
 )
 
 
-EXERCISES = (FAILED_RATE, RUNS_NEEDED, BOOTSTRAP, VARIANCE, SENSITIVITY, CHURN, CALIBRATION)
+EXERCISES = (FAILED_RATE, RUNS_NEEDED, BOOTSTRAP, COVERAGE, VARIANCE, JOINT_ERROR, CHURN, SENSITIVITY)

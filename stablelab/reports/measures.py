@@ -26,6 +26,7 @@ from ..stability import (
 )
 
 _SMOOTHED = 10  # steps that a loss is averaged over, before it counts as reached
+_T = "Interval: Student's t over the runs."
 _BCA = "Interval: BCa bootstrap over the runs (Efron 1987)."
 
 
@@ -92,15 +93,16 @@ RESULT = (
         "accuracy",
         "%",
         "Share of the validation split that is predicted right, as the mean over runs that did not diverge.",
-        _BCA,
-        of=lambda runs: mean(runs.of("accuracy")),
+        _T,
+        of=lambda runs: mean(runs.of("accuracy"), method="t"),
     ),
     Measure(
         "standard deviation",
         "points",
         "√(Σ (x − x̄)² / (R − 1)) of the accuracies of R runs that differ in their seeds alone, in percentage points.",
-        f"Over seeds: Dodge et al. 2020; Mosbach et al. 2021. {_BCA}",
-        of=lambda runs: standard_deviation(runs.of("accuracy")),
+        "Over seeds: Dodge et al. 2020; Mosbach et al. 2021. Interval: χ², for normal scores; failed runs "
+        "make it too short.",
+        of=lambda runs: standard_deviation(runs.of("accuracy"), method="chi2"),
     ),
     Measure(
         "range",
@@ -115,8 +117,8 @@ RESULT = (
         "nats",
         "Mean cross-entropy (nats) on the validation split, as the mean over runs that did not diverge. A mean over "
         "survivors flatters: read it with the failed runs.",
-        _BCA,
-        of=lambda runs: mean(runs.of("validation_loss")),
+        _T,
+        of=lambda runs: mean(runs.of("validation_loss"), method="t"),
     ),
     FAILED,
 )

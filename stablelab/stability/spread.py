@@ -3,38 +3,42 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from .._validation import number, whole
+from .._validation import choice, number, whole
 from ._inputs import array, finite, true_classes
 from .estimates import FEW, RESAMPLES, Estimate, Statistic, bootstrapped, without_interval
 
 Scores = ArrayLike | Tensor
+Bounds = Callable[[np.ndarray, float], tuple[float, float, str]]  # scores and level -> low, high, method
 LOWEST = 1e-100  # stands for a spread of 0, so that a logarithm exists
 
 
-def mean(scores: Scores, *, level: float = 0.95, seed: int = 0) -> Estimate:
-    """The mean over runs, with a BCa bootstrap interval.
+def mean(scores: Scores, *, level: float = 0.95, seed: int = 0, method: str = "BCa") -> Estimate:
+    """The mean over runs, with an interval from a bootstrap or from Student's t distribution.
 
     Args:
         scores: (R,) one number a run, such as its accuracy. Those that are not finite (of runs that diverged) are
             left out, and the estimate counts them: a mean over survivors flatters, so read it with `failed_rate`.
         level: of the interval, between 0 and 1.
         seed: of the bootstrap.
+        method: "BCa", or "t" for x̄ ± t s/√R, which holds what it promises with few runs as well, heavy tails included.
 
     Raises:
-        ValueError: no scores, or not numbers (R,).
+        ValueError: no scores, not numbers (R,), or another method.
     """
+    choice("method", method, ("BCa", "t"))
     kept, left_out = finite("scores", scores)
-    return _over_runs(kept, left_out, lambda x: x.mean(axis=-1), level, seed)
+    return _over_runs(kept, left_out, lambda x: x.mean(axis=-1), level, seed, _t_bounds if method == "t" else None)
 
 
-def standard_deviation(scores: Scores, *, level: float = 0.95, seed: int = 0) -> Estimate:
-    """The standard deviation over runs, √(Σ (x - x̄)² / (R - 1)), with a BCa bootstrap interval.
+def standard_deviation(scores: Scores, *, level: float = 0.95, seed: int = 0, method: str = "BCa") -> Estimate:
+    """The standard deviation over runs, √(Σ (x - x̄)² / (R - 1)), with an interval from a bootstrap or from χ².
 
     Of one run there is none: the value is nan.
 
@@ -42,17 +46,20 @@ def standard_deviation(scores: Scores, *, level: float = 0.95, seed: int = 0) ->
         scores: (R,) one number a run; those that are not finite are left out and counted.
         level: of the interval, between 0 and 1.
         seed: of the bootstrap.
+        method: "BCa", or "chi2" for s √((R - 1) / χ²), which keeps its promise at any number of normal scores, where
+            the bootstrap is too short if they are few; see `bootstrapped`.
 
     Raises:
-        ValueError: no scores, or not numbers (R,).
+        ValueError: no scores, not numbers (R,), or another method.
 
     Source:
-        Reported over seeds by Dodge et al. 2020 and Mosbach et al. 2021; see `bootstrapped` for the interval.
+        Reported over seeds by Dodge et al. 2020 and Mosbach et al. 2021; see `bootstrapped` for its interval.
     """
+    choice("method", method, ("BCa", "chi2"))
     kept, left_out = finite("scores", scores)
     if len(kept) == 1:
         return without_interval(math.nan, 1, "one run: no spread, no interval", level=level, left_out=left_out)
-    return _over_runs(kept, left_out, _deviation, level, seed)
+    return _over_runs(kept, left_out, _deviation, level, seed, _chi2_bounds if method == "chi2" else None)
 
 
 def value_range(scores: Scores, *, level: float = 0.95) -> Estimate:
@@ -219,10 +226,31 @@ def compare_spread(a: Scores, b: Scores, *, level: float = 0.95, seed: int = 0) 
     return Comparison(ratio, p_value)
 
 
-def _over_runs(kept: np.ndarray, left_out: int, statistic: Statistic, level: float, seed: int) -> Estimate:
+def _over_runs(
+    kept: np.ndarray, left_out: int, statistic: Statistic, level: float, seed: int, bounds: Bounds | None = None
+) -> Estimate:
+    """With the bounds of a distribution that is known, else of a bootstrap."""
     if not len(kept):
         return without_interval(math.nan, 0, "no finite score", level=level, left_out=left_out)
-    return bootstrapped(lambda runs: statistic(kept[runs]), len(kept), level=level, seed=seed, left_out=left_out)
+    if bounds is None or len(kept) == 1 or _deviation(kept) == 0:
+        return bootstrapped(lambda runs: statistic(kept[runs]), len(kept), level=level, seed=seed, left_out=left_out)
+    number("level", level, above=0, below=1)
+    low, high, method = bounds(kept, level)
+    return Estimate(float(statistic(kept)), low, high, level, len(kept), method, left_out=left_out)
+
+
+def _t_bounds(x: np.ndarray, level: float) -> tuple[float, float, str]:
+    from scipy.stats import t
+
+    half = float(t.ppf((1 + level) / 2, len(x) - 1) * _deviation(x) / math.sqrt(len(x)))
+    return float(x.mean()) - half, float(x.mean()) + half, "Student's t"
+
+
+def _chi2_bounds(x: np.ndarray, level: float) -> tuple[float, float, str]:
+    from scipy.stats import chi2
+
+    low, high = (_deviation(x) * math.sqrt((len(x) - 1) / chi2.ppf((1 + s * level) / 2, len(x) - 1)) for s in (1, -1))
+    return float(low), float(high), "χ², normal scores"
 
 
 def _deviation(x: np.ndarray) -> np.ndarray:

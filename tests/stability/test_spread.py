@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -44,6 +45,32 @@ def test_the_interval_of_the_standard_deviation_holds_the_truth_about_as_often_a
     x = np.random.default_rng(1).normal(size=(40, 20))
     held = [e.low <= 1 <= e.high for e in map(standard_deviation, x)]
     assert 0.78 <= np.mean(held) <= 0.98  # 0.89 in a long trial
+
+
+@pytest.mark.parametrize("n", [3, 5, 20])
+def test_t_and_chi2_hold_the_truth_as_often_as_they_promise_at_any_number_of_normal_scores(n: int) -> None:
+    x = np.random.default_rng(n).normal(size=(600, n))
+    means = [e.low <= 0 <= e.high for e in (mean(row, method="t") for row in x)]
+    deviations = [e.low <= 1 <= e.high for e in (standard_deviation(row, method="chi2") for row in x)]
+    assert 0.92 <= np.mean(means) <= 0.98
+    assert 0.92 <= np.mean(deviations) <= 0.98
+
+
+def test_the_chi2_interval_of_three_runs_is_wide_and_that_of_the_bootstrap_is_not() -> None:
+    three = [0.5, 0.5, 0.76]
+    wide, narrow = standard_deviation(three, method="chi2"), standard_deviation(three)
+    assert (wide.low, wide.high) == pytest.approx((0.0782, 0.943), abs=1e-3)
+    assert (narrow.low, narrow.high) == pytest.approx((0.0, 0.150), abs=1e-3)
+    assert "χ²" in str(wide)
+
+
+@pytest.mark.parametrize("measure", [mean, standard_deviation])
+def test_equal_scores_have_no_interval_by_any_method_and_an_unknown_one_is_refused(measure: Callable) -> None:
+    method = "t" if measure is mean else "chi2"
+    assert measure([0.8, 0.8, 0.8], method=method).low is None
+    assert measure([0.8], method=method).low is None
+    with pytest.raises(ValueError, match="method"):
+        measure([0.8, 0.9], method="guess")
 
 
 @pytest.mark.parametrize("measure", [mean, standard_deviation, value_range, median])

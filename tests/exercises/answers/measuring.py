@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from fractions import Fraction
-from itertools import combinations, pairwise
+from itertools import combinations
 
 import numpy as np
 import torch
@@ -98,21 +97,6 @@ def churn_by_counts(predictions):
     return total / (N * R * (R - 1))
 
 
-def error_by_digits(confidence, right, bins):
-    place = torch.ceil(confidence * bins).long() - 1
-    sums = torch.zeros(bins, dtype=torch.float64).index_add_(0, place, right.double() - confidence)
-    return sums.abs().sum() / len(confidence)
-
-
-def error_in_numpy(confidence, right, bins):
-    edges, c, r = np.linspace(0, 1, bins + 1), confidence.numpy(), right.numpy()
-    total = 0.0
-    for low, high in pairwise(edges):
-        inside = (c > low) & (c <= high)
-        total += abs(r[inside].sum() - c[inside].sum())
-    return total / len(c)
-
-
 def rate_in_an_array(accuracies, majority, z):
     failed, n = np.sum(~(accuracies.numpy() > majority)), len(accuracies)
     p, shrink = failed / n, 1 / (1 + z**2 / n)
@@ -182,23 +166,56 @@ def churn_filled_in(predictions):
     return table.sum() / (R * (R - 1))
 
 
-def error_in_fractions(confidence, right, bins):
-    """Edges as fractions, which no rounding moves."""
-    total, n = 0.0, len(confidence)
-    for m in range(bins):
-        low, high = Fraction(m, bins), Fraction(m + 1, bins)
-        inside = [i for i, c in enumerate(confidence.tolist()) if low < c <= high]
-        total += abs(sum(float(right[i]) - float(confidence[i]) for i in inside)) / n
-    return total
+def coverage_in_one_line(interval, samples, truth):
+    return sum(1 for row in samples if interval(row)[0] <= truth <= interval(row)[1]) / len(samples)
 
 
-def error_filled_in(confidence, right, bins):
-    gaps = torch.zeros(bins)
-    for m in range(bins):
-        inside = (confidence > m / bins) & (confidence <= (m + 1) / bins)
-        if inside.sum() > 0:
-            gaps[m] = inside.float().mean() * (right[inside].float().mean() - confidence[inside].mean()).abs()
-    return gaps.sum().item()
+def coverage_in_numpy(interval, samples, truth):
+    ends = np.array([[float(end) for end in interval(row)] for row in samples])
+    return np.mean((ends[:, 0] <= truth) & (truth <= ends[:, 1]))
+
+
+def coverage_by_distance(interval, samples, truth):
+    held = torch.zeros(len(samples))
+    for i, row in enumerate(samples):
+        low, high = interval(row)
+        held[i] = abs(truth - (low + high) / 2) <= (high - low) / 2
+    return held.mean()
+
+
+def joint_by_mean_squares(right):
+    R, N = right.shape
+    ms_runs, ms_examples = N * right.mean(1).var(), R * right.mean(0).var()
+    rest = right - right.mean(1, keepdim=True) - right.mean(0, keepdim=True) + right.mean()
+    ms_rest = rest.square().sum() / (R - 1) / (N - 1)
+    return ((max(ms_runs - ms_rest, 0) + max(ms_examples - ms_rest, 0) + ms_rest) / (R * N)) ** 0.5
+
+
+def joint_in_a_loop(right):
+    R, N = right.shape
+    rows, columns, whole = right.mean(1).tolist(), right.mean(0).tolist(), float(right.mean())
+    rest = sum((float(right[i, j]) - rows[i] - columns[j] + whole) ** 2 for i in range(R) for j in range(N))
+    rest /= (R - 1) * (N - 1)
+    runs = sum((r - whole) ** 2 for r in rows) / (R - 1) - rest / N
+    examples = sum((c - whole) ** 2 for c in columns) / (N - 1) - rest / R
+    return math.sqrt(max(runs, 0) / R + max(examples, 0) / N + rest / R / N)
+
+
+def joint_in_numpy(right, lowest=0.0):
+    x = right.numpy()
+    R, N = x.shape
+    rest = x - x.mean(1, keepdims=True) - x.mean(0) + x.mean()
+    e = (rest**2).sum() / ((R - 1) * (N - 1))
+    a, b = max(x.mean(1).var(ddof=1) - e / N, lowest), max(x.mean(0).var(ddof=1) - e / R, lowest)
+    return np.sqrt(a / R + b / N + e / R / N)
+
+
+def joint_by_centring(right):
+    R, N = right.shape
+    x = right - right.mean()
+    rest = (x - x.mean(1, keepdim=True) - x.mean(0, keepdim=True)).square().sum() / ((R - 1) * (N - 1))
+    parts = torch.stack([x.mean(1).var() - rest / N, x.mean(0).var() - rest / R, rest]).clamp(min=0)
+    return (parts / torch.tensor([R, N, R * N])).sum().sqrt()
 
 
 def _bootstrap(reduce, low=lambda level: (1 - level) / 2, high=lambda level: (1 + level) / 2):
@@ -238,7 +255,13 @@ RIGHT = {
         churn_filled_in,
         lambda p: (p[:, None] != p[None]).double().mean() * len(p) / (len(p) - 1),
     ),
-    "measuring.calibration_error": (error_by_digits, error_in_numpy, error_in_fractions, error_filled_in),
+    "measuring.coverage": (
+        coverage_in_one_line,
+        coverage_in_numpy,
+        lambda interval, x, truth: 1 - np.mean([not interval(row)[0] <= truth <= interval(row)[1] for row in x]),
+        coverage_by_distance,
+    ),
+    "measuring.joint_error": (joint_by_mean_squares, joint_in_a_loop, joint_in_numpy, joint_by_centring),
 }
 
 WRONG = {
@@ -294,15 +317,16 @@ WRONG = {
         "each pair counted twice": lambda p: 2 * churn_filled_in(p),
         "pairs that differ anywhere": lambda p: np.mean([bool((a != b).any()) for a, b in combinations(p, 2)]),
     },
-    "measuring.calibration_error": {
-        "no bins": lambda c, r, bins: (r.double().mean() - c.mean()).abs(),
-        "the root of the mean square": lambda c, r, bins: ((r.double() - c) ** 2).mean().sqrt(),
-        "a sum that is not weighed": lambda c, r, bins: sum(
-            abs(float(r[i].double().mean() - c[i].mean()))
-            for i in ((c > m / bins) & (c <= (m + 1) / bins) for m in range(bins))
-            if i.any()
-        ),
-        "the lower edge belongs to the bin": lambda c, r, bins: error_filled_in(c + 1e-9, r, bins),
-        "as many bins as examples": lambda c, r, bins: error_filled_in(c, r, len(c)),
+    "measuring.coverage": {
+        "strictly the one side": lambda i, x, t: np.mean([float(i(row)[0]) > t for row in x]),
+        "the mean width": lambda i, x, t: np.mean([float(i(row)[1] - i(row)[0]) for row in x]),
+        "all samples as one": lambda i, x, t: float(i(x.flatten())[0] <= t <= i(x.flatten())[1]),
+        "the first half only": lambda i, x, t: coverage_in_one_line(i, x[: len(x) // 2], t),
+    },
+    "measuring.joint_error": {
+        "not clamped": lambda x: joint_in_numpy(x, lowest=-np.inf),
+        "twice as large": lambda x: 2 * joint_in_numpy(x),
+        "the standard errors added": lambda x: x.mean(1).std() / len(x) ** 0.5 + x.mean(0).std() / x.shape[1] ** 0.5,
+        "an error of accuracy p by itself": lambda x: (x.mean() * (1 - x.mean()) / x.shape[1]) ** 0.5,
     },
 }
