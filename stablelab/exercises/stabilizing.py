@@ -274,8 +274,8 @@ def _components(scores):
 
 
 def _as_shares(*parts):
-    parts = [torch.as_tensor(part).clamp(min=0) for part in parts]
-    return tuple(part / sum(parts) for part in parts)
+    clamped = [torch.as_tensor(part).clamp(min=0) for part in parts]
+    return tuple(part / sum(clamped) for part in clamped)
 
 
 def _not_taken_away(scores):
@@ -336,9 +336,9 @@ SHARES = Exercise(
 EXERCISES = (  # in the order of the page
     FACTOR,
     CHOOSE,
+    JOINT_ERROR,
     REINITIALIZE,
     SHARES,
     LAYER_RATES,
     WEIGHT_AVERAGE,
-    JOINT_ERROR,
 )
