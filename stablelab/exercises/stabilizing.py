@@ -159,7 +159,7 @@ def reinitialize(state, noise, blocks, sigma):
             made.append(sigma * noise[name])
         else:
             made.append(torch.ones_like(w) if "LayerNorm.weight" in name else torch.zeros_like(w))
-    return made
+    return tuple(made)
 
 
 def _named(count, seed):
@@ -187,7 +187,6 @@ def _renewed(new, fill=None):
 
     def answer(state, noise, blocks, sigma):
         numbers = [int(name.split(".layer.")[1].split(".")[0]) for name in state if ".layer." in name]
-        right = reinitialize(state, noise, blocks, sigma)
         everything = reinitialize(state, noise, len(set(numbers)), sigma)
         made = []
         for i, (name, w) in enumerate(state.items()):
@@ -195,7 +194,7 @@ def _renewed(new, fill=None):
             is_new = new(name, number, max(numbers), blocks)
             value = everything[i] if number is not None or ".pooler." in name else sigma * noise[name]
             made.append(w if not is_new else value if fill is None else fill(name, w, noise[name], sigma, value))
-        return made if len(made) == len(right) else right
+        return tuple(made)
 
     return answer
 
