@@ -106,23 +106,39 @@ def test_gradients_of_failed_runs_are_kept_beside_those_of_good_ones() -> None:
         assert row[:5] == pytest.approx(outcome.norms[:5], rel=1e-2)
 
 
-def test_the_command_makes_the_very_runs_of_the_table_of_all_rates() -> None:
-    kept = papers.study_rates()[["steps", "new_layers", "warmup_steps", "correction", "learning_rate", "seed"]]
-    runs = [(trainable, trial, tuple(known.values())) for trainable, trial, known in papers.study_runs()]
-    assert sorted(known for *_, known in runs) == pytest.approx(sorted(kept.itertuples(index=False, name=None)))
-    for trainable, trial, (steps, _, warmup, correction, rate, seed) in runs[::97]:
+@pytest.fixture(scope="module")
+def runs() -> list[tuple[Any, Trial, dict[str, Any]]]:
+    """All that ``study_rates`` consists of."""
+    return list(papers.study_runs())
+
+
+@pytest.mark.slow
+def test_the_command_makes_the_very_runs_of_the_table_of_all_rates(
+    runs: list[tuple[Any, Trial, dict[str, Any]]],
+) -> None:
+    names = ["steps", "new_layers", "warmup_steps", "correction", "learning_rate", "seed"]
+    kept = papers.study_rates()[names].itertuples(index=False, name=None)
+    told = [tuple(known[name] for name in names) for *_, known in runs]
+    assert sorted((*a, f"{rate:.3g}", seed) for *a, rate, seed in told) == sorted(
+        (*a, f"{rate:.3g}", seed) for *a, rate, seed in kept
+    )
+    for (trainable, trial, _), (steps, _, warmup, correction, rate, seed) in list(zip(runs, told, strict=True))[::97]:
         assert (trainable.total_steps, trial.settings.warmup_steps) == (steps, warmup)
         assert (trial.init, trial.order, trial.settings.learning_rate) == (seed, seed, rate)
         assert trial.settings.bias_correction == (correction != "off")
         assert (trainable.rate_factor is not None) == (correction == "schedule")
 
 
+@pytest.mark.slow
 def test_the_table_of_all_rates_is_made_anew_and_goes_on_where_it_stopped(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    runs: list[tuple[Any, Trial, dict[str, Any]]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Three steps of three runs; their first two gradients are those that are kept, layer by layer."""
     chosen: list[tuple[Any, Trial, dict[str, Any]]] = []
-    for trainable, trial, known in papers.study_runs():
+    for trainable, trial, known in runs:
         start = (known["steps"], known["warmup_steps"], known["learning_rate"], known["seed"]) == (40, 0, 1e-4, 3)
         if start and known["new_layers"] == 0:
             chosen.append((replace(trainable, total_steps=3), trial, known))
