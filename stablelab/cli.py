@@ -145,6 +145,7 @@ def find_notebook(name: str) -> Path:
         return path.resolve()
     known = all_notebooks()
     found = [notebook for notebook in known if notebook.name.startswith(path.name)]
+    found = [notebook for notebook in found if notebook.name.startswith(f"{path.name}_")] or found  # "09" is not 09b
     if len(found) != 1 or path.parent != Path("."):
         names = ", ".join(notebook.stem for notebook in known) or "none"
         raise FileNotFoundError(f"unknown notebook {name!r}: there are {names}")

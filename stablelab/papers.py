@@ -2,15 +2,18 @@
 
 The results lie in the package, so that a notebook can show all of them and run a few again. The command makes them
 anew; stopped at any time, it goes on from where it was. With two processes ``bert_short``, ``bert_long`` and
-``bert_rates`` take about an hour and a half, ``bert_map`` and ``bert_crossing`` as long, all of ``study_…`` four hours.
+``bert_rates`` take about an hour and a half, ``bert_map`` and ``bert_crossing`` as long, all of ``study_40`` to
+``study_120_new_layer_schedule`` four hours, and ``study_rates``, 4960 runs, a day; it is made only where it is named.
 What was computed on a GPU instead, many runs in one computation, says so (``kept(name).description["computed_by"]``).
 """
 
 from __future__ import annotations
 
 import argparse
+import io
+import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -18,8 +21,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .formulas import missing_correction
-from .stability import Results, Sweep
+from ._files import write_atomically
+from .formulas import cross_entropy, missing_correction
+from .stability import Results, Sweep, Trial
 
 if TYPE_CHECKING:
     import pandas
@@ -41,6 +45,14 @@ TUNED = {  # (steps, new top layers, bias corrected) -> learning rate without an
     (LONG, 0, False): (1e-5, 1e-5),
     (LONG, 1, False): (1e-5, 1e-5),
 }
+HIGH_RATES = (6e-5, 1e-4, 2e-4, 3e-4, 6e-4, 1e-3, 2e-3)
+STUDY_RATES = {  # (steps, bias corrected) -> the learning rates that were tried in every arm of the study
+    (SHORT, True): (1e-5, 3e-5, *HIGH_RATES),
+    (SHORT, False): (1e-5, 2e-5, 3e-5, *HIGH_RATES),
+    (LONG, True): (1e-5, 3e-5, *HIGH_RATES),
+    (LONG, False): (3e-6, 6e-6, 1e-5, 2e-5, 3e-5, *HIGH_RATES),
+}
+FIRST = 20  # steps whose gradients are measured, layer by layer
 
 
 def bias_correction(steps: int, learning_rate: float = 1e-4, file: Path | None = None) -> Sweep:
@@ -107,16 +119,21 @@ def study(steps: int, new_layers: int = 0, as_schedule: bool = False, file: Path
     Source:
         As of ``bias_correction``; Zhang et al. 2021, Section 5, for new top layers.
     """
-    warmups = (0, round(WARMUP * steps))
-    grid = {"bias_correction": [True] if as_schedule else [True, False], "warmup_steps": warmups}
-    plain = _sweep(grid, steps, SEEDS, None, model=partial(bert_with_new_layers, new_layers) if new_layers else None)
+    plain, warmups = _study(steps, new_layers, as_schedule), (0, round(WARMUP * steps))
     trials = []
     for trial in plain.trials:
         corrected = trial.settings.bias_correction and not as_schedule
         rate = TUNED[steps, new_layers, corrected][warmups.index(trial.settings.warmup_steps)]
         trials.append(replace(trial, settings=trial.settings.replace(learning_rate=rate)))
+    return Sweep(plain.trainable, trials, file)
+
+
+def _study(steps: int, new_layers: int, as_schedule: bool) -> Sweep:
+    """The runs of ``study``, all at one learning rate."""
+    grid = {"bias_correction": [True] if as_schedule else [True, False], "warmup_steps": (0, round(WARMUP * steps))}
+    plain = _sweep(grid, steps, SEEDS, None, model=partial(bert_with_new_layers, new_layers) if new_layers else None)
     trainable: Any = plain.trainable
-    return Sweep(replace(trainable, rate_factor=missing_correction) if as_schedule else trainable, trials, file)
+    return Sweep(replace(trainable, rate_factor=missing_correction), plain.trials) if as_schedule else plain
 
 
 def movie_reviews() -> Any:
@@ -138,7 +155,7 @@ def study_rates() -> pandas.DataFrame:
     """All runs of the study at all learning rates, a row each: what ``TUNED`` was chosen from, by the highest mean.
 
     The table was computed on a GPU, 160 runs at a time (the file says so in ``by``); each row is the run that ``study``
-    makes at that rate.
+    makes at that rate. ``make_study_rates`` makes it anew.
 
     Columns: steps, new_layers, warmup_steps, correction ("on", "off", or "schedule": see ``study``), learning_rate,
     seed, accuracy, validation_loss, failed.
@@ -160,6 +177,95 @@ def study_gradients() -> tuple[pandas.DataFrame, np.ndarray, tuple[str, ...]]:
         norms, names = kept["norms"].astype(np.float32), tuple(kept["layers"].tolist())
     rows = study_rates()
     return rows[rows.steps == SHORT].reset_index(drop=True), norms, names
+
+
+def study_runs() -> Iterator[tuple[Any, Trial, dict[str, Any]]]:
+    """What ``study_rates`` consists of: of each run what is trained, how, and the columns that tell it from others."""
+    for steps in (SHORT, LONG):
+        for layers in (0, 1):
+            for as_schedule in (False, True):
+                plain = _study(steps, layers, as_schedule)
+                for trial in plain.trials:
+                    corrected = trial.settings.bias_correction and not as_schedule
+                    correction = "schedule" if as_schedule else "on" if corrected else "off"
+                    for rate in STUDY_RATES[steps, corrected]:
+                        settings = trial.settings.replace(learning_rate=rate)
+                        arm = {"steps": steps, "new_layers": layers, "warmup_steps": settings.warmup_steps}
+                        known = arm | {"correction": correction, "learning_rate": rate, "seed": trial.init}
+                        yield plain.trainable, replace(trial, settings=settings), known
+
+
+def study_row(trainable: Any, trial: Trial, known: dict[str, Any]) -> dict[str, Any]:
+    """Train; what the run comes to beside ``known``, and the layers' gradient norms of its first steps, as JSON values.
+
+    A run that diverges ends there: its accuracy is nan, and the norms of the steps that it has not done are, too.
+    """
+    from .models import layers_of
+    from .stability import is_failed
+    from .stability.sweeps.execution import one_thread, training_steps
+    from .training.evaluation import predict
+
+    with one_thread():
+        setup = trainable.prepare(trial)
+        layers = [[setup.model.get_submodule(name) for name in names] for names in layers_of(setup.model)]
+        norms = np.full((FIRST, len(layers)), np.nan, dtype=np.float32)
+        diverged = False
+        for step in training_steps(setup, trial):
+            diverged = step.diverged
+            if step.step <= FIRST:
+                norms[step.step - 1] = [_gradient_norm(modules) for modules in layers]
+        logits, targets = predict(setup.model, setup.task.validation)
+        loss = float("inf") if diverged else float(cross_entropy(logits, targets))
+    accuracy = float((logits.argmax(dim=1) == targets).float().mean()) if np.isfinite(loss) else float("nan")
+    failed = not np.isfinite(loss) or bool(is_failed(accuracy, targets))
+    return known | {"accuracy": accuracy, "validation_loss": loss, "failed": failed, "norms": norms.tolist()}
+
+
+def make_study_rates(out: Path, n_jobs: int | None = None) -> Path:
+    """Do all runs of ``study_runs`` that are not done, and write the file that ``study_rates`` reads; returns it.
+
+    Each run is kept beside it as it ends, a line of JSON; stopped at any time, the same call goes on from there.
+    """
+    import joblib
+    import torch
+
+    part, file = out / "study_rates.part.jsonl", out / "study_rates.npz"
+    rows = [json.loads(line) for line in part.read_text().splitlines()] if part.exists() else []
+    done = {_key(row) for row in rows}
+    left = [joblib.delayed(study_row)(*run) for run in study_runs() if _key(run[2]) not in done]
+    print(f"study_rates: {len(done)} of {len(done) + len(left)} runs done")
+    with part.open("a") as lines:
+        for row in joblib.Parallel(n_jobs=n_jobs, return_as="generator_unordered")(left):
+            rows.append(row)
+            lines.write(json.dumps(row) + "\n")
+            lines.flush()
+    write_study_rates(rows, file, f"CPU, torch {torch.__version__}, float32, one run at a time")
+    return file
+
+
+def write_study_rates(rows: Sequence[dict[str, Any]], file: Path, by: str) -> None:
+    """Keep these rows as small as they can be, sorted; the norms of the short runs alone."""
+    kinds: dict[str, Any] = {"steps": np.int16, "new_layers": np.int8, "warmup_steps": np.int8, "seed": np.int8}
+    kinds |= {"accuracy": np.float32, "validation_loss": np.float32}
+    ordered = sorted(rows, key=_key)
+    names = [n for n in ordered[0] if n != "norms"]
+    columns: dict[str, Any] = {n: np.array([row[n] for row in ordered], dtype=kinds.get(n)) for n in names}
+    norms = np.array([row["norms"] for row in ordered if row["steps"] == SHORT], dtype=np.float32)
+    depth = norms.shape[-1] - 2
+    layers = ["head", *(f"block {n}" for n in range(depth, 0, -1)), "embeddings"]
+    content = io.BytesIO()
+    np.savez_compressed(content, norms=norms, layers=np.array(layers), by=np.array(by), **columns)
+    write_atomically(file, content.getvalue())
+
+
+def _key(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(row[n] for n in ("steps", "new_layers", "warmup_steps", "correction", "learning_rate", "seed"))
+
+
+def _gradient_norm(modules: Sequence[Any]) -> float:
+    """Of the gradients of all parameters of these modules together."""
+    gradients = [p.grad.norm() for module in modules for p in module.parameters() if p.grad is not None]
+    return float(np.sqrt(sum(float(norm) ** 2 for norm in gradients)))
 
 
 def _sweep(
@@ -199,6 +305,7 @@ EXPERIMENTS: dict[str, Callable[..., Sweep]] = {
         for as_schedule in (False, True)
     },
 }
+NAMES = (*EXPERIMENTS, "study_rates")
 
 
 def kept(name: str) -> Results:
@@ -232,13 +339,20 @@ def make(name: str, out: Path, n_jobs: int | None = None) -> Path:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line and run the experiments. Returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m stablelab.papers", description=__doc__)
-    parser.add_argument("names", nargs="*", default=list(EXPERIMENTS), help=f"of {', '.join(EXPERIMENTS)}; all if none")
+    parser.add_argument(
+        "names", nargs="*", default=list(EXPERIMENTS), help=f"of {', '.join(NAMES)}; all but the last if none"
+    )
     parser.add_argument("--out", type=Path, default=Path(), help="folder for the results (default: here)")
     parser.add_argument("--jobs", type=int, default=2, help="processes side by side (default: 2)")
     options = parser.parse_args(arguments)
     try:
-        for name in [_known(each) for each in options.names]:
-            print(f"wrote {make(name, options.out, options.jobs)}")
+        for name in [_known(each, NAMES) for each in options.names]:
+            made = (
+                make_study_rates(options.out, options.jobs)
+                if name == "study_rates"
+                else make(name, options.out, options.jobs)
+            )
+            print(f"wrote {made}")
     except (ValueError, OSError) as error:
         print(f"error: {str(error).splitlines()[0]}", file=sys.stderr)
         return 2
@@ -248,9 +362,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _known(name: str) -> str:
-    if name not in EXPERIMENTS:
-        raise ValueError(f"there is no experiment {name!r}; there are {', '.join(EXPERIMENTS)}")
+def _known(name: str, names: Sequence[str] = tuple(EXPERIMENTS)) -> str:
+    if name not in names:
+        raise ValueError(f"there is no experiment {name!r}; there are {', '.join(names)}")
     return name
 
 

@@ -71,6 +71,11 @@ def test_lab_without_network_says_so_and_opens_all_the_same(
     assert cli.main(["fetch"]) == 1
 
 
+def test_a_number_means_the_notebook_that_has_it_and_not_one_with_a_letter_behind_it() -> None:
+    assert cli.find_notebook("09").name.startswith("09_")
+    assert cli.find_notebook("09b").name.startswith("09b_")
+
+
 @pytest.mark.parametrize("arguments", [["lab", "--notebook", "99"], ["validate", "99"], ["validate", "no/such.ipynb"]])
 def test_an_unknown_notebook_is_one_line_that_says_which_there_are(
     arguments: list[str], launched: list[list[str]], capsys: pytest.CaptureFixture[str]

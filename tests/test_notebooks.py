@@ -35,7 +35,7 @@ def _ignored(cell: NotebookNode) -> bool:
 
 def test_there_are_notebooks_in_reading_order() -> None:
     assert NOTEBOOKS[0].name == "00_start_here.ipynb"
-    assert all(re.match(r"\d\d_[a-z0-9_]+\.ipynb$", path.name) for path in NOTEBOOKS)
+    assert all(re.match(r"\d\d[a-z]?_[a-z0-9_]+\.ipynb$", path.name) for path in NOTEBOOKS)
 
 
 def test_nothing_is_skipped(notebook: NotebookNode) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -102,6 +104,63 @@ def test_gradients_of_failed_runs_are_kept_beside_those_of_good_ones() -> None:
     assert rows.seed[recipe].tolist() == [trial.init for trial in kept.trials]
     for row, outcome in zip(whole, kept.outcomes, strict=True):
         assert row[:5] == pytest.approx(outcome.norms[:5], rel=1e-2)
+
+
+@pytest.fixture(scope="module")
+def runs() -> list[tuple[Any, Trial, dict[str, Any]]]:
+    """All that ``study_rates`` consists of."""
+    return list(papers.study_runs())
+
+
+@pytest.mark.slow
+def test_the_command_makes_the_very_runs_of_the_table_of_all_rates(
+    runs: list[tuple[Any, Trial, dict[str, Any]]],
+) -> None:
+    names = ["steps", "new_layers", "warmup_steps", "correction", "learning_rate", "seed"]
+    kept = papers.study_rates()[names].itertuples(index=False, name=None)
+    told = [tuple(known[name] for name in names) for *_, known in runs]
+    assert sorted((*a, f"{rate:.3g}", seed) for *a, rate, seed in told) == sorted(
+        (*a, f"{rate:.3g}", seed) for *a, rate, seed in kept
+    )
+    for (trainable, trial, _), (steps, _, warmup, correction, rate, seed) in list(zip(runs, told, strict=True))[::97]:
+        assert (trainable.total_steps, trial.settings.warmup_steps) == (steps, warmup)
+        assert (trial.init, trial.order, trial.settings.learning_rate) == (seed, seed, rate)
+        assert trial.settings.bias_correction == (correction != "off")
+        assert (trainable.rate_factor is not None) == (correction == "schedule")
+
+
+@pytest.mark.slow
+def test_the_table_of_all_rates_is_made_anew_and_goes_on_where_it_stopped(
+    runs: list[tuple[Any, Trial, dict[str, Any]]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Three steps of three runs; their first two gradients are those that are kept, layer by layer."""
+    chosen: list[tuple[Any, Trial, dict[str, Any]]] = []
+    for trainable, trial, known in runs:
+        start = (known["steps"], known["warmup_steps"], known["learning_rate"], known["seed"]) == (40, 0, 1e-4, 3)
+        if start and known["new_layers"] == 0:
+            chosen.append((replace(trainable, total_steps=3), trial, known))
+    assert [known["correction"] for *_, known in chosen] == ["on", "off", "schedule"]
+    monkeypatch.setattr(papers, "study_runs", lambda: iter(chosen[:1]))
+    papers.make_study_rates(tmp_path, 1)
+    monkeypatch.setattr(papers, "study_runs", lambda: iter(chosen))
+    assert papers.main(["study_rates", "--out", str(tmp_path), "--jobs", "1"]) == 0
+    assert "study_rates: 1 of 3 runs done" in capsys.readouterr().out
+
+    old_rows, old_norms, old_layers = papers.study_gradients()
+    monkeypatch.setattr(papers, "KEPT", tmp_path)
+    rows, norms, layers = papers.study_gradients()
+    assert rows.correction.tolist() == ["off", "on", "schedule"] and layers == old_layers
+    assert rows.dtypes.astype(str).to_dict() == old_rows.dtypes.astype(str).to_dict()
+    assert norms.shape == (3, 20, 8) and np.isnan(norms[:, 3:]).all()
+    keys = list(rows.columns[:6])
+    for row, mine in zip(rows.itertuples(index=False), norms, strict=True):
+        where = np.logical_and.reduce([old_rows[name] == getattr(row, name) for name in keys])
+        assert where.sum() == 1
+        np.testing.assert_allclose(mine[:2], old_norms[where][0][:2], rtol=2e-2)
+    assert (rows.validation_loss < 0.8).all() and ((rows.accuracy > 0.3) & (rows.accuracy < 0.9)).all()
 
 
 def test_an_experiment_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:

@@ -28,6 +28,7 @@ with known_state():  # the inputs that these modules make must not depend on wha
         momentum_adam,
         robustness_ensembles,
         schedules,
+        stabilizing,
     )
 
 LINE_WIDTH = 100  # characters of a line; a page breaks longer ones in the middle of a word
@@ -40,6 +41,7 @@ NOTEBOOKS: dict[str, tuple[Exercise, ...]] = {  # in reading order
     "05_gradient_clipping": clipping.EXERCISES,
     "06_attention_and_pre_training": attention_pretraining.EXERCISES,
     "09_measuring_stability": measuring.EXERCISES + comparing.EXERCISES,
+    "09b_what_stabilizes_fine_tuning": stabilizing.EXERCISES,
     "10_robustness_and_ensembles": robustness_ensembles.EXERCISES,
 }
 
