@@ -367,12 +367,18 @@ def _built(run: Run) -> tuple[str, dict[str, str]]:
     kind = type(trained).__name__
     if trained is not model and isinstance(trained, nn.Linear):
         return f"model = torch.nn.Linear({trained.in_features}, {trained.out_features})", {}
-    if trained is model and type(model).__module__.startswith("transformers."):
+    if trained is model and hasattr(model, "config") and hasattr(model, "save_pretrained"):
         import transformers
 
-        if hasattr(transformers, kind):
+        if type(model).__module__.startswith("transformers.") and hasattr(transformers, kind):
             lines = f'from transformers import AutoConfig, {kind}\n\nmodel = {kind}(AutoConfig.from_pretrained("."))'
             return lines, {"config.json": model.config.to_json_string(use_diff=False)}
+        if type(model).__module__.startswith("stablelab.models."):  # ours, which import nothing of the package
+            source = inspect.getsourcefile(type(model)) or ""
+            lines = f"from transformers import AutoConfig\n\nfrom {Path(source).stem} import {kind}\n\n"
+            files = {Path(source).name: Path(source).read_text(encoding="utf-8")}
+            files["config.json"] = model.config.to_json_string(use_diff=False)
+            return f'{lines}model = {kind}(AutoConfig.from_pretrained("."))', files
     if trained is model and type(model).__module__.startswith("torchvision."):
         from torchvision import models
 
