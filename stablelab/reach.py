@@ -1,4 +1,4 @@
-"""How far fine-tuning carries the weights of a BERT, and what is left of it where it fails: ``python -m stablelab.reach``.
+"""How far fine-tuning carries BERT's weights, and what is left where it fails: ``python -m stablelab.reach``.
 
 Five constant learning rates, each with five seeds, for a head on the pooler and for one on the mean over the words. A
 run of 40 steps at a constant rate contains those of 5, 10 and 20, so that equal sums of the learning rates come with
@@ -87,7 +87,7 @@ def run(task: Any, readout: str, learning_rate: float, seed: int, steps: int = L
             moved.append([_relative(part, begun) for part, begun in zip(parts, start, strict=True)])
     row = {"readout": readout, "learning_rate": learning_rate, "seed": seed, "losses": losses, "norms": norms}
     row["moved"] = moved
-    return row if 0 < learning_rate and steps < LENGTHS[-1] else {**row, **_end(task, model.eval())}
+    return row if learning_rate > 0 and steps < LENGTHS[-1] else {**row, **_end(task, model.eval())}
 
 
 @torch.no_grad()

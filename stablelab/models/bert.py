@@ -56,13 +56,16 @@ def bert(
         Devlin, Chang, Lee and Toutanova, "BERT", 2019; Wang et al., "MiniLM", 2020.
     """
     import torch
+    from transformers import AutoConfig
 
     names = class_names(task_or_classes)
     choice("pooling", pooling, POOLINGS)
     folder = verify_bundled() if name is None else name
     labels = dict(enumerate(names))
+    with loading_pretrained(folder):
+        config = AutoConfig.from_pretrained(folder)
+    kind, what, more = _kind(config, folder, pooling)
     with seeded_rng(seed), loading_pretrained(folder):
-        kind, what, more = _kind(folder, pooling)
         model, report = kind.from_pretrained(
             folder,
             output_loading_info=True,
@@ -83,11 +86,10 @@ def bert(
     return model
 
 
-def _kind(folder: str | Path, pooling: str) -> tuple[Any, str, dict[str, str]]:
-    """The class that takes the weights of a folder or hub id, what it makes of them, and what it is told besides."""
-    from transformers import AutoConfig, AutoModelForSequenceClassification
+def _kind(config: Any, folder: str | Path, pooling: str) -> tuple[Any, str, dict[str, str]]:
+    """The class that takes the weights of a folder or hub id with this configuration, what it makes of them, and what it is told besides."""
+    from transformers import AutoModelForSequenceClassification
 
-    config = AutoConfig.from_pretrained(folder)
     saved = getattr(config, "pooling", None) if config.model_type == "bert" else None
     if saved in ("cls", "mean") and pooling != saved:
         raise ValueError(f"{folder} was saved with pooling={saved!r}, so its head reads nothing else; give that")

@@ -1,4 +1,4 @@
-"""BERT's encoder as a classifier without a pooler: its [CLS] vector, or the mean over the words, and one linear layer."""
+"""BERT as a classifier without a pooler: one linear layer on its [CLS] vector, or on the mean over the tokens."""
 
 from __future__ import annotations
 
