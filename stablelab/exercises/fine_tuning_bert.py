@@ -177,63 +177,6 @@ SHARE_OF_REACH = Exercise(
 )
 
 
-def relative_change(before, after):
-    moved = sum((b - a).square().sum() for a, b in zip(before, after, strict=True))
-    size = sum(a.square().sum() for a in before)
-    return (moved / size).sqrt()
-
-
-_BEFORE = [normal(2, 3, seed=13), 5 * normal(2, 2, seed=14)]
-_AFTER = [_BEFORE[0] + 0.3 * normal(2, 3, seed=15), _BEFORE[1] + 0.1 * normal(2, 2, seed=16)]
-
-RELATIVE_CHANGE = Exercise(
-    name="bert.relative_change",
-    returns="‖ΔW‖ / ‖W‖ of a layer of several matrices, as if all their entries stood in one long vector",
-    solution=relative_change,
-    cases=(
-        Case("two matrices, the larger moves less", (_BEFORE, _AFTER)),
-        Case("one matrix, doubled", ([_BEFORE[0]], [2 * _BEFORE[0]])),
-        Case("only the second moves", (_BEFORE, [_BEFORE[0], _AFTER[1]])),
-    ),
-    slips=(
-        Slip(
-            "each matrix was divided by itself and the quotients averaged, so that small ones count for too much",
-            lambda before, after: (
-                sum((b - a).norm() / a.norm() for a, b in zip(before, after, strict=True)) / len(after)
-            ),
-        ),
-        Slip(
-            "the square roots are missing: that is ‖ΔW‖² / ‖W‖²",
-            lambda before, after: relative_change(before, after) ** 2,
-        ),
-        Slip(
-            "divided by the size after training; the pre-trained one stands below",
-            lambda before, after: relative_change(after, before),
-        ),
-        Slip(
-            "the norms of the matrices were added up; add their squares, and take the root at the end",
-            lambda before, after: (
-                sum((b - a).norm() for a, b in zip(before, after, strict=True)) / sum(a.norm() for a in before)
-            ),
-        ),
-        Slip(
-            "that compares the norms before and after; a matrix can turn and keep its norm",
-            lambda before, after: (
-                sum(b.square().sum() for b in after).sqrt() / sum(a.square().sum() for a in before).sqrt() - 1
-            ).abs(),
-        ),
-        Slip(
-            "that is ‖ΔW‖ alone; divide it by ‖W‖",
-            lambda before, after: sum((b - a).square().sum() for a, b in zip(before, after, strict=True)).sqrt(),
-        ),
-    ),
-    hints=(
-        "The square of the norm of a long vector is the sum of the squares of its parts' norms.",
-        "Add (after - before).square().sum() over the matrices, before.square().sum() likewise, divide, take the root.",
-    ),
-)
-
-
 def exponents(rates, steps, moved):
     columns = torch.stack([torch.ones_like(moved), rates.log(), steps.log()], dim=1)  # (N, 3)
     return torch.linalg.lstsq(columns, moved.log().unsqueeze(1)).solution[1:, 0]  # (a, b)
@@ -396,4 +339,4 @@ REPORT = Exercise(
     ),
 )
 
-EXERCISES = (MEAN_POOL, HEAD_GRADIENT, SHARE_OF_REACH, RELATIVE_CHANGE, EXPONENTS, VANISHED, REPORT)
+EXERCISES = (MEAN_POOL, HEAD_GRADIENT, SHARE_OF_REACH, EXPONENTS, VANISHED, REPORT)

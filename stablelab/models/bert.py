@@ -87,7 +87,7 @@ def bert(
 
 
 def _kind(config: Any, folder: str | Path, pooling: str) -> tuple[Any, str, dict[str, str]]:
-    """The class that takes the weights of a folder or hub id with this configuration, what it makes of them, and what it is told besides."""
+    """The class that takes the weights of this configuration, what it makes of them, and what it is told besides."""
     from transformers import AutoModelForSequenceClassification
 
     saved = getattr(config, "pooling", None) if config.model_type == "bert" else None

@@ -85,26 +85,6 @@ def _share_in_place(gradients, beta1, beta2):
     return x.abs() / len(gradients)
 
 
-def _change_by_cat(before, after):
-    a, b = (torch.cat([w.flatten() for w in side]) for side in (before, after))
-    return (b - a).norm() / a.norm()
-
-
-def _change_by_numpy(before, after):
-    moved = sum(float(((b - a) ** 2).sum()) for a, b in zip(before, after, strict=True))
-    return np.sqrt(moved / sum(float((a**2).sum()) for a in before))
-
-
-def _change_by_norms(before, after):
-    moved = torch.stack([(b - a).norm() for a, b in zip(before, after, strict=True)]).norm()
-    return moved / torch.stack([a.norm() for a in before]).norm()
-
-
-def _change_by_hypot(before, after):
-    moved = math.hypot(*[float((b - a).norm()) for a, b in zip(before, after, strict=True)])
-    return moved / math.hypot(*[float(a.norm()) for a in before])
-
-
 def _exponents_by_numpy(rates, steps, moved):
     columns = np.stack([np.ones(len(rates)), np.log(rates), np.log(steps)], axis=1)
     return np.linalg.lstsq(columns, np.log(moved), rcond=None)[0][1:]
@@ -176,7 +156,6 @@ RIGHT = {
     ),
     "bert.head_gradient": (_head_by_autograd, _head_by_loops, _head_by_numpy, _head_in_place),
     "bert.share_of_reach": (_share_by_torch, _share_by_floats, _share_by_weights, _share_in_place),
-    "bert.relative_change": (_change_by_cat, _change_by_numpy, _change_by_norms, _change_by_hypot),
     "bert.exponents": (_exponents_by_numpy, _exponents_by_centring, _exponents_by_pinv, _exponents_as_tuple),
     "bert.vanished": (_vanished_by_numpy, _vanished_by_loops, _vanished_by_ratio, _vanished_by_counting),
     "bert.report": (_report_by_loop, _report_by_numpy, _report_filled, _report_by_min),
@@ -204,17 +183,6 @@ WRONG = {
         "the last step": lambda g, b1, b2: _share_by_floats(g, b1, b2) - _share_by_floats(g[:-1], b1, b2),
         "one step too few": lambda g, b1, b2: _share_by_floats(g[:-1], b1, b2),
         "as a random walk": lambda g, b1, b2: 1 / math.sqrt(len(g)),
-    },
-    "bert.relative_change": {
-        "the first matrix only": lambda before, after: (after[0] - before[0]).norm() / before[0].norm(),
-        "in percent": lambda before, after: 100 * _change_by_cat(before, after),
-        "the largest change": lambda before, after: max(
-            float((b - a).abs().max()) for a, b in zip(before, after, strict=True)
-        ),
-        "absolute values": lambda before, after: (
-            sum((b - a).abs().sum() for a, b in zip(before, after, strict=True)) / sum(a.abs().sum() for a in before)
-        ),
-        "how much is left": lambda before, after: 1 - _change_by_cat(before, after),
     },
     "bert.exponents": {
         "a and b supposed": lambda rates, steps, moved: (1.0, 1.0),
