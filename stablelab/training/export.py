@@ -6,6 +6,7 @@ import hashlib
 import inspect
 import json
 import os
+import sys
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -343,9 +344,10 @@ def _check(run: Run, history: History, settings: Collection[Settings]) -> None:
 def _check_build(build: str, start: dict[str, Tensor], folder: Path) -> None:
     """That these lines make a model that the weights fit."""
     names: dict[str, Any] = {"torch": torch}
-    before = Path.cwd()
+    before, path, modules = Path.cwd(), sys.path[:], set(sys.modules)
     try:
         os.chdir(folder)
+        sys.path.insert(0, str(folder))  # as where the script runs
         with torch.random.fork_rng(devices=[]):
             exec(build, names)
         made = names["model"]
@@ -354,6 +356,10 @@ def _check_build(build: str, start: dict[str, Tensor], folder: Path) -> None:
         raise ValueError(f"the lines in build= fail: {type(error).__name__}: {error}".splitlines()[0]) from error
     finally:
         os.chdir(before)
+        sys.path[:] = path
+        for module in set(sys.modules) - modules:
+            if str(getattr(sys.modules[module], "__file__", "")).startswith(str(folder.resolve())):
+                del sys.modules[module]
     here = {name: t.shape for name, t in start.items()}
     odd = sorted(there.keys() ^ here.keys()) or sorted(name for name in here if there[name] != here[name])
     if odd:
@@ -367,12 +373,18 @@ def _built(run: Run) -> tuple[str, dict[str, str]]:
     kind = type(trained).__name__
     if trained is not model and isinstance(trained, nn.Linear):
         return f"model = torch.nn.Linear({trained.in_features}, {trained.out_features})", {}
-    if trained is model and type(model).__module__.startswith("transformers."):
+    if trained is model and hasattr(model, "config") and hasattr(model, "save_pretrained"):
         import transformers
 
-        if hasattr(transformers, kind):
+        if type(model).__module__.startswith("transformers.") and hasattr(transformers, kind):
             lines = f'from transformers import AutoConfig, {kind}\n\nmodel = {kind}(AutoConfig.from_pretrained("."))'
             return lines, {"config.json": model.config.to_json_string(use_diff=False)}
+        if type(model).__module__.startswith("stablelab.models."):  # ours, which import nothing of the package
+            source = inspect.getsourcefile(type(model)) or ""
+            lines = f"from transformers import AutoConfig\n\nfrom {Path(source).stem} import {kind}\n\n"
+            files = {Path(source).name: Path(source).read_text(encoding="utf-8")}
+            files["config.json"] = model.config.to_json_string(use_diff=False)
+            return f'{lines}model = {kind}(AutoConfig.from_pretrained("."))', files
     if trained is model and type(model).__module__.startswith("torchvision."):
         from torchvision import models
 
