@@ -21,6 +21,7 @@ with known_state():  # the inputs that these modules make must not depend on wha
         attention_pretraining,
         choosing_rates,
         clipping,
+        fine_tuning_resnet,
         gradient_descent,
         losses_regularization,
         measuring,
@@ -38,6 +39,7 @@ NOTEBOOKS: dict[str, tuple[Exercise, ...]] = {  # in reading order
     "04_learning_rate_schedules": schedules.EXERCISES + choosing_rates.EXERCISES,
     "05_gradient_clipping": clipping.EXERCISES,
     "06_attention_and_pre_training": attention_pretraining.EXERCISES,
+    "07_fine_tune_resnet": fine_tuning_resnet.EXERCISES,
     "09_measuring_stability": measuring.EXERCISES,
     "10_robustness_and_ensembles": robustness_ensembles.EXERCISES,
 }
