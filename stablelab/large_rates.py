@@ -1,7 +1,7 @@
-"""What batch norm does to large learning rates, and when pre-training on formulas helps: ``python -m stablelab.large_rates``.
+"""Large learning rates with and without batch norm, and pre-training on formulas: ``python -m stablelab.large_rates``.
 
 Two studies of fine-tuning a ResNet-18, whose results lie in the package, so that notebook 07 can show all of them and
-run a few again. The command makes them anew on one thread, run by run, in about half an hour; stopped at any time, it
+run a few again. The command makes them anew on one thread, run by run, in about twenty minutes; stopped at any time, it
 goes on from there.
 """
 
@@ -285,7 +285,7 @@ SHARED = ("learning_rate", "seed", "validation_loss", "accuracy")
 
 
 def kept_losses() -> np.ndarray:
-    """(R, 20) training losses of each run of ``large_rates()``, in its order; nan after the first that is not finite."""
+    """(R, 20) training losses of each run of ``large_rates()``, in its order; nan after one that is not finite."""
     with np.load(FILE) as kept:
         return kept["rates_losses"].copy()
 
