@@ -101,7 +101,7 @@ def with_norm(model: nn.Module, norm: str, task: Task, seed: int) -> nn.Module:
     if norm == "group norm":
         names = [name for name, module in model.named_modules() if isinstance(module, nn.BatchNorm2d)]
         for name in names:
-            old = model.get_submodule(name)
+            old: Any = model.get_submodule(name)
             new = nn.GroupNorm(32, old.num_features)
             new.weight, new.bias = old.weight, old.bias
             model.set_submodule(name, new)
@@ -123,8 +123,8 @@ def optimizer_of(model: nn.Module, optimizer: str, learning_rate: float) -> torc
     if optimizer == "SGD":
         return torch.optim.SGD(model.parameters(), lr=learning_rate)
     if optimizer == CONTROL:
-        kernels = [module.weight for module in model.modules() if isinstance(module, nn.Conv2d)]
-        others = [p for p in model.parameters() if all(p is not kernel for kernel in kernels)]
+        kernels = [p for p in model.parameters() if p.ndim == 4]
+        others = [p for p in model.parameters() if p.ndim < 4]
         return torch.optim.SGD([{"params": kernels}, {"params": others, "lr": GENTLE}], lr=learning_rate)
     return torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=0.01, fused=True)
 
@@ -195,7 +195,7 @@ def _photographs() -> tuple[np.ndarray, np.ndarray]:
     from sklearn.datasets import load_sample_images
 
     china, flower = load_sample_images().images
-    return china, flower
+    return china.mean(axis=2), flower.mean(axis=2)  # (427, 640) each
 
 
 def photograph_patches(train: int = START_TRAIN, validation: int = 500, test: int = 500, seed: int = 0) -> Task:
@@ -220,7 +220,7 @@ def photograph_patches(train: int = START_TRAIN, validation: int = 500, test: in
         draws.shuffle(labels)
         patches = []
         for label in labels:
-            photograph = _photographs()[label // 4].mean(axis=2)  # (427, 640)
+            photograph = _photographs()[label // 4]
             row = 213 * draws.integers(2) + (0 if split == "train" else 106)
             top = row + draws.integers(106 - 32)
             left = 160 * (label % 4) + draws.integers(160 - 32)

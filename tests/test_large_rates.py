@@ -74,7 +74,7 @@ def test_the_control_holds_all_but_the_convolutions_at_a_gentle_rate(task: Any) 
     assert len(kernels["params"]) + len(others["params"]) == len(list(network.parameters()))
 
 
-def test_patches_to_train_on_share_no_pixel_with_the_others() -> None:
+def test_patches_are_balanced_and_those_of_their_seed() -> None:
     task = large_rates.photograph_patches(train=40, validation=40, test=40, seed=3)
     assert len(task.classes) == 8 and task.train.counts() == dict.fromkeys(task.classes, 5)
     same = large_rates.photograph_patches(train=40, validation=40, test=40, seed=3)

@@ -167,13 +167,13 @@ def train_head(body, head, X, y, learning_rate, steps):
 
 def _body() -> torch.nn.Module:
     """A body that ends in batch norm, whose running statistics are those of other data; in training mode."""
-    body = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.BatchNorm1d(4), torch.nn.ReLU()).double()
+    linear, norm = torch.nn.Linear(3, 4).double(), torch.nn.BatchNorm1d(4).double()
     with torch.no_grad():
-        body[0].weight.copy_(normal(4, 3, seed=4))
-        body[0].bias.copy_(normal(4, seed=5))
-        body[1].running_mean.copy_(float64(0.5, -0.5, 1.0, 0.0))
-        body[1].running_var.copy_(float64(2.0, 0.5, 1.0, 3.0))
-    return body
+        linear.weight.copy_(normal(4, 3, seed=4))
+        linear.bias.copy_(normal(4, seed=5))
+    norm.running_mean = float64(0.5, -0.5, 1.0, 0.0)
+    norm.running_var = float64(2.0, 0.5, 1.0, 3.0)
+    return torch.nn.Sequential(linear, norm, torch.nn.ReLU())
 
 
 def _head() -> torch.nn.Module:
