@@ -125,7 +125,8 @@ def optimizer_of(model: nn.Module, optimizer: str, learning_rate: float) -> torc
     if optimizer == CONTROL:
         kernels = [p for p in model.parameters() if p.ndim == 4]
         others = [p for p in model.parameters() if p.ndim < 4]
-        return torch.optim.SGD([{"params": kernels}, {"params": others, "lr": GENTLE}], lr=learning_rate)
+        groups: list[dict[str, Any]] = [{"params": kernels}, {"params": others, "lr": GENTLE}]
+        return torch.optim.SGD(groups, lr=learning_rate)
     return torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=0.01, fused=True)
 
 
