@@ -202,6 +202,7 @@ RANGE_TEST = Exercise(
         "The stub is right but for one thing: it leaves a trace in two tensors. What is a copy of a tensor in torch?",
         "`theta.clone()` before the loop, `theta.copy_(...)` after it; and the same for b.",
     ),
+    restores=True,
 )
 
 

@@ -49,6 +49,7 @@ class Exercise:
         hints: from gentle to nearly there.
         tolerance: relative error that is forgiven, for numbers of double precision.
         absolute: error that is forgiven besides, in the unit of the result, where its formula magnifies rounding.
+        restores: whether the tensors that it is given must be, after the call, as they were before it.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Exercise:
     hints: tuple[str, ...]
     tolerance: float = 1e-6
     absolute: float = 0.0
+    restores: bool = False
 
 
 def float64(*rows: Any) -> Tensor:

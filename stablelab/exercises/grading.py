@@ -89,6 +89,14 @@ def judge(exercise: Exercise, answer: Any, time_limit: float | None = None) -> V
             wrong = result.message if type(result) is _Failure else difference(right, result, tolerance)
             if wrong:
                 return _not_yet(answer, case, wrong, *_likely_slip(exercise, results, tolerances))
+        if exercise.restores:
+            dtype = torch.float32 if single else torch.float64
+            for case, tolerance in zip(exercise.cases, tolerances, strict=True):
+                given = _copy(case.arguments, dtype)
+                _call(answer, given, time_limit, dtype)
+                left = difference(_tensors(_copy(case.arguments, dtype)), _tensors(given), tolerance)
+                if left:
+                    return _not_yet(answer, case, f"afterwards what it was given is not as it was: {left}")
     tried = "; ".join(case.description for case in exercise.cases)
     return Verdict(RIGHT, f"it returns {exercise.returns}. Tried: {tried}.")
 
@@ -137,15 +145,14 @@ def _results(answer: Callable[..., Any], cases: tuple[Case, ...], time_limit: fl
     """What the learner's function returns, case by case, up to the first call that comes to nothing."""
     results: list[Any] = []
     for case in cases:
-        results.append(_result(answer, case, time_limit, dtype))
+        results.append(_call(answer, _copy(case.arguments, dtype), time_limit, dtype))
         if type(results[-1]) is _Failure or _untouched(results[-1]):
             break
     return results
 
 
-def _result(answer: Callable[..., Any], case: Case, time_limit: float, dtype: torch.dtype) -> Any:
-    """What the learner's function returns, or why it does not."""
-    arguments = _copy(case.arguments, dtype)
+def _call(answer: Callable[..., Any], arguments: tuple[Any, ...], time_limit: float, dtype: torch.dtype) -> Any:
+    """What the learner's function returns for these arguments, or why it does not."""
     with known_state(dtype):  # of its own, so that the next call does not see what this one leaves behind
         try:
             with deadline(time_limit):
@@ -167,6 +174,10 @@ def _first_line(error: BaseException, time_limit: float) -> str:
         raise
     except BaseException:  # a class of the learner's, with a __str__ of its own
         return "no message"
+
+
+def _tensors(arguments: tuple[Any, ...]) -> tuple[Tensor, ...]:
+    return tuple(each for each in arguments if isinstance(each, Tensor))
 
 
 def _untouched(result: Any) -> bool:

@@ -6,7 +6,6 @@ import contextlib
 import copy
 import io
 import itertools
-import time
 from collections.abc import Iterator
 from functools import cache
 
@@ -76,7 +75,5 @@ def our_run(model: nn.Module, epochs: int = 1) -> lab.Run:
 
 def turn(run: lab.Run, n: int = TURN) -> None:
     """Let a run do n more steps and wait for the last of them."""
-    target = len(run.history) + n
     run.step(n)
-    while len(run.history) < target:
-        time.sleep(0.001)
+    run.wait_paused()

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelSummary, ProgressBar
+from lightning.pytorch.plugins.precision import Precision
 
 from ..watched import Stopped
 from .steering import Groups, TrainerRun, scores
@@ -55,7 +58,8 @@ class LightningRun(TrainerRun):
         kept = [each for each in before if not isinstance(each, ProgressBar | ModelSummary)]
         self.trainer.callbacks = [*kept, callback]
         try:
-            self.trainer.fit(*self._arguments)
+            with callback.norm_of_clipping(self.trainer, self._arguments[0]):
+                self.trainer.fit(*self._arguments)
         finally:
             self.trainer.callbacks = [*before, *(e for e in self.trainer.callbacks if e not in (*before, callback))]
 
@@ -71,11 +75,32 @@ class SteeringCallback(Callback):
         self.run = run
         self._loss = math.nan
         self._norm = math.nan
+        self._told = False  # whether clipping tells the norm that it computes
         self._limit: float | None = None
         self._rates: tuple[float, ...] = ()
         self._steps = 0
         self._waited = False
         self._fresh = True  # whether the next batch begins a step
+
+    @contextmanager
+    def norm_of_clipping(self, trainer: Trainer, module: LightningModule) -> Iterator[None]:
+        """Take the norm from Lightning's own clipping where that computes one, so that it is computed once."""
+        precision = trainer.precision_plugin
+        own = type(module).configure_gradient_clipping is not LightningModule.configure_gradient_clipping
+        if own or type(precision).clip_grad_by_norm is not Precision.clip_grad_by_norm:
+            yield
+            return
+
+        def clip_grad_by_norm(optimizer: Any, clip_val: float) -> None:
+            self._norm = float(torch.nn.utils.clip_grad_norm_(precision.main_params(optimizer), clip_val))
+
+        precision.clip_grad_by_norm = clip_grad_by_norm
+        self._told = True
+        try:
+            yield
+        finally:
+            del precision.clip_grad_by_norm
+            self._told = False
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         schedulers = [each.scheduler for each in trainer.lr_scheduler_configs]
@@ -100,9 +125,11 @@ class SteeringCallback(Callback):
             trainer.gradient_clip_val = values.max_norm
 
     def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
+        self._rates, self._limit = self._groups.learning_rates, trainer.gradient_clip_val or None
+        if self._told and self._limit is not None and _clip_of(trainer) == "norm" and pl_module.automatic_optimization:
+            return
         gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
         self._norm = float(torch.nn.utils.get_total_norm(gradients)) if gradients else math.nan
-        self._rates, self._limit = self._groups.learning_rates, trainer.gradient_clip_val or None
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         loss = outputs.get("loss") if isinstance(outputs, dict) else outputs

@@ -206,6 +206,16 @@ def range_test_torch_optimizer(theta, b, loss, gradient, rates, beta):
     return (losses, theta, b)
 
 
+def range_test_that_returns_copies(theta, b, loss, gradient, rates, beta):
+    before, losses = (theta.clone(), b.clone()), []
+    for rate in rates:
+        if not math.isfinite(loss(theta)):
+            break
+        losses.append(loss(theta))
+        theta -= rate * b.mul_(beta).add_(gradient(theta))
+    return losses, *before
+
+
 def choice_loop(rates, losses, chance):
     def bad(row):
         return any(not float(x) < chance for x in row)
@@ -412,6 +422,7 @@ WRONG = {
         "the loss that is not finite is kept": _range_test(keeps=False),
         "uphill": _range_test(each=lambda rate: -rate),
         "only the losses": lambda *given: _range_test()(*given)[0],
+        "what it was given is changed, copies are returned": range_test_that_returns_copies,
     },
     "schedules.choose": {
         "the largest safe rate": lambda rates, losses, chance: max(

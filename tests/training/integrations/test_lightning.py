@@ -99,6 +99,20 @@ def test_untouched_it_has_the_numbers_of_the_trainer_alone(fit, plan, capfd) -> 
     assert {step.clip for step in run.history} == {plan.get("gradient_clip_algorithm", "norm")}
 
 
+@pytest.mark.parametrize("clipping", ["Lightning's", "the module's own"])
+def test_where_lightning_clips_by_the_norm_it_is_computed_once(fit, clipping, monkeypatch) -> None:
+    computed = []
+    clip, total = torch.nn.utils.clip_grad_norm_, torch.nn.utils.get_total_norm
+    monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", lambda *a: computed.append(clip(*a)) or computed[-1])
+    monkeypatch.setattr(torch.nn.utils, "get_total_norm", lambda *a: computed.append(total(*a)) or computed[-1])
+    trainer, given = fit()
+    if clipping == "the module's own":
+        given[0].__class__ = type("Own", (Module,), {"configure_gradient_clipping": lambda *_, **__: None})
+    run = LightningRun(trainer, given).start().wait(120)
+    assert [step.norm_before for step in run.history] == [float(each) for each in computed]
+    assert "clip_grad_by_norm" not in vars(trainer.precision_plugin)
+
+
 def test_a_change_acts_from_the_next_step_on_and_the_schedule_keeps_its_shape(fit) -> None:
     trainer, given = fit()
     planned = [1e-2 * (1 - 0.09 * min(k, 10)) for k in range(16)]
