@@ -79,8 +79,8 @@ def overfitting(log: TrainingLog) -> Finding | None:
     Prechelt's generalization loss GL = L_val(end) / min L_val − 1 above 5 %, in means of three validations, the rise
     above 3 of its standard deviations. Where the accuracy rose meanwhile (by more than half a point), the model grows
     more certain, of its mistakes too: said, no fault. Where it fell by more than a point it is one; where it stayed,
-    only if L_val − L_train is above a quarter of what guessing costs. A validation loss that does not rise, but is
-    above ten times the training loss with such a gap, is one as well.
+    only if L_val − L_train is above a quarter of what guessing costs. A validation loss that fell by less than 5 %
+    over the second half, and is above ten times the training loss with such a gap, is one as well.
 
     Source: Prechelt 1998, "Early stopping — but when?", Section 2 (GL_α, α = 5); Guo et al. 2017, "On calibration of
     modern neural networks", Section 3, for a loss that overfits while accuracy does not. The quarter and the points
@@ -102,7 +102,8 @@ def overfitting(log: TrainingLog) -> Finding | None:
     gap = end - training
     rises = end / max(low, 1e-12) - 1 > GENERALIZATION_LOSS and end - low > 3 * scatter
     apart = gap > GAP * scale
-    if not rises and not (apart and training < 0.1 * end):
+    stays = float(smooth[len(smooth) // 2]) < (1 + GENERALIZATION_LOSS) * end
+    if not rises and not (apart and stays and training < 0.1 * end):
         return None
     if rises and training > low:
         return None  # the training loss has risen as well: that is another fault

@@ -225,7 +225,7 @@ def warm_up(log: TrainingLog) -> Finding | None:
     if log.bias_correction or (log.warmup_steps or 0) > 0 or not len(log):
         return None
     early = log.losses[:50]
-    rose = bool(np.isfinite(early).any() and float(np.nanmax(early)) > 1.5 * log.start)
+    rose = bool(np.isfinite(early).any() and float(np.nanmax(early)) > 1.5 * float(early[0]))
     factor = missing_correction(0)
     return made(
         warm_up,

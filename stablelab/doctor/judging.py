@@ -33,7 +33,8 @@ class Rule:
 def need_rows(log: TrainingLog, rows: int = FEWEST) -> None:
     """Raise UnknownError where a log is too short."""
     if len(log) < rows:
-        raise UnknownError(f"{len(log)} {log.unit}{'s' if len(log) != 1 else ''} are too few; it takes {rows}")
+        are = f"{log.unit} is" if len(log) == 1 else f"{log.unit}s are"
+        raise UnknownError(f"{len(log)} {are} too few; it takes {rows}")
 
 
 def need_classes(log: TrainingLog) -> tuple[int, float]:

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any
 
-import numpy as np
 import pandas
 import torch
 from torch import Tensor, nn
@@ -222,29 +221,24 @@ SICK: dict[str, dict[str, Any]] = {
 }
 
 
-def known(frame: pandas.DataFrame) -> dict[str, Any]:
-    """What ``lab.examine`` is told beside the table."""
-    return dict(frame.attrs)
-
-
-def development(kinds: dict[str, dict[str, Any]], seeds: range = range(3)) -> Any:
+def development(kinds: dict[str, dict[str, Any]], seeds: Iterable[int]) -> Iterator[tuple[str, int, pandas.DataFrame]]:
+    """Each kind on digits of MNIST, with a small convolutional net and with a linear head."""
     for kind, changes in kinds.items():
         for seed in seeds:
             yield kind, seed, train(mnist(), convolutional, seed, **changes)
-            yield kind + " (linear)", seed, train(mnist(), linear, seed, **changes)
+            yield f"{kind} (linear)", seed, train(mnist(), linear, seed, **changes)
 
 
 if __name__ == "__main__":
     import stablelab as lab
 
     torch.set_num_threads(1)
-    np.seterr(all="ignore")
+    wanted, seeds = sys.argv[1] if len(sys.argv) > 1 else "", range(int(sys.argv[2]) if len(sys.argv) > 2 else 3)
     for kinds in (HEALTHY, SICK):
-        for kind, seed, frame in development(kinds):
-            if len(sys.argv) > 1 and sys.argv[1] not in kind:
-                continue
-            report = lab.examine(frame, **known(frame))
-            first = frame.loss.iloc[0]
-            print(f"{kind:30s} {seed} first {first:.3f} end {frame.loss.iloc[-10:].mean():.3f}", end=" ")
-            print("; ".join(f"{e.rule}: {e.causes[0].name if e.causes else ''}" for e in report.alarms), end=" | ")
-            print("; ".join(e.rule for e in report.findings if not e.alarm))
+        chosen = {kind: changes for kind, changes in kinds.items() if wanted in kind}
+        for kind, seed, frame in development(chosen, seeds):
+            report = lab.examine(frame, **frame.attrs)
+            alarms = "; ".join(f"{each.rule}: {each.causes[0].name}" for each in report.alarms)
+            notes = "; ".join(each.rule for each in report.findings if not each.alarm)
+            ends = f"{frame.loss.iloc[0]:.3f} → {frame.loss.iloc[-10:].mean():.3f}"
+            print(f"{kind:32s} seed {seed}  loss {ends:18s} ! {alarms or '–'}  · {notes or '–'}", flush=True)
