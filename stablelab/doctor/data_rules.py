@@ -114,7 +114,7 @@ def overfitting(log: TrainingLog) -> Finding | None:
         means = running_mean(accuracies, 3)
         gained = float(means[-1] - means[lowest])
     better, worse = gained > 0.005, gained < -0.01
-    alarm = (worse or apart or not known) if not better else (apart and not rises)
+    alarm = (worse or apart or not known) and not better
     points = f" The accuracy changed by {100 * gained:+.1f} points meanwhile." if known else ""
     at = steps[lowest + 1]
     return made(

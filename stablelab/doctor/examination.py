@@ -10,7 +10,7 @@ from .data_rules import not_shuffled, overfitting
 from .findings import CONFIDENCES, Finding, NotChecked, Report
 from .gradient_rules import clipped_away, growing_gradient, schedule, vanishing_gradient, warm_up
 from .judging import Rule, UnknownError
-from .progress_rules import diverged, failed_run, no_progress, not_finite, spikes
+from .progress_rules import diverged, failed_run, no_progress, not_finite, runaway, spikes
 from .reading import read
 from .start_rules import first_loss, softmax_twice, summed_loss
 from .training_log import TrainingLog
@@ -27,6 +27,7 @@ RULES = (
     Rule(not_shuffled, "data that are not shuffled"),
     Rule(growing_gradient, "a gradient that grows"),
     Rule(warm_up, "Adam without bias correction and warm-up"),
+    Rule(runaway, "a loss thrown far above its start"),
     Rule(diverged, "a loss that comes up again"),
     Rule(failed_run, "a loss that stays at guessing"),
     Rule(no_progress, "a loss that hardly falls"),
@@ -95,6 +96,8 @@ def examine_log(log: TrainingLog) -> Report:
             passed.append(rule.looks_for)
         else:
             findings.append(found)
+            if rule.function is summed_loss and log.batch_size:
+                log = replace(log, losses=log.losses / log.batch_size)  # what it would be for the rules that follow
     return Report(log.source, tuple(sorted(findings, key=_urgency)), tuple(not_checked), tuple(passed))
 
 

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from ..training.runaway import TIMES
 from .findings import Cause, Finding
 from .judging import UnknownError, made, need_classes, need_rows, write
 from .training_log import Column, TrainingLog, noise, running_mean
@@ -50,6 +51,41 @@ def not_finite(log: TrainingLog) -> Finding | None:
         if grew
         else "look at the batch of that step, "
         "at logarithms and divisions in the loss; with fp16 use a loss scale (torch.amp.GradScaler), or bf16",
+        confidence="certain",
+    )
+
+
+def runaway(log: TrainingLog) -> Finding | None:
+    """A loss that was thrown far above its start before it had learnt anything, or that stays there.
+
+    The mean of 5 losses above ten times the loss at the start, and above ten times that of guessing where that is
+    known: no update that follows the gradient does that, and weights that were thrown so far stay large. One that had
+    come down to half of its start before, and ends below its start, is a spike that recovers: ``spikes`` says it.
+
+    Source: ``training.runaway``, whose ten times it takes; Cohen et al. 2021, "Gradient descent on neural networks
+    typically occurs at the edge of stability", Section 2, on steps above 2 over the sharpness.
+    """
+    need_rows(log)
+    means = running_mean(log.losses, SPIKE)
+    first = log.losses[np.isfinite(log.losses)][:1]
+    limit = TIMES * max(float(first[0]) if len(first) else math.nan, log.guessing or 0.0)
+    above = np.flatnonzero(means > limit)
+    if not len(above):
+        return None
+    learnt = above[0] > 0 and float(np.nanmin(means[: above[0]])) < 0.5 * float(first[0])
+    if learnt and log.end < float(first[0]):
+        return None
+    at, last = log.steps[above[0] + SPIKE - 1], log.steps[above[-1] + SPIKE - 1]
+    highest = float(np.nanmax(means))
+    return made(
+        runaway,
+        "the loss was thrown far above its start",
+        f"It began at {write(float(first[0]))}; its mean of {SPIKE} is above {write(limit)} from {log.unit} {at:g} to "
+        f"{last:g}, at most {write(highest)}, and ends at {write(log.end)}." + log.changed_by_hand(at - 20, at),
+        _too_large_steps(log),
+        steps=(at, last),
+        numbers={"start": float(first[0]), "limit": limit, "highest": highest, "end": log.end},
+        cure=_cure(Cause.RATE_TOO_HIGH),
         confidence="certain",
     )
 

@@ -108,11 +108,11 @@ def softmax_floor(classes: int) -> float:
 def softmax_twice(log: TrainingLog) -> Finding | None:
     """A loss that ends on the floor ln(1 + (C − 1)/e) and was never below it.
 
-    With g = ln C − floor, what there is to gain: in the second half of the log at least ten losses lie between the
-    floor and g/10 above it and none below, which a loss that scatters about that height does once in 2¹⁰ = 1024 runs;
-    one comes within g/20 of the floor; no loss is more than 1 above it; and the loss stands still, its last two
-    quarters less than g/20 apart. Where the accuracy a is known, a loss that stands still above the floor within g/4 of
-    floor + 1 − a, that of a model that is sure of all its answers, does as well.
+    With g = ln C − floor, what there is to gain: no loss is below the floor or more than 1 above it. In the second half
+    of the log at least ten losses lie between the floor and g/10 above it, which a loss that scatters about that height
+    does once in 2¹⁰ = 1024 runs; one comes within g/20 of it; and the last two quarters are less than g/10 apart, so
+    that it is not just passing. Where the accuracy a is known, a loss that stands still (quarters less than g/20 apart)
+    above the floor within g/4 of floor + 1 − a, that of a model that is sure of all its answers, does as well.
 
     Source: derived in ``softmax_floor``.
     """
@@ -125,19 +125,19 @@ def softmax_twice(log: TrainingLog) -> Finding | None:
     slack = 1e-3
     if losses.min() < floor - slack or np.max(losses) > floor + 1 + slack:
         return None
-    if abs(float(np.mean(third)) - float(np.mean(last))) >= gain / 20:
-        return None
+    moved = abs(float(np.mean(third)) - float(np.mean(last)))
     near = int(np.sum(half <= floor + gain / 10))
-    touches = bool(half.min() <= floor + gain / 20)
+    piled = near >= 10 and bool(half.min() <= floor + gain / 20) and moved < gain / 10
     accuracies, judged = (each[np.isfinite(each)] for each in (log.accuracies, log.validation_losses))
     confident = bool(
-        len(accuracies)
+        moved < gain / 20
+        and len(accuracies)
         and len(judged)
         and accuracies[-1] > 0.5
         and judged.min() >= floor - slack
         and abs(judged[-1] - (floor + 1 - accuracies[-1])) < gain / 4
     )
-    if not (near >= 10 and touches) and not confident:
+    if not piled and not confident:
         return None
     said = f", at an accuracy of {write(float(accuracies[-1]))}" if confident else ""
     return made(
@@ -149,5 +149,5 @@ def softmax_twice(log: TrainingLog) -> Finding | None:
         steps=(log.steps[len(log) // 2], log.steps[-1]),
         numbers={"floor": floor, "lowest": float(losses.min()), "near_the_floor": near},
         cure="take the softmax out of the model: cross-entropy wants logits",
-        confidence="certain" if near >= 10 and confident else "likely",
+        confidence="certain" if piled and confident else "likely",
     )

@@ -27,7 +27,7 @@ from stablelab.training.integrations.transformers import HuggingFaceRun
 @pytest.fixture(scope="module")
 def run() -> Run:
     settings = Settings(learning_rate=1e-2, max_norm=1.0, schedule="cosine")
-    return Run(network(), Clouds(), settings=settings, steps=60, batch_size=20, evaluate_every=10).start().wait(60)
+    return Run(network(), Clouds(), settings=settings, steps=120, batch_size=20, evaluate_every=10).start().wait(60)
 
 
 def same_columns(a, b) -> None:
@@ -42,7 +42,7 @@ def same_columns(a, b) -> None:
 def test_a_run_brings_its_classes_label_shares_and_settings(run: Run) -> None:
     log = read(run)
     shares = np.bincount(Clouds().train.targets) / 200
-    assert (log.classes, log.batch_size, log.steps_per_epoch, log.total_steps, log.over) == (3, 20, 10, 60, True)
+    assert (log.classes, log.batch_size, log.steps_per_epoch, log.total_steps, log.over) == (3, 20, 10, 120, True)
     assert log.label_entropy == pytest.approx(-(shares * np.log(shares)).sum())
     assert (log.adam_like, log.bias_correction, log.warmup_steps) == (True, True, 0)
     assert log.losses.tolist() == [step.loss for step in run.history]

@@ -12,7 +12,7 @@ from stablelab.doctor.data_rules import not_shuffled, overfitting
 from stablelab.doctor.findings import Cause
 from stablelab.doctor.gradient_rules import clipped_away, growing_gradient, schedule, vanishing_gradient, warm_up
 from stablelab.doctor.judging import UnknownError
-from stablelab.doctor.progress_rules import diverged, failed_run, no_progress, not_finite, spikes
+from stablelab.doctor.progress_rules import diverged, failed_run, no_progress, not_finite, runaway, spikes
 from stablelab.doctor.start_rules import first_loss, first_loss_range, softmax_floor, softmax_twice, summed_loss
 from stablelab.formulas import cosine, linear
 
@@ -84,7 +84,9 @@ def test_softmax_twice_on_either_side() -> None:
     assert cause(softmax_twice(log_of(on_the_floor(), classes=10))) == Cause.SOFTMAX_TWICE
     assert softmax_twice(log_of(on_the_floor(lift=-0.01), classes=10)) is None  # a loss below the floor
     assert softmax_twice(log_of(on_the_floor(lift=0.06), classes=10)) is None  # never on it
-    assert softmax_twice(log_of(falling(end=softmax_floor(10), scatter=0.05), classes=10)) is None  # on both sides of it
+    assert (
+        softmax_twice(log_of(falling(end=softmax_floor(10), scatter=0.05), classes=10)) is None
+    )  # on both sides of it
     assert softmax_twice(log_of(falling(start=2.3, end=1.47, scatter=0)[:60], classes=10)) is None  # on its way down
     scores = {"validation_steps": np.array([100.0, 200.0]), "validation_losses": np.array([1.7, 1.56])}
     sure = softmax_twice(log_of(on_the_floor(0.06), classes=10, accuracies=np.array([0.8, 0.9]), **scores))
@@ -102,6 +104,22 @@ def test_not_finite_and_what_came_before() -> None:
     after_growth = log_of([*falling(50), *np.geomspace(0.3, 50, 20), math.nan], not_finite=71)
     found = not_finite(after_growth)
     assert cause(found) == Cause.RATE_TOO_HIGH and found.steps == (71, 71) and found.confidence == "certain"
+
+
+def test_runaway_on_either_side_of_ten_times() -> None:
+    def thrown(to: float):
+        losses = falling(100)
+        losses[5:15] = to
+        return log_of(losses, classes=10)
+
+    limit = 10 * thrown(1.0).losses[0]
+    assert cause(runaway(thrown(1.01 * limit))) == Cause.RATE_TOO_HIGH
+    assert runaway(thrown(1.01 * limit)).steps == (10, 15)
+    assert runaway(thrown(0.99 * limit)) is None
+    learnt = log_of(np.concatenate([falling(100), np.full(10, 50.0), falling(100)]), classes=10)
+    assert runaway(learnt) is None and spikes(learnt) is not None  # a spike that recovers
+    assert runaway(log_of(np.concatenate([falling(100), np.full(60, 50.0)]), classes=10)) is not None
+    assert runaway(log_of(np.where(np.arange(100) == 20, 100.0, falling(100)), classes=10)) is None  # one batch
 
 
 def test_diverged_on_either_side_of_half_given_back() -> None:

@@ -28,4 +28,6 @@ def log_of(losses: Any, **known: Any) -> TrainingLog:
         for name, value in known.items()
         if name in ("learning_rates", "norms", "max_norms")
     }
-    return TrainingLog(**{"source": "a curve", "steps": np.arange(1.0, len(values) + 1), "losses": values} | known | columns)
+    return TrainingLog(
+        **{"source": "a curve", "steps": np.arange(1.0, len(values) + 1), "losses": values} | known | columns
+    )

@@ -187,11 +187,11 @@ def thrown_off(at: int, by: float = 8.0) -> Callable[[int, nn.Module], object]:
 
 HEALTHY: dict[str, dict[str, Any]] = {
     "plain": {},
-    "sgd_at_0.1": {"optimizer": "SGD", "learning_rate": 0.1},
+    "sgd_at_0.1": {"optimizer": "SGD", "learning_rate": 0.1, "momentum": 0.0},
     "99_percent": {"steps": 500, "learning_rate": 3e-3},
     "cosine_restart": {"schedule": cosine_restarts, "steps": 240},
     "wsd_drop": {"schedule": warmup_stable_decay},
-    "spike_that_recovers": {"meddle": thrown_off(100), "steps": 240},
+    "spike_that_recovers": {"meddle": thrown_off(100, 3.0), "steps": 300, "learning_rate": 1e-2},
     "plateau_at_the_floor": {"warm": 300, "steps": 150},
     "label_noise_floor": {"label_noise": 0.3, "steps": 300, "learning_rate": 1e-3},
     "every_step_clipped": {"max_norm": 0.05, "learning_rate": 1e-3},
