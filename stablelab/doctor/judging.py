@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
+import numpy as np
+
 from .._formatting import format_number
 from .findings import Cause, Finding
 from .training_log import FEWEST, TrainingLog
@@ -31,10 +33,12 @@ class Rule:
 
 
 def need_rows(log: TrainingLog, rows: int = FEWEST) -> None:
-    """Raise UnknownError where a log is too short."""
-    if len(log) < rows:
-        are = f"{log.unit} is" if len(log) == 1 else f"{log.unit}s are"
-        raise UnknownError(f"{len(log)} {are} too few; it takes {rows}")
+    """Raise UnknownError where a log has too few finite losses."""
+    there = int(np.isfinite(log.losses).sum())
+    if there < rows:
+        are = f"{log.unit} is" if there == 1 else f"{log.unit}s are"
+        lost = "" if there == len(log) else " with a finite loss"
+        raise UnknownError(f"{there} {are} too few{lost}; it takes {rows}")
 
 
 def need_classes(log: TrainingLog) -> tuple[int, float]:

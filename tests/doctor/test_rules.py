@@ -9,6 +9,7 @@ import pytest
 from support.constructed import falling, log_of, noisy
 
 from stablelab.doctor.data_rules import not_shuffled, overfitting
+from stablelab.doctor.examination import examine_log
 from stablelab.doctor.findings import Cause
 from stablelab.doctor.gradient_rules import clipped_away, growing_gradient, schedule, vanishing_gradient, warm_up
 from stablelab.doctor.judging import UnknownError
@@ -292,3 +293,10 @@ def test_overfitting_on_either_side() -> None:
         judged(falls[:4])
     with pytest.raises(UnknownError, match="no validation loss is in the log"):
         overfitting(log_of(falling()))
+
+
+@pytest.mark.parametrize("finite", [1, 3, 12, 60, 110])
+def test_a_run_most_of_whose_losses_are_not_finite_is_examined(finite: int) -> None:
+    losses = np.concatenate([falling(finite), np.full(200, math.nan)])
+    report = examine_log(log_of(losses, classes=10, batch_size=8, norms=1.0, learning_rates=0.1, not_finite=finite + 1))
+    assert report.alarms[0].rule == "not_finite"
