@@ -1,4 +1,4 @@
-from . import data, exercises, formulas, models, plots, reports, stability, training, widgets
+from . import data, doctor, exercises, formulas, models, plots, reports, stability, training, widgets
 from .corruptions import robustness, show_corruptions
 from .data.corruptions import corrupted
 from .data.digits import digits
@@ -7,6 +7,7 @@ from .data.reviews import fetch_corpora, negation_pairs, reviews
 from .data.tasks import as_dataset
 from .data.texts import texts
 from .data.tokenizers import tokenizer_for
+from .doctor.examination import examine
 from .exercises.notebook import answer_or_solution, check, hints, progress
 from .fine_tuning import fine_tune, load, reopen, replay
 from .models.attention import attention_maps
@@ -66,7 +67,9 @@ __all__ = [
     "data",
     "diagnose",
     "digits",
+    "doctor",
     "evaluate",
+    "examine",
     "exercises",
     "export",
     "fetch_corpora",

@@ -25,6 +25,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "plots": {"formulas", "training", "stability"},
     "reports": {"formulas", "training", "stability", "plots"},
     "widgets": {"formulas", "training", "stability", "plots"},
+    "doctor": {"formulas", "training"},
     "exercises": {"formulas", "training"},
 }
 SHARED = {
