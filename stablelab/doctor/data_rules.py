@@ -84,7 +84,7 @@ def overfitting(log: TrainingLog) -> Finding | None:
 
     Source: Prechelt 1998, "Early stopping — but when?", Section 2 (GL_α, α = 5); Guo et al. 2017, "On calibration of
     modern neural networks", Section 3, for a loss that overfits while accuracy does not. The quarter and the points
-    were set on the development runs.
+    are choices; the development runs bear them out.
     """
     judged = np.isfinite(log.validation_losses)
     if not judged.any():

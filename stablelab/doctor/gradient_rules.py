@@ -75,7 +75,7 @@ def vanishing_gradient(log: TrainingLog) -> Finding | None:
     nine tenths of its start; gradients of the examples that cancel at the end of a training have brought the loss down.
 
     Source: derived here; Glorot & Bengio 2010, "Understanding the difficulty of training deep feedforward neural
-    networks", for saturation. The hundredfold was set on the development runs.
+    networks", for saturation. The hundredfold is a choice; the development runs bear it out.
     """
     if not len(log.norms):
         raise UnknownError("the norm of the gradient is not in the log")
@@ -121,7 +121,7 @@ def growing_gradient(log: TrainingLog) -> Finding | None:
     first.
 
     Source: torch.optim.Optimizer.zero_grad: gradients are added up unless they are set to zero; Pascanu et al. 2013 for
-    gradients that explode. Ten and a tenth were set on the development runs.
+    gradients that explode. Ten and a tenth are choices; the development runs bear them out.
     """
     if not len(log.norms):
         raise UnknownError("the norm of the gradient is not in the log")

@@ -132,7 +132,8 @@ def failed_run(log: TrainingLog) -> Finding | None:
     rate; a run that is not over is judged from its half on.
 
     Source: Mosbach, Andriushchenko & Klakow 2021, "On the stability of fine-tuning BERT", Section 3 (a failed run is
-    no better than the majority class); McFadden 1974 for R. 50 steps and 0.02 were set on the development runs.
+    no better than the majority class); McFadden 1974 for R. 50 steps and 0.02 are choices; the development runs bear
+    them out.
     """
     _, H = need_classes(log)
     _need_time(log)
@@ -161,7 +162,7 @@ def no_progress(log: TrainingLog) -> Finding | None:
     less than 3 standard errors is said for information: it may lie at its floor.
 
     Source: Google Research, "Deep learning tuning playbook", 2023, on curves that have not begun to fall; the tenth
-    was set on the development runs.
+    is a choice; the development runs bear it out.
     """
     _need_time(log)
     last = _last_quarter(log)
@@ -206,7 +207,7 @@ def spikes(log: TrainingLog) -> Finding | None:
     no fault; one that has not by w rows later is, and so are spikes over a tenth of the log.
 
     Source: Iglewicz & Hoaglin 1993 for the robust z; Chowdhery et al. 2022, "PaLM", Section 5.1, for spikes that
-    recover. The quarter and the tenth were set on the development runs.
+    recover. The quarter and the tenth are choices; the development runs bear them out.
     """
     need_rows(log, 2 * ENOUGH)
     w = int(min(100, max(20, len(log) // 5)))
