@@ -95,7 +95,10 @@ def vanishing_gradient(log: TrainingLog) -> Finding | None:
         )
     quarter = max(5, len(log) // 4)
     arrives = log.norms / -np.expm1(-np.maximum(log.losses, 1e-6))
-    first, last = float(np.nanmedian(arrives[:quarter])), float(np.nanmedian(arrives[-quarter:]))
+    ends = arrives[:quarter], arrives[-quarter:]
+    if not all(np.isfinite(each).any() for each in ends):
+        raise UnknownError("the loss or the norm of the gradient is not finite in a whole quarter of the log")
+    first, last = (float(np.nanmedian(each)) for each in ends)
     if not (last < VANISHED * first and log.end > 0.9 * log.start):
         return None
     return made(
