@@ -26,6 +26,7 @@ with known_state():  # the inputs that these modules make must not depend on wha
         measuring,
         momentum_adam,
         robustness_ensembles,
+        robustness_ensembles_loops,
         schedules,
     )
 
@@ -39,7 +40,7 @@ NOTEBOOKS: dict[str, tuple[Exercise, ...]] = {  # in reading order
     "05_gradient_clipping": clipping.EXERCISES,
     "06_attention_and_pre_training": attention_pretraining.EXERCISES,
     "09_measuring_stability": measuring.EXERCISES,
-    "10_robustness_and_ensembles": robustness_ensembles.EXERCISES,
+    "10_robustness_and_ensembles": robustness_ensembles.EXERCISES + robustness_ensembles_loops.EXERCISES,
 }
 
 ALL: dict[str, Exercise] = {exercise.name: exercise for group in NOTEBOOKS.values() for exercise in group}
