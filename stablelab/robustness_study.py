@@ -11,6 +11,7 @@ import argparse
 import io
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,9 +21,9 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import update_bn
 
 from ._files import write_atomically
-from .data import augment, corrupted, corruptions_of, digits
+from .data import augment, corrupted, corruptions_of, digits, negation_pairs, reviews
 from .formulas import cross_entropy, moving_average
-from .models import resnet
+from .models import bert, resnet
 from .papers import KEPT
 from .stability import average_weights
 from .training import Control, Settings, Step, steps
@@ -30,7 +31,8 @@ from .training import Control, Settings, Step, steps
 if TYPE_CHECKING:
     import pandas
 
-FILE = KEPT / "robustness_study.npz"
+FILE, TEXTS = KEPT / "robustness_study.npz", KEPT / "robustness_texts.npz"
+CORPORA = ("movies", "tweets", "products", "editorials")
 SEEDS = range(5)
 SHORT, LONG = 25, 50  # steps of 32 digits: 1.6 and 3.2 epochs
 SEVERITIES = (2, 4)
@@ -114,8 +116,9 @@ def short_runs(task: Any, inputs: Tensor, seed: int) -> Iterator[dict[str, Any]]
 
 def long_runs(task: Any, inputs: Tensor, seed: int) -> Iterator[dict[str, Any]]:
     """After 50 steps: plain and with noise, three orders of the plain one, and averages across runs and along one."""
-    noisy = anew(task, trained(task, "noise", LONG, seed))
-    yield row(task, inputs, LONG, "noise", ANEW, seed, noisy)
+    noisy = trained(task, "noise", LONG, seed)
+    yield row(task, inputs, LONG, "noise", OWN, seed, noisy)
+    yield row(task, inputs, LONG, "noise", ANEW, seed, anew(task, noisy))
     plain, along = averaged_along(task, seed, "cosine")
     yield row(task, inputs, LONG, "plain", OWN, seed, plain)
     orders = [plain, *(trained(task, "plain", LONG, seed, order) for order in (100 + seed, 200 + seed))]
@@ -180,6 +183,45 @@ def rates(task: Any) -> Iterator[dict[str, Any]]:
                 yield {"recipe": recipe, "rate": rate, "seed": seed, "loss": loss, "error": error}
 
 
+def sentence_splits() -> dict[str, Any]:
+    """What the heads of notebook 10 are trained and measured on: name -> split of sentences."""
+    tasks = {each: reviews(each, train=500, validation=20, test=200, max_tokens=32) for each in CORPORA}
+    splits = {f"{each}, {part}": getattr(task, part) for each, task in tasks.items() for part in ("train", "test")}
+    films = tasks["movies"]
+    splits |= {f"typos {severity}": corrupted(films.test, "typos", severity) for severity in SEVERITIES}
+    return splits | {"pairs": negation_pairs(films)}
+
+
+@torch.no_grad()
+def mean_pooled(model: Any, split: Any) -> Tensor:
+    """(N, 384): the mean of the last layer over the tokens of each sentence, padding left out."""
+    found = torch.empty(len(split), model.config.hidden_size)
+    for positions in split.order().split(64):  # by length, so that little is padding
+        inputs, _ = split.collate(positions)
+        hidden = model.base_model(**inputs).last_hidden_state  # (B, T, 384)
+        mask = inputs["attention_mask"].unsqueeze(2)
+        found[positions] = (hidden * mask).sum(dim=1) / mask.sum(dim=1)
+    return found
+
+
+def write_texts(file: Path) -> None:
+    """Keep the features and classes of all sentences, in half precision."""
+    splits = sentence_splits()
+    model = bert(2).eval()
+    columns: dict[str, Any] = {f"{name}: y": split.targets.numpy().astype(np.int8) for name, split in splits.items()}
+    columns |= {f"{name}: X": mean_pooled(model, split).half().numpy() for name, split in splits.items()}
+    content = io.BytesIO()
+    np.savez_compressed(content, by=np.array(f"CPU, torch {torch.__version__}"), **columns)
+    write_atomically(file, content.getvalue())
+
+
+def sentences() -> dict[str, tuple[Tensor, Tensor]]:
+    """Name -> features (N, 384) float32 of the sentences, as ``mean_pooled`` makes them, and classes (N,)."""
+    with np.load(TEXTS) as kept:
+        names = [key.removesuffix(": X") for key in kept.files if key.endswith(": X")]
+        return {n: (torch.from_numpy(kept[f"{n}: X"]).float(), torch.from_numpy(kept[f"{n}: y"]).long()) for n in names}
+
+
 def study() -> pandas.DataFrame:
     """All contenders that lie in the package, a row each.
 
@@ -229,9 +271,9 @@ def main() -> None:
         done = {one["part"]: one["rows"] for one in map(json.loads, part.read_text().splitlines())}
     task = digit_task()
     inputs = inputs_of(task)
-    work: dict[str, Callable[[], Iterator[dict[str, Any]]]] = {"rates": lambda: rates(task)}
+    work: dict[str, Callable[[], Iterator[dict[str, Any]]]] = {"rates": partial(rates, task)}
     for make in (short_runs, long_runs):
-        work |= {f"{make.__name__} {seed}": lambda make=make, seed=seed: make(task, inputs, seed) for seed in SEEDS}
+        work |= {f"{make.__name__} {seed}": partial(make, task, inputs, seed) for seed in SEEDS}
     for key in [key for key in work if key not in done][: arguments.parts]:
         done[key] = list(work[key]())
         with part.open("a") as file:
@@ -239,6 +281,7 @@ def main() -> None:
     if len(done) == len(work):
         rows = [each for key, found in done.items() if key != "rates" for each in found]
         write(rows, done["rates"], part.with_name(FILE.name), f"CPU, torch {torch.__version__}")
+        write_texts(part.with_name(TEXTS.name))
 
 
 if __name__ == "__main__":
