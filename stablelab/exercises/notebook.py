@@ -29,6 +29,7 @@ with known_state():  # the inputs that these modules make must not depend on wha
         measuring,
         momentum_adam,
         robustness_ensembles,
+        robustness_ensembles_loops,
         schedules,
         stabilizing,
     )
@@ -46,7 +47,7 @@ NOTEBOOKS: dict[str, tuple[Exercise, ...]] = {  # in reading order
     "08_fine_tune_bert": fine_tuning_bert.EXERCISES,
     "09_measuring_stability": measuring.EXERCISES + comparing.EXERCISES,
     "09b_what_stabilizes_fine_tuning": stabilizing.EXERCISES,
-    "10_robustness_and_ensembles": robustness_ensembles.EXERCISES,
+    "10_robustness_and_ensembles": robustness_ensembles.EXERCISES + robustness_ensembles_loops.EXERCISES,
 }
 
 ALL: dict[str, Exercise] = {exercise.name: exercise for group in NOTEBOOKS.values() for exercise in group}

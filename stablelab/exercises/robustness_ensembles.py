@@ -1,4 +1,7 @@
-"""The exercises of notebook 10: what a model is worth on examples that are made worse, and ensembles of models."""
+"""The exercises of notebook 10: what a model is worth on examples that are made worse, and several models as one.
+
+Those on averaging along a run and on temperature stand in ``robustness_ensembles_loops.py``.
+"""
 
 from __future__ import annotations
 
@@ -50,6 +53,62 @@ MCE = Exercise(
     hints=(
         "Three steps: sum over the severities, divide by the reference's sum, take the mean over the corruptions.",
         "errors.sum(dim=1) is one number for each corruption. So is the fraction; only then comes the mean.",
+    ),
+)
+
+
+def standard_error(D):
+    S, N = D.shape
+    seeds = D.mean(dim=1).var() / S  # how far the S rows' means differ
+    examples = D.mean(dim=0).var() / N  # how far the N columns' means differ
+    return (seeds + examples).sqrt().item()
+
+
+def _signs(*shape: int, seed: int) -> Tensor:
+    """Differences of right (1) and wrong (0) answers: -1, 0 or 1."""
+    return torch.randint(-1, 2, shape, generator=torch.Generator().manual_seed(seed)).double()
+
+
+STANDARD_ERROR = Exercise(
+    name="robustness.standard_error",
+    returns="the standard error of the mean difference, one number: over seeds and over examples",
+    solution=standard_error,
+    cases=(
+        Case("three seeds, four examples", (torch.tensor([[1.0, 0, 0, 1], [0, 0, 1, 1], [1, 0, -1, 0]]),)),
+        Case("seeds that differ more than examples do", (_signs(5, 8, seed=30) + 2 * normal(5, 1, seed=31),)),
+        Case("examples that differ more than seeds do", (_signs(4, 12, seed=32) + 3 * normal(1, 12, seed=33),)),
+    ),
+    slips=(
+        Slip(
+            "that is the part of the seeds alone; other examples would differ too",
+            lambda D: D.mean(1).std() / len(D) ** 0.5,
+        ),
+        Slip(
+            "that is the part of the examples alone; other seeds would differ too",
+            lambda D: D.mean(0).std() / D.shape[1] ** 0.5,
+        ),
+        Slip(
+            "all S times N differences were taken for independent; those of one seed, or of one example, go together",
+            lambda D: D.std() / D.numel() ** 0.5,
+        ),
+        Slip(
+            "two standard errors were added; independent variances add, so take the root of their sum",
+            lambda D: D.mean(1).std() / len(D) ** 0.5 + D.mean(0).std() / D.shape[1] ** 0.5,
+        ),
+        Slip(
+            "the variance of a mean of n is the variance divided by n; here nothing was divided",
+            lambda D: (D.mean(1).var() + D.mean(0).var()).sqrt(),
+        ),
+        Slip("that is the variance; the standard error is its square root", lambda D: standard_error(D) ** 2),
+        Slip(
+            "S and N changed places: there are S means of rows and N means of columns",
+            lambda D: (D.mean(1).var() / D.shape[1] + D.mean(0).var() / len(D)).sqrt(),
+        ),
+    ),
+    hints=(
+        "D.mean(dim=1) is one number for each seed. How far do these S numbers differ, and what does that mean for "
+        "their mean? Then the same for the columns.",
+        "The root of D.mean(dim=1).var() / S + D.mean(dim=0).var() / N.",
     ),
 )
 
@@ -282,4 +341,4 @@ OUT_OF_FOLD = Exercise(
 )
 
 
-EXERCISES = (MCE, CONTRAST, VOTE, AVERAGE, OUT_OF_FOLD)
+EXERCISES = (MCE, STANDARD_ERROR, CONTRAST, AVERAGE, VOTE, OUT_OF_FOLD)
