@@ -27,6 +27,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "widgets": {"formulas", "training", "stability", "plots"},
     "doctor": {"formulas", "training"},
     "exercises": {"formulas", "training"},
+    "studies": {"formulas", "training", "data", "models", "stability", "sweeping"},
 }
 SHARED = {
     "_validation",

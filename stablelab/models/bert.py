@@ -41,7 +41,7 @@ def bert(
             first, through one more layer with tanh. ``"cls"``: the same token without that layer. ``"mean"``: the mean
             over all tokens. The bundled model was trained for the mean, and its pooler is as it was drawn at random:
             there ``"mean"`` is the best of the three (notebook 08 measures them). The default is the pooler because it
-            is what Hugging Face makes of a BERT, and what the kept runs of ``stablelab.papers`` were made with. The
+            is what Hugging Face makes of a BERT, and what the kept runs (``stablelab.studies``) were made with. The
             other two are for BERTs alone, and are saved and loaded as a ``PooledBert``.
 
     Returns:

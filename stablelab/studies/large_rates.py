@@ -1,4 +1,4 @@
-"""Large learning rates with and without batch norm, and pre-training on formulas: ``python -m stablelab.large_rates``.
+"""Large rates with and without batch norm, and pre-training on formulas: ``python -m stablelab.studies.large_rates``.
 
 Two studies of fine-tuning a ResNet-18, whose results lie in the package, so that notebook 07 can show all of them and
 run a few again. The command makes them anew on one thread, run by run, in about twenty minutes; stopped at any time, it
@@ -22,19 +22,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ._files import write_atomically
-from .data import digits
-from .data.images import Pictures
-from .data.tasks import Task, make_task
-from .models import resnet
-from .models.fractals.small_conv import with_small_map_convs
-from .stability.sweeps.execution import one_thread
-from .training.evaluation import predict
+from .._files import write_atomically
+from ..data import digits
+from ..data.images import Pictures
+from ..data.tasks import Task, make_task
+from ..models import resnet
+from ..models.fractals.small_conv import with_small_map_convs
+from ..stability.sweeps.execution import one_thread
+from ..training.evaluation import predict
 
 if TYPE_CHECKING:
     import pandas
 
-FILE = Path(__file__).parent / "stability" / "kept" / "large_rates.npz"
+FILE = Path(__file__).parent / "kept" / "large_rates.npz"
 RATES = (1e-3, 4.6e-3, 2.2e-2, 1e-1, 0.46, 2.2, 10.0)
 NORMS = ("batch norm", "none", "group norm")
 OPTIMIZERS = ("SGD", "AdamW")
@@ -332,7 +332,7 @@ def all_runs() -> list[tuple[str, tuple[Any, ...]]]:
 
 def main() -> None:
     """Do the runs that are not done, and write the file."""
-    parser = argparse.ArgumentParser(prog="python -m stablelab.large_rates", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m stablelab.studies.large_rates", description=__doc__)
     parser.add_argument("--out", type=Path, default=Path(), help="folder for the results (default: here)")
     parser.add_argument("--minutes", type=float, default=math.inf, help="stop then; the command given again goes on")
     arguments = parser.parse_args()

@@ -1,4 +1,4 @@
-"""What two papers found about fine-tuning BERT, done again at small scale: ``python -m stablelab.papers``.
+"""What two papers found about fine-tuning BERT, done again at small scale: ``python -m stablelab.studies.papers``.
 
 The results lie in the package, so that a notebook can show all of them and run a few again. The command makes them
 anew; stopped at any time, it goes on from where it was. With two processes ``bert_short``, ``bert_long`` and
@@ -21,14 +21,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ._files import write_atomically
-from .formulas import cross_entropy, missing_correction
-from .stability import Results, Sweep, Trial
+from .._files import write_atomically
+from ..formulas import cross_entropy, missing_correction
+from ..stability import Results, Sweep, Trial
 
 if TYPE_CHECKING:
     import pandas
 
-KEPT = Path(__file__).parent / "stability" / "kept"
+KEPT = Path(__file__).parent / "kept"
 SENTENCES = 200
 SEEDS = range(20)
 RATES = (3e-5, 1e-4, 3e-4, 1e-3, 3e-3)
@@ -138,14 +138,14 @@ def _study(steps: int, new_layers: int, as_schedule: bool) -> Sweep:
 
 def movie_reviews() -> Any:
     """The task of all runs."""
-    from .data import reviews
+    from ..data import reviews
 
     return reviews("movies", train=SENTENCES, validation=SENTENCES, test=SENTENCES, max_tokens=24)
 
 
 def bert_with_new_layers(layers: int, task: Any, seed: int = 0) -> Any:
     """A BERT whose top layers, of this number, know nothing; 0 for one that is wholly pre-trained."""
-    from .models import bert, reinitialize_layers
+    from ..models import bert, reinitialize_layers
 
     model = bert(task, seed=seed)
     return reinitialize_layers(model, layers, seed) if layers else model
@@ -200,10 +200,10 @@ def study_row(trainable: Any, trial: Trial, known: dict[str, Any]) -> dict[str, 
 
     A run that diverges ends there: its accuracy is nan, and the norms of the steps that it has not done are, too.
     """
-    from .models import layers_of
-    from .stability import is_failed
-    from .stability.sweeps.execution import one_thread, training_steps
-    from .training.evaluation import predict
+    from ..models import layers_of
+    from ..stability import is_failed
+    from ..stability.sweeps.execution import one_thread, training_steps
+    from ..training.evaluation import predict
 
     with one_thread():
         setup = trainable.prepare(trial)
@@ -276,8 +276,8 @@ def _sweep(
     model: Any = None,
     **settings: Any,
 ) -> Sweep:
-    from .models import bert
-    from .sweeping import sweep
+    from ..models import bert
+    from ..sweeping import sweep
 
     return sweep(
         model or bert,
@@ -338,7 +338,7 @@ def make(name: str, out: Path, n_jobs: int | None = None) -> Path:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line and run the experiments. Returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m stablelab.papers", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m stablelab.studies.papers", description=__doc__)
     parser.add_argument(
         "names", nargs="*", default=list(EXPERIMENTS), help=f"of {', '.join(NAMES)}; all but the last if none"
     )

@@ -1,4 +1,4 @@
-"""Three games of pre-training against controls of the same width: ``python -m stablelab.pretraining_study``.
+"""Three games of pre-training against controls of the same width: ``python -m stablelab.studies.pretraining``.
 
 Each game is played at two lengths from five seeds, and judged by a linear probe,
 beside features for which nothing was trained. The results lie in the package; the command makes them anew, run by run,
@@ -24,15 +24,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ._files import write_atomically
-from .formulas import info_nce
-from .models import mask_tokens, probe_hits
+from .._files import write_atomically
+from ..formulas import info_nce
+from ..models import mask_tokens, probe_hits
 from .papers import KEPT
 
 if TYPE_CHECKING:
     import pandas
 
-FILE = KEPT / "pretraining_study.npz"
+FILE = KEPT / "pretraining.npz"
 SEEDS = range(5)
 LABELLED = 100  # digits: seed s has the labels of the s-th hundred
 RATED = 160  # reviews: likewise
@@ -83,7 +83,7 @@ def hits() -> np.ndarray:
 @functools.cache
 def digit_task() -> Any:
     """3,000 digits to learn from, 500 to choose the learning rate by, 1,000 to judge by; of 14 × 14 pixels."""
-    from .data import digits
+    from ..data import digits
 
     return digits(train=3000, validation=500, test=1000, size=14)
 
@@ -191,7 +191,7 @@ def _digits_found(trial: Trial) -> tuple[float, tuple[Tensor, Tensor]]:
 @functools.cache
 def word_ids() -> tuple[Tensor, Tensor, Tensor]:
     """Ids of the small vocabulary (N, 12), of the train, the validation and the test split."""
-    from .data import reviews, tokenizer_for
+    from ..data import reviews, tokenizer_for
 
     task: Any = reviews("movies", neutral=0.0, balanced=False, train=7000, validation=1000, test=2500, max_tokens=12)
     tokenizer = tokenizer_for()
@@ -295,7 +295,7 @@ def _words_found(trial: Trial) -> tuple[float, tuple[Tensor, Tensor]]:
 @functools.cache
 def rated_reviews() -> Any:
     """800 reviews for five probes, 200 and 400 to try them on."""
-    from .data import reviews
+    from ..data import reviews
 
     return reviews("movies", train=5 * RATED, validation=200, test=400, max_tokens=20)
 
@@ -314,7 +314,7 @@ def mean_vectors(model: Any, ids: Tensor) -> Tensor:
 @functools.cache
 def bundled_bert() -> Any:
     """The BERT that comes with the package, pre-trained."""
-    from .models import bert
+    from ..models import bert
 
     return bert(2).eval()
 
@@ -379,12 +379,12 @@ def run(task: str, trial: Trial) -> dict[str, Any]:
 
 def main() -> None:
     """Do the runs that are not done, and write the file."""
-    parser = argparse.ArgumentParser(prog="python -m stablelab.pretraining_study", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m stablelab.studies.pretraining", description=__doc__)
     parser.add_argument("--out", type=Path, default=Path(), help="folder for the results (default: here)")
     parser.add_argument("--minutes", type=float, default=math.inf, help="stop after so long; the next call goes on")
     parser.add_argument("--tasks", nargs="+", default=list(FOUND), choices=list(FOUND), help="only these")
     arguments = parser.parse_args()
-    part, end = arguments.out / "pretraining_study.part.jsonl", time.monotonic() + 60 * arguments.minutes
+    part, end = arguments.out / "pretraining.part.jsonl", time.monotonic() + 60 * arguments.minutes
     rows = [json.loads(line) for line in part.read_text().splitlines()] if part.exists() else []
     done = {(row["task"], row["features"], row["steps"], row["learning_rate"], row["seed"]) for row in rows}
     for task, trial in trials():
@@ -392,7 +392,7 @@ def main() -> None:
             rows.append(run(task, trial))
             with part.open("a") as file:
                 file.write(json.dumps(rows[-1]) + "\n")
-    write(rows, part.with_name("pretraining_study.npz"))
+    write(rows, part.with_name("pretraining.npz"))
 
 
 def write(rows: list[dict[str, Any]], file: Path) -> None:

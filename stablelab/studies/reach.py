@@ -1,4 +1,4 @@
-"""How far fine-tuning carries BERT's weights, and what is left where it fails: ``python -m stablelab.reach``.
+"""How far fine-tuning carries BERT's weights, and what is left where it fails: ``python -m stablelab.studies.reach``.
 
 Five constant learning rates, each with five seeds, for a head on the pooler and for one on the mean over the words. A
 run of 40 steps at a constant rate contains those of 5, 10 and 20, so that equal sums of the learning rates come with
@@ -20,11 +20,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ._files import write_atomically
-from .models import bert, layer_names, layers_of
+from .._files import write_atomically
+from ..models import bert, layer_names, layers_of
+from ..stability import is_failed
+from ..training.reproducibility import step_randomness
 from .papers import KEPT, movie_reviews
-from .stability import is_failed
-from .training.reproducibility import step_randomness
 
 if TYPE_CHECKING:
     import pandas
@@ -148,7 +148,7 @@ def write(rows: list[dict[str, Any]], file: Path, names: tuple[str, ...], by: st
 
 def main() -> None:
     """Do the runs that are not done, and write the file."""
-    parser = argparse.ArgumentParser(prog="python -m stablelab.reach", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m stablelab.studies.reach", description=__doc__)
     parser.add_argument("--out", type=Path, default=Path(), help="folder for the results (default: here)")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="stop after so many (default: at the end)")
     options = parser.parse_args()

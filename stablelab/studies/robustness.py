@@ -1,4 +1,4 @@
-"""What augmentation and averaging do to a ResNet on corrupted digits: ``python -m stablelab.robustness_study``.
+"""What augmentation and averaging do to a ResNet on corrupted digits: ``python -m stablelab.studies.robustness``.
 
 Three recipes (plain, with noise, with rotation), five seeds, 25 and 50 steps, and what is averaged of their weights or
 answers; each measured on the same 300 test digits, clean and under nine corruptions. The results lie in the package;
@@ -20,18 +20,18 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import update_bn
 
-from ._files import write_atomically
-from .data import augment, corrupted, corruptions_of, digits, negation_pairs, reviews
-from .formulas import cross_entropy, moving_average
-from .models import bert, resnet
+from .._files import write_atomically
+from ..data import augment, corrupted, corruptions_of, digits, negation_pairs, reviews
+from ..formulas import cross_entropy, moving_average
+from ..models import bert, resnet
+from ..stability import average_weights
+from ..training import Control, Settings, Step, steps
 from .papers import KEPT
-from .stability import average_weights
-from .training import Control, Settings, Step, steps
 
 if TYPE_CHECKING:
     import pandas
 
-FILE, TEXTS = KEPT / "robustness_study.npz", KEPT / "robustness_texts.npz"
+FILE, TEXTS = KEPT / "robustness.npz", KEPT / "robustness_texts.npz"
 CORPORA = ("movies", "tweets", "products", "editorials")
 SEEDS = range(5)
 SHORT, LONG = 25, 50  # steps of 32 digits: 1.6 and 3.2 epochs
@@ -261,11 +261,11 @@ def write(rows: Sequence[Mapping[str, Any]], tuned: Sequence[Mapping[str, Any]],
 
 def main() -> None:
     """Do what is not done, and write the file."""
-    parser = argparse.ArgumentParser(prog="python -m stablelab.robustness_study", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m stablelab.studies.robustness", description=__doc__)
     parser.add_argument("--out", type=Path, default=Path(), help="folder for the results (default: here)")
     parser.add_argument("--parts", type=int, default=None, help="how many parts to do in this go (default: all)")
     arguments = parser.parse_args()
-    part = arguments.out / "robustness_study.part.jsonl"
+    part = arguments.out / "robustness.part.jsonl"
     done: dict[str, Any] = {}
     if part.exists():
         done = {one["part"]: one["rows"] for one in map(json.loads, part.read_text().splitlines())}

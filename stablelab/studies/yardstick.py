@@ -1,4 +1,4 @@
-"""What stabilizes the fine-tuning of BERT, judged by one yardstick: ``python -m stablelab.yardstick``.
+"""What stabilizes the fine-tuning of BERT, judged by one yardstick: ``python -m stablelab.studies.yardstick``.
 
 Each method by itself on top of one plain recipe, at each of eight learning rates or more, over twenty seeds. The
 results lie in the package; the command makes them anew, run by run, and stopped at any time it goes on from there. It
@@ -21,15 +21,15 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from ._files import write_atomically
-from .formulas import clip_, cross_entropy, mixout, moving_average, multiplier, sam_ascent
-from .models import layers_of
+from .._files import write_atomically
+from ..formulas import clip_, cross_entropy, mixout, moving_average, multiplier, sam_ascent
+from ..models import layers_of
+from ..stability import is_failed
+from ..training import Settings
+from ..training.evaluation import predict
+from ..training.param_groups import Layers, apply_settings, build_optimizer
+from ..training.reproducibility import step_randomness
 from .papers import KEPT, LONG, SEEDS, SHORT, WARMUP, bert_with_new_layers, movie_reviews
-from .stability import is_failed
-from .training import Settings
-from .training.evaluation import predict
-from .training.param_groups import Layers, apply_settings, build_optimizer
-from .training.reproducibility import step_randomness
 
 if TYPE_CHECKING:
     import pandas
@@ -207,7 +207,7 @@ def write(rows: list[dict[str, Any]], file: Path, by: str) -> None:
 
 def main() -> None:
     """Do the runs that are not done, and write the file."""
-    parser = argparse.ArgumentParser(prog="python -m stablelab.yardstick", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m stablelab.studies.yardstick", description=__doc__)
     parser.add_argument("--out", type=Path, default=Path(), help="folder for the results (default: here)")
     part = parser.parse_args().out / "yardstick.part.jsonl"
     rows = [json.loads(line) for line in part.read_text().splitlines()] if part.exists() else []

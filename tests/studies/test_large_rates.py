@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 import torch
 
-from stablelab import digits, large_rates
+from stablelab import digits
 from stablelab.stability.sweeps.execution import one_thread
+from stablelab.studies import large_rates
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 import stablelab as lab
-from stablelab import papers
 from stablelab.stability import Trial
+from stablelab.studies import papers
 
 
 @pytest.mark.parametrize("name", papers.EXPERIMENTS)

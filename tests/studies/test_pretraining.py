@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from stablelab import pretraining_study as study
 from stablelab.models import linear_probe, probe_hits
+from stablelab.studies import pretraining as study
 
 
 def test_every_run_of_the_study_is_kept_once() -> None:
@@ -39,13 +39,13 @@ def test_the_command_goes_on_from_where_it_was(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(study, "trials", lambda: iter(few[:1]))
     monkeypatch.setattr("sys.argv", ["study", "--out", str(tmp_path)])
     study.main()
-    part = tmp_path / "pretraining_study.part.jsonl"
+    part = tmp_path / "pretraining.part.jsonl"
     first = part.read_text()
     monkeypatch.setattr(study, "trials", lambda: iter(few))
     study.main()
     assert part.read_text().startswith(first)
     assert [json.loads(line)["features"] for line in part.read_text().splitlines()] == ["pixels", "contrast"]
-    monkeypatch.setattr(study, "FILE", tmp_path / "pretraining_study.npz")
+    monkeypatch.setattr(study, "FILE", tmp_path / "pretraining.npz")
     assert study.results().steps.tolist() == [0, 2]
     assert study.hits().mean(axis=1) == pytest.approx(study.results().accuracy)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from stablelab import papers, reach
 from stablelab.stability.sweeps.execution import one_thread
+from stablelab.studies import papers, reach
 
 
 def test_every_readout_has_five_seeds_at_every_rate() -> None:

@@ -7,27 +7,27 @@ import pytest
 import torch
 
 import stablelab as lab
-from stablelab import robustness_study
 from stablelab.stability.sweeps.execution import one_thread
+from stablelab.studies import robustness
 
 
 def test_every_contender_has_five_seeds_on_all_digits() -> None:
-    runs, wrong = robustness_study.study(), robustness_study.wrong()
+    runs, wrong = robustness.study(), robustness.wrong()
     counts = runs.groupby(["steps", "name", "statistics"]).size()
-    assert (counts == len(robustness_study.SEEDS)).all() and len(counts) == 7 + 13
-    assert wrong.shape == (len(runs), 19, robustness_study.TEST)
+    assert (counts == len(robustness.SEEDS)).all() and len(counts) == 7 + 13
+    assert wrong.shape == (len(runs), 19, robustness.TEST)
     assert 0 < wrong[:, 0].mean() < 0.1 < wrong[:, 1:].mean() < 0.3
     assert runs.train_loss.isna().tolist() == runs["name"].str.startswith("answers").tolist()
-    assert robustness_study.FILE.stat().st_size < 100_000
+    assert robustness.FILE.stat().st_size < 100_000
 
 
 def test_the_learning_rate_of_each_recipe_has_the_lowest_validation_loss() -> None:
-    table = robustness_study.tuning().groupby(["recipe", "rate"]).loss.mean().unstack()
-    assert table.idxmin(axis=1).to_dict() == robustness_study.TUNED
+    table = robustness.tuning().groupby(["recipe", "rate"]).loss.mean().unstack()
+    assert table.idxmin(axis=1).to_dict() == robustness.TUNED
 
 
 def test_its_loop_is_that_of_fine_tune() -> None:
-    task = robustness_study.digit_task()
+    task = robustness.digit_task()
     one, other = lab.resnet(task), lab.resnet(task)
     with one_thread():
         run = lab.fine_tune(
@@ -43,15 +43,15 @@ def test_its_loop_is_that_of_fine_tune() -> None:
         )
         run.start()
         run.wait()
-        settings = robustness_study.settings_of("rotation", schedule="constant")
-        assert len(list(robustness_study.training(other, task, settings, 2, 3))) == 2
+        settings = robustness.settings_of("rotation", schedule="constant")
+        assert len(list(robustness.training(other, task, settings, 2, 3))) == 2
     assert torch.equal(one.fc.weight, other.fc.weight)
 
 
 def test_new_statistics_are_those_of_the_clean_training_digits() -> None:
-    task = robustness_study.digit_task()
+    task = robustness.digit_task()
     model = lab.resnet(task)
-    again = robustness_study.anew(task, model)
+    again = robustness.anew(task, model)
     with torch.no_grad():
         pixels = torch.cat([x for x, _ in task.train.batches(50)])
         entering = again.conv1(pixels)
@@ -60,7 +60,7 @@ def test_new_statistics_are_those_of_the_clean_training_digits() -> None:
 
 
 def test_kept_features_of_sentences_are_what_bert_comes_to() -> None:
-    kept = robustness_study.sentences()
+    kept = robustness.sentences()
     assert {name: len(y) for name, (_, y) in kept.items() if name.startswith("movies")} == {
         "movies, train": 500,
         "movies, test": 200,
@@ -68,6 +68,6 @@ def test_kept_features_of_sentences_are_what_bert_comes_to() -> None:
     films = lab.reviews("movies", train=500, validation=20, test=200, max_tokens=32)
     pairs = lab.negation_pairs(films)
     with one_thread():
-        live = robustness_study.mean_pooled(lab.bert(2).eval(), pairs)
+        live = robustness.mean_pooled(lab.bert(2).eval(), pairs)
     np.testing.assert_allclose(live, kept["pairs"][0], atol=2e-3)
     assert torch.equal(pairs.targets, kept["pairs"][1])

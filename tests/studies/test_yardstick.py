@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stablelab import papers, yardstick
 from stablelab.stability.sweeps.execution import one_thread
+from stablelab.studies import papers, yardstick
 
 
 @pytest.fixture(scope="module")
