@@ -89,7 +89,7 @@ def test_numbers_are_those_of_the_measures_with_their_intervals_and_definitions(
     results: Results, tmp_path: Path, undrawn: None
 ) -> None:
     page = stability_report(results, tmp_path / "report.html").read_text(encoding="utf-8")
-    there = mean([run.accuracy for run in results.where(learning_rate=1e-2, max_norm=1.0).outcomes])
+    there = mean([run.accuracy for run in results.where(learning_rate=1e-2, max_norm=1.0).outcomes], method="t")
     assert there.low is not None and there.high is not None
     value, low, high = (format_number(100 * each) for each in (there.value, there.low, there.high))
     assert f"{value}<small>[{low}, {high}]</small>" in page
