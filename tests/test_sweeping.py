@@ -25,10 +25,11 @@ from support.tiny import make_sweep, tiny_task
 from torch import nn
 
 import stablelab as lab
-from stablelab import formulas, papers
+from stablelab import formulas
 from stablelab.models.rng import seeded_rng
 from stablelab.stability import Outcome, Trial, TrialSetup
 from stablelab.stability.sweeps import batched_heads, execution
+from stablelab.studies import papers
 from stablelab.sweeping import NUMERICS_VERSION, weights_digest
 from stablelab.training import Settings
 
