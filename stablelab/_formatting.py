@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 _LABELS = {
@@ -72,3 +73,17 @@ def printable(name: object) -> str:
     """A name for a message of one line: as it is, or in quotes where blanks or characters of it would not be seen."""
     text = str(name)
     return text if text.isprintable() and text == text.strip() != "" else repr(text)
+
+
+def html_from(template: Path, **values: Any) -> str:
+    """A template of jinja filled in; what is in the values is text and never becomes markup."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    templates = Environment(
+        loader=FileSystemLoader(template.parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return templates.get_template(template.name).render(**values)

@@ -9,6 +9,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from .._formatting import html_from
+
 
 class Cause(StrEnum):
     """What may be wrong with a run; the value is how a reader is told."""
@@ -153,13 +155,4 @@ class Report:
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-        templates = Environment(
-            loader=FileSystemLoader(Path(__file__).parent),
-            autoescape=True,
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
-        return templates.get_template("report.html.j2").render(report=self)
+        return html_from(Path(__file__).with_name("report.html.j2"), report=self)

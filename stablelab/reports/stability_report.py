@@ -10,10 +10,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from .._files import reason_of, write_atomically
-from .._formatting import format_setting, setting_label
+from .._formatting import format_setting, html_from, setting_label
 from ..plots.sweep_tables import checked_score, settings_line, varied
 from ..stability import Results, Sweep, Trial
 from ..stability.estimates import FEW
@@ -69,17 +67,11 @@ def without_folders(name: object) -> str:
 
 
 def _page(results: Results, missing: int, score: str) -> str:
-    templates = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     about, settings = results.description, by_setting(results)
     model = without_folders(about.get("model", "a model")).split(" · ")[0]  # what its weights are stands further down
     sizes = [len(runs.trials) for _, runs in settings]
-    return templates.get_template("page.html.j2").render(
+    return html_from(
+        Path(__file__).with_name("page.html.j2"),
         title=f"Stability of {model} on {without_folders(about.get('task', 'a task'))}",
         today=datetime.now(UTC).strftime("%d %B %Y").lstrip("0"),
         tiles=at_a_glance(results, settings, score),

@@ -8,7 +8,6 @@ goes on from there.
 from __future__ import annotations
 
 import argparse
-import io
 import json
 import math
 import time
@@ -21,8 +20,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.optim.swa_utils import update_bn
 
-from .._files import write_atomically
 from ..data import digits
 from ..data.images import Pictures
 from ..data.tasks import Task, make_task
@@ -30,11 +29,12 @@ from ..models import resnet
 from ..models.fractals.small_conv import with_small_map_convs
 from ..stability.sweeps.execution import one_thread
 from ..training.evaluation import predict
+from .keeping import KEPT, add_line, read_lines, write_columns
 
 if TYPE_CHECKING:
     import pandas
 
-FILE = Path(__file__).parent / "kept" / "large_rates.npz"
+FILE = KEPT / "large_rates.npz"
 RATES = (1e-3, 4.6e-3, 2.2e-2, 1e-1, 0.46, 2.2, 10.0)
 NORMS = ("batch norm", "none", "group norm")
 OPTIMIZERS = ("SGD", "AdamW")
@@ -58,7 +58,6 @@ def batch_norms(model: nn.Module) -> list[nn.BatchNorm2d]:
     return [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
 
 
-@torch.no_grad()
 def estimate_statistics(model: nn.Module, task: Task, seed: int, pictures: int = 256) -> None:
     """Put the mean over training batches in place of batch norm's running statistics.
 
@@ -68,18 +67,8 @@ def estimate_statistics(model: nn.Module, task: Task, seed: int, pictures: int =
         seed: of the order of its training batches.
         pictures: how many of them are looked at, in batches of 32.
     """
-    norms = batch_norms(model)
-    training, before = model.training, [norm.momentum for norm in norms]
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None  # the plain mean over all batches
     batches = task.batches(seed, BATCH)
-    model.train()
-    for k in range(pictures // BATCH):
-        model(batches(k)[0])
-    model.train(training)
-    for norm, momentum in zip(norms, before, strict=True):
-        norm.momentum = momentum
+    update_bn((batches(k) for k in range(pictures // BATCH)), model)
 
 
 def with_norm(model: nn.Module, norm: str, task: Task, seed: int) -> nn.Module:
@@ -313,9 +302,7 @@ def write(rows: list[dict[str, Any]], file: Path, by: str) -> None:
             values = np.array([row[name] for row in here])
             small = values.dtype == np.float64 and name != "learning_rate"
             columns[f"{study}_{name}"] = values.astype(np.float32) if small else values
-    content = io.BytesIO()
-    np.savez_compressed(content, by=np.array(by), **{k: v for k, v in columns.items() if not k.endswith("_study")})
-    write_atomically(file, content.getvalue())
+    write_columns(file, by, **{k: v for k, v in columns.items() if not k.endswith("_study")})
 
 
 def all_runs() -> list[tuple[str, tuple[Any, ...]]]:
@@ -337,8 +324,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=math.inf, help="stop then; the command given again goes on")
     arguments = parser.parse_args()
     part = arguments.out / "large_rates.part.jsonl"
-    kept = [json.loads(line) for line in part.read_text().splitlines()] if part.exists() else []
-    done = {json.dumps(line["run"]): line["row"] for line in kept}
+    done = {json.dumps(line["run"]): line["row"] for line in read_lines(part)}
     task, began = digits(), time.monotonic()
     with one_thread():
         for study, what in all_runs():
@@ -346,8 +332,7 @@ def main() -> None:
                 continue
             row = run(task, *what) if study == "rates" else start_run(*what)
             done[json.dumps((study, what))] = row
-            with part.open("a") as file:
-                file.write(json.dumps({"run": (study, what), "row": row}) + "\n")
+            add_line(part, {"run": (study, what), "row": row})
     if len(done) == len(all_runs()):
         rows = [done[json.dumps(each)] for each in all_runs()]
         write(rows, part.with_name("large_rates.npz"), f"CPU, one thread, torch {torch.__version__}")

@@ -10,8 +10,6 @@ What was computed on a GPU instead, many runs in one computation, says so (``kep
 from __future__ import annotations
 
 import argparse
-import io
-import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -21,14 +19,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .._files import write_atomically
 from ..formulas import cross_entropy, missing_correction
 from ..stability import Results, Sweep, Trial
+from .keeping import KEPT, add_line, read_lines, write_columns
 
 if TYPE_CHECKING:
     import pandas
 
-KEPT = Path(__file__).parent / "kept"
 SENTENCES = 200
 SEEDS = range(20)
 RATES = (3e-5, 1e-4, 3e-4, 1e-3, 3e-3)
@@ -230,15 +227,13 @@ def make_study_rates(out: Path, n_jobs: int | None = None) -> Path:
     import torch
 
     part, file = out / "study_rates.part.jsonl", out / "study_rates.npz"
-    rows = [json.loads(line) for line in part.read_text().splitlines()] if part.exists() else []
+    rows = read_lines(part)
     done = {_key(row) for row in rows}
     left = [joblib.delayed(study_row)(*run) for run in study_runs() if _key(run[2]) not in done]
     print(f"study_rates: {len(done)} of {len(done) + len(left)} runs done")
-    with part.open("a") as lines:
-        for row in joblib.Parallel(n_jobs=n_jobs, return_as="generator_unordered")(left):
-            rows.append(row)
-            lines.write(json.dumps(row) + "\n")
-            lines.flush()
+    for row in joblib.Parallel(n_jobs=n_jobs, return_as="generator_unordered")(left):
+        rows.append(row)
+        add_line(part, row)
     write_study_rates(rows, file, f"CPU, torch {torch.__version__}, float32, one run at a time")
     return file
 
@@ -253,9 +248,7 @@ def write_study_rates(rows: Sequence[dict[str, Any]], file: Path, by: str) -> No
     norms = np.array([row["norms"] for row in ordered if row["steps"] == SHORT], dtype=np.float32)
     depth = norms.shape[-1] - 2
     layers = ["head", *(f"block {n}" for n in range(depth, 0, -1)), "embeddings"]
-    content = io.BytesIO()
-    np.savez_compressed(content, norms=norms, layers=np.array(layers), by=np.array(by), **columns)
-    write_atomically(file, content.getvalue())
+    write_columns(file, by, norms=norms, layers=np.array(layers), **columns)
 
 
 def _key(row: Mapping[str, Any]) -> tuple[Any, ...]:

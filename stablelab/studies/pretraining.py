@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import argparse
 import functools
-import io
-import json
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -24,10 +22,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .._files import write_atomically
 from ..formulas import info_nce
 from ..models import mask_tokens, probe_hits
-from .papers import KEPT
+from .keeping import KEPT, add_line, read_lines, write_columns
 
 if TYPE_CHECKING:
     import pandas
@@ -385,13 +382,12 @@ def main() -> None:
     parser.add_argument("--tasks", nargs="+", default=list(FOUND), choices=list(FOUND), help="only these")
     arguments = parser.parse_args()
     part, end = arguments.out / "pretraining.part.jsonl", time.monotonic() + 60 * arguments.minutes
-    rows = [json.loads(line) for line in part.read_text().splitlines()] if part.exists() else []
+    rows = read_lines(part)
     done = {(row["task"], row["features"], row["steps"], row["learning_rate"], row["seed"]) for row in rows}
     for task, trial in trials():
         if task in arguments.tasks and (task, *trial) not in done and time.monotonic() < end:
             rows.append(run(task, trial))
-            with part.open("a") as file:
-                file.write(json.dumps(rows[-1]) + "\n")
+            add_line(part, rows[-1])
     write(rows, part.with_name("pretraining.npz"))
 
 
@@ -401,9 +397,7 @@ def write(rows: list[dict[str, Any]], file: Path) -> None:
     packed = np.zeros((len(rows), max(len(row["hits"]) for row in rows)), dtype=np.uint8)
     for place, row in zip(packed, rows, strict=True):
         place[: len(row["hits"])] = row["hits"]
-    content = io.BytesIO()
-    np.savez_compressed(content, by=np.array(f"CPU, torch {torch.__version__}"), hits=packed, **columns)
-    write_atomically(file, content.getvalue())
+    write_columns(file, f"CPU, torch {torch.__version__}", hits=packed, **columns)
 
 
 if __name__ == "__main__":

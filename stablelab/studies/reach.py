@@ -9,8 +9,6 @@ minutes of one core, and stopped at any time it goes on from there.
 from __future__ import annotations
 
 import argparse
-import io
-import json
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,11 +18,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .._files import write_atomically
 from ..models import bert, layer_names, layers_of
 from ..stability import is_failed
 from ..training.reproducibility import step_randomness
-from .papers import KEPT, movie_reviews
+from .keeping import KEPT, add_line, read_lines, write_columns
+from .papers import movie_reviews
 
 if TYPE_CHECKING:
     import pandas
@@ -141,9 +139,7 @@ def write(rows: list[dict[str, Any]], file: Path, names: tuple[str, ...], by: st
         values = [row[name] if row[name] != [] else np.full(shapes[name], np.nan) for row in rows]
         kind = np.float32 if name in (*shapes, "probes", "accuracy", "validation_loss") else None
         columns[name] = np.array(values, dtype=kind)
-    content = io.BytesIO()
-    np.savez_compressed(content, by=np.array(by), layers=np.array(names), **columns)
-    write_atomically(file, content.getvalue())
+    write_columns(file, by, layers=np.array(names), **columns)
 
 
 def main() -> None:
@@ -153,7 +149,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=float("inf"), help="stop after so many (default: at the end)")
     options = parser.parse_args()
     began, part = time.monotonic(), options.out / "reach.part.jsonl"
-    rows = [json.loads(line) for line in part.read_text().splitlines()] if part.exists() else []
+    rows = read_lines(part)
     done = {(row["readout"], row["learning_rate"], row["seed"]) for row in rows}
     task = movie_reviews()
     asked = [("mean", 0.0, 0)]
@@ -163,8 +159,7 @@ def main() -> None:
             print(f"{len(asked) - len(rows)} runs to go")
             return
         rows.append(run(task, *each))
-        with part.open("a") as file:
-            file.write(json.dumps(rows[-1]) + "\n")
+        add_line(part, rows[-1])
     write(rows, options.out / FILE.name, layer_names(bert(task)), f"CPU, torch {torch.__version__}")
 
 

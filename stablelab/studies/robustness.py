@@ -8,8 +8,6 @@ the command makes them anew in about a quarter of an hour on one core, and stopp
 from __future__ import annotations
 
 import argparse
-import io
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -20,13 +18,12 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import update_bn
 
-from .._files import write_atomically
 from ..data import augment, corrupted, corruptions_of, digits, negation_pairs, reviews
 from ..formulas import cross_entropy, moving_average
 from ..models import bert, resnet
 from ..stability import average_weights
 from ..training import Control, Settings, Step, steps
-from .papers import KEPT
+from .keeping import KEPT, add_line, read_lines, write_columns
 
 if TYPE_CHECKING:
     import pandas
@@ -210,9 +207,7 @@ def write_texts(file: Path) -> None:
     model = bert(2).eval()
     columns: dict[str, Any] = {f"{name}: y": split.targets.numpy().astype(np.int8) for name, split in splits.items()}
     columns |= {f"{name}: X": mean_pooled(model, split).half().numpy() for name, split in splits.items()}
-    content = io.BytesIO()
-    np.savez_compressed(content, by=np.array(f"CPU, torch {torch.__version__}"), **columns)
-    write_atomically(file, content.getvalue())
+    write_columns(file, f"CPU, torch {torch.__version__}", **columns)
 
 
 def sentences() -> dict[str, tuple[Tensor, Tensor]]:
@@ -254,9 +249,7 @@ def write(rows: Sequence[Mapping[str, Any]], tuned: Sequence[Mapping[str, Any]],
     kinds: dict[str, Any] = {"seed": np.int16, "steps": np.int16, "train_loss": np.float32, "wrong": np.uint8}
     columns: dict[str, Any] = {n: np.array([each[n] for each in rows], dtype=kinds.get(n)) for n in rows[0]}
     columns |= {f"tuning_{n}": np.array([each[n] for each in tuned]) for n in tuned[0]}
-    content = io.BytesIO()
-    np.savez_compressed(content, by=np.array(by), **columns)
-    write_atomically(file, content.getvalue())
+    write_columns(file, by, **columns)
 
 
 def main() -> None:
@@ -266,9 +259,7 @@ def main() -> None:
     parser.add_argument("--parts", type=int, default=None, help="how many parts to do in this go (default: all)")
     arguments = parser.parse_args()
     part = arguments.out / "robustness.part.jsonl"
-    done: dict[str, Any] = {}
-    if part.exists():
-        done = {one["part"]: one["rows"] for one in map(json.loads, part.read_text().splitlines())}
+    done = {one["part"]: one["rows"] for one in read_lines(part)}
     task = digit_task()
     inputs = inputs_of(task)
     work: dict[str, Callable[[], Iterator[dict[str, Any]]]] = {"rates": partial(rates, task)}
@@ -276,8 +267,7 @@ def main() -> None:
         work |= {f"{make.__name__} {seed}": partial(make, task, inputs, seed) for seed in SEEDS}
     for key in [key for key in work if key not in done][: arguments.parts]:
         done[key] = list(work[key]())
-        with part.open("a") as file:
-            file.write(json.dumps({"part": key, "rows": done[key]}) + "\n")
+        add_line(part, {"part": key, "rows": done[key]})
     if len(done) == len(work):
         rows = [each for key, found in done.items() if key != "rates" for each in found]
         write(rows, done["rates"], part.with_name(FILE.name), f"CPU, torch {torch.__version__}")

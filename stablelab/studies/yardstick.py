@@ -8,8 +8,6 @@ takes days on two cores: what lies in the package was computed on a GPU, 160 run
 from __future__ import annotations
 
 import argparse
-import io
-import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,7 +19,6 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from .._files import write_atomically
 from ..formulas import clip_, cross_entropy, mixout, moving_average, multiplier, sam_ascent
 from ..models import layers_of
 from ..stability import is_failed
@@ -29,7 +26,8 @@ from ..training import Settings
 from ..training.evaluation import predict
 from ..training.param_groups import Layers, apply_settings, build_optimizer
 from ..training.reproducibility import step_randomness
-from .papers import KEPT, LONG, SEEDS, SHORT, WARMUP, bert_with_new_layers, movie_reviews
+from .keeping import KEPT, add_line, read_lines, write_columns
+from .papers import LONG, SEEDS, SHORT, WARMUP, bert_with_new_layers, movie_reviews
 
 if TYPE_CHECKING:
     import pandas
@@ -200,9 +198,7 @@ def write(rows: list[dict[str, Any]], file: Path, by: str) -> None:
     kinds = {"seed": np.int16, "accuracy": np.float32, "validation_loss": np.float32, "start_loss": np.float32}
     kinds |= {"losses": np.float32, "right": np.uint8}
     columns: dict[str, Any] = {n: np.array([row[n] for row in rows], dtype=kinds.get(n)) for n in rows[0]}
-    content = io.BytesIO()
-    np.savez_compressed(content, by=np.array(by), **columns)
-    write_atomically(file, content.getvalue())
+    write_columns(file, by, **columns)
 
 
 def main() -> None:
@@ -210,14 +206,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m stablelab.studies.yardstick", description=__doc__)
     parser.add_argument("--out", type=Path, default=Path(), help="folder for the results (default: here)")
     part = parser.parse_args().out / "yardstick.part.jsonl"
-    rows = [json.loads(line) for line in part.read_text().splitlines()] if part.exists() else []
+    rows = read_lines(part)
     done = {(row["method"], row["learning_rate"], row["seed"]) for row in rows}
     task = movie_reviews()
     for each in [(name, rate, seed) for name in METHODS for rate in RATES for seed in SEEDS]:
         if each not in done:
             rows.append(run(task, *each))
-            with part.open("a") as file:
-                file.write(json.dumps(rows[-1]) + "\n")
+            add_line(part, rows[-1])
     write(rows, part.with_name("yardstick.npz"), f"CPU, torch {torch.__version__}")
 
 
