@@ -57,6 +57,11 @@ def test_only_pictures_and_tables_go_unchecked_and_each_such_notebook_checks_som
     assert [cell for cell in _code(notebook) if cell.outputs and not _ignored(cell)]
 
 
+def test_no_figure_is_one_of_pyplots(notebook: NotebookNode) -> None:
+    """Each message of a widget shows and closes pyplot's figures, half drawn as they may be, from another thread."""
+    assert not [cell.source for cell in _code(notebook) if "pyplot" in cell.source]
+
+
 def test_images_are_small_and_the_kernel_is_the_environments_own(notebook: NotebookNode) -> None:
     images = [
         output.data["image/png"]
