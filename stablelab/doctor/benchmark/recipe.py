@@ -28,6 +28,7 @@ OnStep: TypeAlias = Callable[[int, nn.Module], object]  # (step from 0, model), 
 
 VALIDATIONS = 12
 OBSERVED = 9  # steps of a run at which peers look at weights and gradients
+INACTIVE = 0.01  # of its outputs: a unit of which fewer are not 0 is dead, as SageMaker Debugger's DeadRelu has it
 
 
 def adamw(parameters: Iterable[nn.Parameter], learning_rate: float, weight_decay: float) -> torch.optim.Optimizer:
@@ -165,6 +166,7 @@ def _train(recipe: Recipe, seed: int, kind: str, severity: float, record: Callab
     rows: list[tuple[float, float, float]] = []
     judged: list[tuple[int, float, float]] = []
     hits: list[float] = []
+    wrong: list[tuple[Tensor, Tensor]] = []
     for k in range(recipe.steps):
         inputs, targets = recipe.train.collate(order(k))
         if recipe.on_batch is not None:
@@ -193,7 +195,9 @@ def _train(recipe: Recipe, seed: int, kind: str, severity: float, record: Callab
         optimizer.step()
         observer.after_step()
         rows.append((loss.item(), rate, norm))
-        hits.append(float((logits.detach().argmax(1) == targets).float().mean()))
+        right = logits.detach().argmax(1) == targets
+        hits.append(float(right.float().mean()))
+        wrong.append((targets[~right].bincount(minlength=recipe.classes), targets.bincount(minlength=recipe.classes)))
         said: dict[str, float] = {}
         if k + 1 in validate_at:
             mode = model.training
@@ -206,7 +210,7 @@ def _train(recipe: Recipe, seed: int, kind: str, severity: float, record: Callab
     seconds = time.perf_counter() - began
     mode = model.training
     model.eval()
-    right = judge(recipe, model, recipe.validation)
+    rightly = judge(recipe, model, recipe.validation)
     true = judge(recipe, model, recipe.test)
     probability = _is_probability(forward(model, recipe.train.collate(torch.arange(min(8, len(recipe.train))))[0]))
     model.train(mode)
@@ -214,7 +218,7 @@ def _train(recipe: Recipe, seed: int, kind: str, severity: float, record: Callab
     outcome = dict(
         zip(
             ("reported_loss", "reported_accuracy", "right_loss", "right_accuracy", "true_loss", "true_accuracy"),
-            (*judged[-1][1:], *right, *true),
+            (*judged[-1][1:], *rightly, *true),
             strict=True,
         )
     )
@@ -224,7 +228,7 @@ def _train(recipe: Recipe, seed: int, kind: str, severity: float, record: Callab
         severity=severity,
         seed=seed,
         log=log,
-        observed=observer.observed(recipe, hits, probability),
+        observed=observer.observed(recipe, hits, wrong, probability),
         outcome=outcome | {"seconds": seconds},
         onset=recipe.onset,
         live=TrainingSetup(
@@ -258,6 +262,12 @@ def judge(recipe: Recipe, model: nn.Module, examples: TensorExamples) -> tuple[f
         losses += loss * len(targets)
         hits += float((logits.argmax(1) == targets).sum())
     return losses / len(examples), hits / len(examples)
+
+
+def _spread(gradient: Tensor, entries: int = 4096) -> float:
+    """95th less 5th percentile of evenly spaced entries."""
+    some = gradient.flatten()[:: max(1, gradient.numel() // entries)]
+    return float(some.quantile(0.95) - some.quantile(0.05))
 
 
 class _Order:
@@ -370,24 +380,34 @@ class _Observer:
         ]
         self.steps: list[int] = []
         self.rows: list[list[list[float]]] = []  # (K, quantities, W)
-        self.zeros: list[list[float]] = []
+        self.outputs: list[list[tuple[float, ...]]] = []  # (K, A, quantities)
         self.before: list[Tensor] = []
-        self.seen: dict[str, float] = {}
+        self.seen: dict[str, tuple[float, ...]] = {}
+        self.variances: dict[str, float] = {}
         self.now = False
 
     @contextmanager
     def watching(self, now: bool) -> Iterator[None]:
-        """Within it the shares of zeros are taken, where it is the time."""
+        """Within it activations are looked at, where it is the time."""
         self.now = now
         handles = []
         if now:
             self.seen = {}
             for name, module in self.active:
 
-                def hook(module: nn.Module, arguments: Any, output: Tensor, name: str = name) -> None:
-                    self.seen[name] = float((output.detach() == 0).float().mean())
+                def before(module: nn.Module, arguments: Any, name: str = name) -> None:  # ReLU may work in place
+                    self.variances[name] = float(arguments[0].detach().var())
 
-                handles.append(module.register_forward_hook(hook))
+                def after(module: nn.Module, arguments: Any, output: Tensor, name: str = name) -> None:
+                    active = (output.detach() != 0).float()
+                    of_unit = active.transpose(1 if active.ndim == 4 else -1, 0).flatten(1).mean(1)
+                    self.seen[name] = (
+                        1 - float(active.mean()),
+                        float((of_unit < INACTIVE).float().mean()),
+                        self.variances[name],
+                    )
+
+                handles += [module.register_forward_pre_hook(before), module.register_forward_hook(after)]
         try:
             yield
         finally:
@@ -399,16 +419,18 @@ class _Observer:
         """Look at the gradients."""
         if not self.now:
             return
-        means, largest, none, sizes = [], [], [], []
+        means, largest, none, norms, spreads, sizes = [], [], [], [], [], []
         for _, p in self.weights:
             g = None if p.grad is None else p.grad.abs()
             means.append(math.nan if g is None else float(g.mean()))
             largest.append(math.nan if g is None else float(g.max()))
             none.append(math.nan if g is None else float((g == 0).float().mean()))
+            norms.append(math.nan if g is None else float(g.norm()))
+            spreads.append(math.nan if p.grad is None else _spread(p.grad))
             sizes.append(float(p.abs().mean()))
         self.steps.append(step)
-        self.rows.append([means, largest, none, sizes])
-        self.zeros.append([self.seen.get(name, math.nan) for name, _ in self.active])
+        self.rows.append([means, largest, none, norms, spreads, sizes])
+        self.outputs.append([self.seen.get(name, (math.nan,) * 3) for name, _ in self.active])
         self.before = [p.clone() for _, p in self.weights]
 
     @torch.no_grad()
@@ -422,13 +444,20 @@ class _Observer:
         self.rows[-1].append(ratios)
         self.before, self.now = [], False
 
-    def observed(self, recipe: Recipe, hits: list[float], probability: bool) -> Observed:
+    def observed(
+        self, recipe: Recipe, hits: list[float], wrong: list[tuple[Tensor, Tensor]], probability: bool
+    ) -> Observed:
         """All that was seen."""
-        table = np.array(self.rows, dtype=float).reshape(len(self.steps), 5, len(self.weights))
+        table = np.array(self.rows, dtype=float).reshape(len(self.steps), 7, len(self.weights))
+        outputs = np.array(self.outputs, dtype=float).reshape(len(self.steps), len(self.active), 3)
+        counts = torch.stack([torch.stack(each) for each in wrong]).double()  # (N, 2, C): of each class wrong, and all
+        windows = [counts[begin:end].sum(0) for begin, end in zip([0, *self.steps], self.steps, strict=False)]
         inputs: dict[str, float] = {}
         if isinstance(recipe.train.inputs, Tensor):
             x = recipe.train.inputs
             inputs = {"min": float(x.min()), "max": float(x.max()), "mean": float(x.mean()), "std": float(x.std())}
+        elif "input_ids" in recipe.train.inputs:
+            inputs = {"zeros": float((recipe.train.inputs["input_ids"] == 0).float().mean())}
         dropouts = [m for m in self.model.modules() if isinstance(m, nn.Dropout)]
         return Observed(
             steps=np.array(self.steps, dtype=float),
@@ -437,13 +466,18 @@ class _Observer:
             gradient_mean=table[:, 0],
             gradient_max=table[:, 1],
             gradient_zeros=table[:, 2],
-            weight_mean=table[:, 3],
-            update_ratio=table[:, 4],
+            gradient_norm=table[:, 3],
+            gradient_spread=table[:, 4],
+            weight_mean=table[:, 5],
+            update_ratio=table[:, 6],
             activations=tuple(name for name, _ in self.active),
-            zeros=np.array(self.zeros, dtype=float).reshape(len(self.steps), len(self.active)),
+            zeros=outputs[:, :, 0],
+            dead=outputs[:, :, 1],
+            input_variance=outputs[:, :, 2],
             batch_accuracies=np.array(hits, dtype=float),
+            class_errors=torch.stack([amiss / every for amiss, every in windows]).numpy(),
             class_shares=_shares(recipe),
             inputs=inputs,
-            has_dropout=any(m.p > 0 for m in dropouts),
+            dropout=max((m.p for m in dropouts), default=0.0),
             output_is_probability=probability,
         )

@@ -32,14 +32,21 @@ class Observed:
         gradient_mean: (K, W) mean of |g|, before clipping; NaN where a tensor has no gradient.
         gradient_max: (K, W) maximum of |g|.
         gradient_zeros: (K, W) share of the entries of g that are 0.
+        gradient_norm: (K, W) ‖g‖.
+        gradient_spread: (K, W) 95th less 5th percentile of g, of at most some thousand of its entries.
         weight_mean: (K, W) mean of |w| before the step.
         update_ratio: (K, W) ‖Δw‖ / ‖w‖ of the step.
         activations: names of the A modules that are ReLU or GELU.
         zeros: (K, A) share of their outputs that are 0.
+        dead: (K, A) share of their units, channels of a picture, less than 1 % of whose outputs are not 0.
+        input_variance: (K, A) variance of what comes into them.
         batch_accuracies: (N,) accuracy on the batch of every step, as the loop's model gave it.
+        class_errors: (K, C) share of the examples of each class that the loop's model got wrong since the last of the
+            steps; NaN where there was none.
         class_shares: (C,) of the training examples.
-        inputs: of a picture task ``min``, ``max``, ``mean`` and ``std`` of the training inputs; empty for texts.
-        has_dropout: whether a dropout with p > 0 is in the model.
+        inputs: of a picture task ``min``, ``max``, ``mean`` and ``std`` of the training inputs; of texts ``zeros``, the
+            share of their tokens that have the number 0.
+        dropout: the highest p of a dropout in the model.
         output_is_probability: whether each output of the model lies in [0, 1] and they sum to 1.
     """
 
@@ -49,14 +56,19 @@ class Observed:
     gradient_mean: Array
     gradient_max: Array
     gradient_zeros: Array
+    gradient_norm: Array
+    gradient_spread: Array
     weight_mean: Array
     update_ratio: Array
     activations: tuple[str, ...]
     zeros: Array
+    dead: Array
+    input_variance: Array
     batch_accuracies: Array
+    class_errors: Array
     class_shares: Array
     inputs: Mapping[str, float]
-    has_dropout: bool
+    dropout: float
     output_is_probability: bool
 
 
