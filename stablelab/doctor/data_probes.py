@@ -10,10 +10,8 @@ from torch import Tensor
 
 from .findings import Cause, Finding
 from .judging import UnknownError, made, write
-from .probing import Probe, restoring, spread
+from .probing import Numbers, Probe, restoring, spread
 from .setup import TrainingSetup
-
-Numbers = Mapping[str, float]
 
 SCALE = 10.0  # standard deviations or means that no normalization leaves
 

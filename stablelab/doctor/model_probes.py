@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -12,23 +11,13 @@ from torch.nn import functional as F
 from ..training.evaluation import forward, mode
 from .findings import Cause, Finding
 from .judging import UnknownError, made, write
-from .probing import Probe, batch, on_device, restoring
+from .probing import Numbers, Probe, batch, guessing_of, logits_of, need, on_device, restoring, spread
 from .setup import TrainingSetup
 from .start_rules import softmax_floor
-
-Numbers = Mapping[str, float]
 
 SURE = 30.0  # a logit that leaves e⁻³⁰ ≈ 10⁻¹³ for the other classes
 SMALLEST_HALF = 2.0**-24  # the smallest positive number of half precision
 BATCHES = 3  # whose gradients are compared
-
-
-def need(numbers: Numbers, name: str, why: str) -> float:
-    """The number of this name; raises UnknownError with ``why`` where it is not there, or no number."""
-    value = numbers.get(name, math.nan)
-    if math.isnan(value):
-        raise UnknownError(why)
-    return value
 
 
 # -- the loss ----------------------------------------------------------------------------------------------------------
@@ -135,8 +124,16 @@ def measure_parameters(setup: TrainingSetup) -> dict[str, float]:
         "age": max(ages, default=math.nan),
         "steps": float(setup.log.steps[-1]) if known and setup.log is not None else math.nan,
         "changed_by_hand": float(len(setup.log.changes)) if setup.log is not None else 0.0,
+        "train_loss": _training_loss(setup),
+        "guessing": guessing_of(setup),
         "not_finite": float(setup.log is not None and setup.log.not_finite is not None),
     }
+
+
+def _training_loss(setup: TrainingSetup) -> float:
+    with restoring(setup, weights=False):
+        logits = logits_of(setup, setup.train, positions := spread(setup.train, 128))
+    return float(F.cross_entropy(logits, setup.train.targets[positions]))
 
 
 def missing_from_optimizer(numbers: Numbers) -> Finding | None:
@@ -168,23 +165,29 @@ def frozen(numbers: Numbers) -> Finding | None:
     """Parameters with ``requires_grad=False``.
 
     An alarm where the optimizer holds more than half of the model's numbers that are frozen: they were meant to train.
-    Where they were left out of it, freezing was meant: said where it is 1 % or more.
+    Where they were left out of it freezing may be meant; then it is an alarm only if more than half are frozen and the
+    training loss is above half of what guessing costs, so that what trains does not suffice; else said, from 1 % on.
 
-    Source: torch.Tensor.requires_grad; a half is a choice.
+    Source: torch.Tensor.requires_grad; Yosinski et al. 2014, "How transferable are features in deep neural networks?",
+    Figure 2, for what freezing costs. The halves are choices.
     """
     inside, share = numbers["frozen_in_optimizer"] / numbers["all"], numbers["frozen"] / numbers["all"]
     if share < 0.01:
         return None
-    alarm = inside > 0.5
+    meant = inside <= 0.5
+    short = share > 0.5 and numbers["train_loss"] > 0.5 * numbers["guessing"]
+    alarm = not meant or short
+    what = "most of the model" if share > 0.5 else "part of the model"
     return made(
         frozen,
-        "most of the model is frozen, though the optimizer holds it" if alarm else "part of the model is frozen",
+        f"{what} is frozen, though the optimizer holds it" if not meant else f"{what} is frozen",
         f"{numbers['frozen']:,.0f} of {numbers['all']:,.0f} numbers have requires_grad=False, "
-        f"{numbers['frozen_in_optimizer']:,.0f} of them in the optimizer.",
+        f"{numbers['frozen_in_optimizer']:,.0f} of them in the optimizer; the training loss is "
+        f"{write(numbers['train_loss'])}.",
         (Cause.FROZEN,),
         numbers=numbers,
-        cure="for p in model.parameters(): p.requires_grad_(True)" if alarm else "",
-        confidence="likely" if alarm else "possible",
+        cure="for p in model.parameters(): p.requires_grad_(True), before the optimizer is built" if alarm else "",
+        confidence="likely" if not meant else "possible",
         alarm=alarm,
     )
 
@@ -230,13 +233,17 @@ def measure_gradients(setup: TrainingSetup) -> dict[str, float]:
             gradients = _gradients(setup, named, k)
             fresh = gradients if k == 0 else fresh
             norms.append(math.sqrt(sum(float(g.double().square().sum()) for g in gradients if g is not None)))
-    left = [p.grad for p in named if p.grad is not None]
     there = [g for g in fresh if g is not None]
     flat = torch.cat([g.flatten() for g in there]).float().abs() if there else torch.zeros(1)
     nonzero = flat[flat > 0]
     trained = sum(p.numel() for p in named)
+    pairs = [(p.grad.float(), g) for p, g in zip(named, fresh, strict=True) if p.grad is not None and g is not None]
+    left = [p.grad for p in named if p.grad is not None]
     kept = torch.cat([g.flatten() for g in left]).float() if left else torch.empty(0)
     written = kept[kept != 0]
+    dense = [old.flatten() for old, new in pairs if float((new == 0).float().mean()) < 0.01]
+    sums = torch.cat([old.flatten() for old, new in pairs if new.dim() == 1] or [torch.empty(0)])
+    small = sums[(sums != 0) & (sums.abs() < 2.0**-8)]
     return {
         "trained": trained,
         "without": sum(p.numel() for p, g in zip(named, fresh, strict=True) if g is None),
@@ -244,9 +251,10 @@ def measure_gradients(setup: TrainingSetup) -> dict[str, float]:
         "largest_norm": max(norms),
         "smallest_norm": min(norms),
         "left_norm": float(kept.double().norm()) if len(kept) else math.nan,
+        "scale": _scale(setup),
         "left_half": float((written.half().float() == written).float().mean()) if len(written) else math.nan,
-        "left_zero": float((kept == 0).float().mean()) if len(kept) else math.nan,
-        "fresh_zero": float((flat == 0).float().mean()),
+        "left_grid": float((small / SMALLEST_HALF % 1 == 0).float().mean()) if len(small) >= 8 else math.nan,
+        "left_zero": float((torch.cat(dense) == 0).float().mean()) if dense else math.nan,
         "lost": float((nonzero < SMALLEST_HALF).float().mean()) if len(nonzero) else math.nan,
         "half": float(any(p.dtype == torch.float16 for p in named)),
     }
@@ -263,6 +271,17 @@ def _gradients(setup: TrainingSetup, parameters: list[nn.Parameter], k: int) -> 
         if not loss.requires_grad:
             return [None] * len(parameters)
         return list(torch.autograd.grad(loss, parameters, allow_unused=True))
+
+
+def _scale(setup: TrainingSetup) -> float:
+    """By what the loss is multiplied: that of even logits over ln C, such as a loss scale; 1 where C is not known."""
+    C = setup.classes or 0
+    if C < 2:
+        return 1.0
+    device = next(setup.model.parameters()).device
+    targets = torch.zeros(setup.batch_size, dtype=torch.long, device=device)
+    even = float(setup.loss(torch.zeros(setup.batch_size, C, device=device), targets))
+    return even / math.log(C) if even > 0 else 1.0
 
 
 def no_gradient(numbers: Numbers) -> Finding | None:
@@ -301,7 +320,8 @@ def left_over_gradient(numbers: Numbers) -> Finding | None:
     """
     left = need(numbers, "left_norm", "the loop has left no gradient in p.grad")
     longest = numbers["largest_norm"]
-    if not (math.isfinite(left) and longest > 0) or left <= 10 * longest:
+    unscaled = longest / numbers["scale"]  # the loop may have divided by the loss scale before its step
+    if not (math.isfinite(left) and longest > 0) or left <= 10 * max(longest, unscaled):
         return None
     steady = longest < 10 * numbers["smallest_norm"]
     return made(
@@ -317,32 +337,34 @@ def left_over_gradient(numbers: Numbers) -> Finding | None:
 
 
 def underflow(numbers: Numbers) -> Finding | None:
-    """Entries of the gradient that half precision rounds to 0, where the loop computes in half precision.
+    """Entries of the gradient that half precision has rounded to 0.
 
-    It does where the parameters are float16, or at least 99 % of the entries other than 0 that it left in ``p.grad``
-    are numbers of half precision: a float32 number is one by chance in 2⁻¹³, as 13 of its 23 bits have to be 0. Lost is
-    what is below 2⁻²⁴, the smallest positive number of half precision. A fault from 5 % lost on.
+    The loop computes in half precision where the parameters are float16, or where what it left in ``p.grad`` is: at
+    least 99 % of the entries are numbers of half precision (a float32 number is one by chance in 2⁻¹³, as 13 of its 23
+    bits have to be 0), or at least 90 % of the small entries (below 2⁻⁸) of biases, sums of such numbers, are multiples
+    of 2⁻²⁴, its smallest positive number (by chance in 2⁻⁸). Lost are the entries of a fresh gradient below 2⁻²⁴, or
+    the exact zeros that the loop left in tensors whose fresh gradient has less than 1 % of them. A fault from 5 % on
+    where half precision was seen; from 20 % zeros on they alone are one, as clipping hides the grid.
 
     Source: Micikevicius et al. 2018, "Mixed precision training", Section 3.2 and Figure 3 (there 31 % of the entries
-    become 0, and training fails). 5 % is a choice.
+    become 0, and training fails). 5 % and 20 % are choices.
     """
     lost = need(numbers, "lost", "the gradient is 0 everywhere")
-    half = numbers["half"] > 0 or numbers["left_half"] >= 0.99
-    if not half and not numbers["half"] and math.isnan(numbers["left_half"]):
-        raise UnknownError(
-            "the loop has left no gradient in p.grad: whether it computes in half precision is not known"
-        )
-    if not half or lost < 0.05:
+    if math.isnan(numbers["left_half"]) and not numbers["half"]:
+        raise UnknownError("the loop has left nothing in p.grad: whether it computes in half precision is not known")
+    zeros = 0.0 if math.isnan(numbers["left_zero"]) else numbers["left_zero"]
+    half = numbers["half"] > 0 or numbers["left_half"] >= 0.99 or numbers["left_grid"] >= 0.9
+    if not ((half and max(lost, zeros) >= 0.05) or zeros >= 0.2):
         return None
     return made(
         underflow,
-        "gradients are lost in half precision",
+        "gradients are lost in half precision" if half else "much of the gradient was exactly 0",
         f"{100 * lost:.0f} % of the entries of a fresh gradient are below 2⁻²⁴ = {write(SMALLEST_HALF)}, which half "
-        f"precision rounds to 0; the loop computes in half precision.",
-        (Cause.UNDERFLOW,),
+        f"precision rounds to 0; of what the loop left in p.grad {100 * zeros:.0f} % are 0 where a fresh one is not.",
+        (Cause.UNDERFLOW, Cause.SATURATED),
         numbers=numbers,
         cure="scale the loss: torch.amp.GradScaler; or compute in bfloat16, which has the range of float32",
-        confidence="certain",
+        confidence="certain" if half else "possible",
     )
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -18,6 +19,8 @@ from ..training.reproducibility import restored
 from .findings import Finding
 from .judging import UnknownError
 from .setup import Examples, TrainingSetup
+
+Numbers: TypeAlias = Mapping[str, float]
 
 BLOCK = 32  # examples that are taken side by side
 ROWS = 128  # examples at a time that a model is asked
@@ -35,12 +38,25 @@ class Probe:
     """
 
     measure: Callable[[TrainingSetup], dict[str, float]]
-    judge: Callable[[Mapping[str, float]], Finding | None]
+    judge: Callable[[Numbers], Finding | None]
     looks_for: str
 
     @property
     def name(self) -> str:
         return self.judge.__name__
+
+
+def need(numbers: Numbers, name: str, why: str) -> float:
+    """The number of this name; raises UnknownError with ``why`` where it is not there, or no number."""
+    value = numbers.get(name, math.nan)
+    if math.isnan(value):
+        raise UnknownError(why)
+    return value
+
+
+def guessing_of(setup: TrainingSetup) -> float:
+    """ln C; NaN where the number of classes is not known."""
+    return math.log(setup.classes) if setup.classes is not None and setup.classes > 1 else math.nan
 
 
 # -- no trace ----------------------------------------------------------------------------------------------------------
