@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ..training.evaluation import forward, mode
 from .findings import Cause, Finding
 from .judging import UnknownError, made, write
-from .probing import Numbers, Probe, batch, guessing_of, in_turns, logits_of, need, restoring
+from .probing import Numbers, Probe, batch, guessing_of, in_turns, logits_of, need, padding_of, restoring
 from .setup import Examples, TrainingSetup
 
 JUDGED, LEARNT = 256, 128  # examples of validation and of training that are looked at
@@ -267,17 +267,6 @@ def batch_leak(numbers: Numbers) -> Finding | None:
 
 
 # -- the padding -------------------------------------------------------------------------------------------------------
-
-
-def padding_of(setup: TrainingSetup) -> int | None:
-    """The token that pads, of the tokenizer or of the embeddings; None where neither says."""
-    token = getattr(setup.tokenizer, "pad_token_id", None)
-    if token is not None:
-        return int(token)
-    for module in setup.model.modules():
-        if isinstance(module, nn.Embedding) and module.padding_idx is not None:
-            return module.padding_idx
-    return None
 
 
 def measure_mask(setup: TrainingSetup) -> dict[str, float]:

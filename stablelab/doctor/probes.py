@@ -5,13 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from .._formatting import one_line
-from . import batch_probes, data_probes, model_probes, step_probes
+from . import batch_probes, data_probes, label_probes, model_probes, step_probes
 from .judging import UnknownError
 from .probing import Probe
 from .setup import TrainingSetup
 
 # What says most of the cause comes first.
-PROBES: tuple[Probe, ...] = (*model_probes.PROBES, *batch_probes.PROBES, *step_probes.PROBES, *data_probes.PROBES)
+PROBES: tuple[Probe, ...] = (
+    *model_probes.PROBES,
+    *batch_probes.PROBES,
+    *step_probes.PROBES,
+    *data_probes.PROBES,
+    *label_probes.PROBES,
+)
 
 
 def measure_all(setup: TrainingSetup) -> dict[str, dict[str, float] | str]:

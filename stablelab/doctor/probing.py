@@ -196,3 +196,14 @@ def in_turns(examples: Examples, most: int) -> Tensor:
     padded[: len(positions)] = positions
     mixed = padded.view(rows, BLOCK).T.flatten()
     return mixed[mixed >= 0]
+
+
+def padding_of(setup: TrainingSetup) -> int | None:
+    """The token that pads, of the tokenizer or of the embeddings; None where neither says."""
+    token = getattr(setup.tokenizer, "pad_token_id", None)
+    if token is not None:
+        return int(token)
+    for module in setup.model.modules():
+        if isinstance(module, nn.Embedding) and module.padding_idx is not None:
+            return module.padding_idx
+    return None
