@@ -107,9 +107,11 @@ def test_autotrainer_compares_the_first_layer_with_the_last(norm: list[float], r
 def test_autotrainer_stops_at_its_first_verdict_the_gravest_of_a_check() -> None:
     both = {"gradient_zeros": table(0.8), "gradient_norm": np.tile([1, 71.0, 1], (10, 1))}
     assert said(AUTO, **both, **POOR) == {"dying ReLU": 40}
-    assert said(AUTO, validation_losses=at(np.ones(M), 2, 1e5), **both, **POOR) == {"explode": 40}
+    assert said(AUTO, validation_losses=at(np.ones(M), 3, 1e5), **both, **POOR) == {"explode": 40}
     assert said(AUTO, validation_losses=at(np.ones(M), 0, np.nan), **both, **POOR) == {"explode": 10}
-    assert said(AUTO, validation_losses=at(np.ones(M), 2, 0.9e5)) == {}
+    assert said(AUTO, validation_losses=at(np.ones(M), 3, 0.9e5)) == {}
+    assert said(AUTO, validation_losses=at(np.ones(M), 2, 1e5)) == {}  # between two checks
+    assert said(AUTO, validation_losses=at(np.ones(M), 2, np.inf)) == {"explode": 40}  # stays in its history
 
 
 @pytest.mark.parametrize(("rise", "expected"), [(0.0099, {"slow convergence": 40}), (0.0101, {})])
