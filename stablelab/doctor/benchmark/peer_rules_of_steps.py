@@ -158,8 +158,8 @@ def _together(*series: Series) -> Series:
 
 
 # -- trainproof 0.22.0: trainproof/epoch.py and rules.py ---------------------------------------------------------------
-# It reads whole logs, such as the ``trainer_state.json`` of Hugging Face, whose lines are means over some steps with the
-# last one's gradient norm and learning rate. Here a dozen lines, or a few more, which is enough for all of its checks
+# It reads whole logs, such as the ``trainer_state.json`` of Hugging Face, whose lines are means over some steps, with
+# the last one's gradient norm and learning rate. Here a dozen lines, or a few more, which is enough for all its checks
 # but those of the time of a step, of the GPU, and of collections of texts or sounds: these have nothing to look at.
 
 LINES = 12
