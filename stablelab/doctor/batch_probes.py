@@ -281,8 +281,9 @@ def measure_mask(setup: TrainingSetup) -> dict[str, float]:
         pad = padding_of(setup)
         pads = ids == pad if pad is not None else torch.zeros_like(mask)
         plain = forward(setup.model, inputs).float()
+        side = (PADDING, 0) if getattr(setup.tokenizer, "padding_side", "right") == "left" else (0, PADDING)
         columns = {
-            name: nn.functional.pad(x, (0, PADDING), value=pad or 0 if name == "input_ids" else 0)
+            name: nn.functional.pad(x, side, value=pad or 0 if name == "input_ids" else 0)
             if x.shape == ids.shape
             else x
             for name, x in inputs.items()

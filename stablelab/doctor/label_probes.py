@@ -131,7 +131,7 @@ def no_information(numbers: Numbers) -> Finding | None:
         causes,
         numbers=numbers,
         cure="look at ten examples beside their labels, as the model gets them",
-        confidence="certain" if by_heart else "likely",
+        confidence="likely",
     )
 
 
