@@ -73,9 +73,16 @@ def measure_answers(setup: TrainingSetup) -> dict[str, float]:
         "common_accuracy": float(hits[~is_rare].double().mean()) if bool((~is_rare).any()) else math.nan,
         "train_sure_errors": _sure_errors(of_train, learnt_hits),
         "sure_errors": _sure_errors(of_validation, hits),
+        "frozen": _frozen(setup),
         "text": float(isinstance(setup.train.collate(learnt[:1])[0], Mapping)),
         **_by_control(setup, judged),
     }
+
+
+def _frozen(setup: TrainingSetup) -> float:
+    """The share of the model's numbers that want no gradient."""
+    parameters = list(setup.model.parameters())
+    return sum(p.numel() for p in parameters if not p.requires_grad) / sum(p.numel() for p in parameters)
 
 
 def _shifted(logits: Tensor, targets: Tensor) -> Tensor:
@@ -127,7 +134,7 @@ def no_information(numbers: Numbers) -> Finding | None:
         causes,
         numbers=numbers,
         cure="look at ten examples beside their labels, as the model gets them",
-        confidence="likely",
+        confidence="possible",
     )
 
 
@@ -135,8 +142,10 @@ def _why_nothing(numbers: Numbers) -> tuple[Cause, ...]:
     """What may be behind answers that do not depend on their inputs, the likeliest first."""
     if numbers["frequent"] >= 0.8:
         return Cause.IMBALANCE, Cause.DATA_WITHOUT_INFORMATION, Cause.WRONG_LABELS
+    if numbers["frozen"] > 0.5:
+        return Cause.FROZEN, Cause.DATA_WITHOUT_INFORMATION, Cause.WRONG_LABELS
     if min(numbers["control_train"], numbers["control_validation"]) > 3:
-        reading = (Cause.TOKENIZER, Cause.MASK) if numbers["text"] else (Cause.SCALE, Cause.SATURATED)
+        reading = (Cause.TOKENIZER, Cause.MASK) if numbers["text"] else (Cause.SATURATED, Cause.SCALE)
         return *reading, Cause.NO_GRADIENT, Cause.RATE_TOO_LOW
     if numbers["train_loss"] < 0.5 * numbers["entropy"]:
         return Cause.LABEL_NOISE, Cause.WRONG_LABELS, Cause.OVERFITTING, Cause.TOKENIZER
@@ -158,9 +167,11 @@ def worse_than_control(numbers: Numbers) -> Finding | None:
     error = math.sqrt(max(control * (1 - control), 0.01) / numbers["validation"])
     if control - mine <= max(0.05, 3 * error):
         return None
-    reading = (Cause.TOKENIZER, Cause.MASK) if numbers["text"] else (Cause.SCALE,)
+    reading = (Cause.TOKENIZER, Cause.MASK) if numbers["text"] else (Cause.SATURATED, Cause.SCALE)
     by_heart = numbers["train_accuracy"] > control and numbers["train_accuracy"] - mine > 0.25
     causes = (Cause.OVERFITTING, *reading) if by_heart else (*reading, Cause.RATE_TOO_LOW, Cause.NOT_LONG_ENOUGH)
+    if numbers["frozen"] > 0.5:
+        causes = (Cause.FROZEN, *causes[:3])
     return made(
         worse_than_control,
         "the model is worse than a quick control",
@@ -169,7 +180,7 @@ def worse_than_control(numbers: Numbers) -> Finding | None:
         causes,
         numbers=numbers,
         cure="look at what the model gets: decode one batch of tokens, draw one batch of pictures",
-        confidence="likely",
+        confidence="possible",
     )
 
 
@@ -236,8 +247,8 @@ def wrong_labels(numbers: Numbers) -> Finding | None:
     A model that has learnt errs on hard examples, which it is unsure of: of its surer half it gets few wrong. Labels
     wrong at random, a share η of them, are missed in the surer half as well. A fault where the surer half of training
     or validation is wrong in more than 25 %, and in more than 0.7 of the share of all mistakes, while the answers are
-    five standard deviations above chance. A model that has wrong labels by heart hides them among its training
-    examples, not in validation.
+    five standard deviations above chance, and no more than 5 points below a control's. A model that has wrong labels by
+    heart hides them among its training examples, not in validation.
 
     Source: Northcutt et al. 2021, "Confident learning", Section 3 (labels against confident answers). 25 % and 0.7 are
     choices, set on development runs.
@@ -247,7 +258,7 @@ def wrong_labels(numbers: Numbers) -> Finding | None:
         "validation": (numbers["sure_errors"], 1 - numbers["accuracy"], numbers["above_chance"]),
     }
     known = {name: part for name, part in parts.items() if part[2] > 5}
-    if not known:
+    if not known or numbers["accuracy"] < numbers["control_accuracy"] - 0.05:
         raise UnknownError("the model has not learnt enough to doubt any label")
     found = {name: part for name, part in known.items() if part[0] > 0.25 and part[0] > 0.7 * part[1]}
     if not found:

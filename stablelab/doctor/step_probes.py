@@ -104,12 +104,19 @@ def update_ratio(numbers: Numbers) -> Finding | None:
         "a step hardly moves the weights" if slow else "a step replaces a large part of the weights",
         f"One step at learning rate {write(numbers['rate'])} changes a weight matrix by {write(r)} of its size "
         f"({write(numbers['smallest'])} to {write(numbers['largest'])}); the loss is {write(loss)}.",
-        (Cause.RATE_TOO_LOW, Cause.CLIPPED_AWAY, Cause.SATURATED) if slow else (Cause.RATE_TOO_HIGH,),
+        _why(slow, numbers),
         numbers=numbers,
         cure=f"{'raise' if slow else 'lower'} the learning rate: about {write(numbers['rate'] * 1e-3 / max(r, 1e-12))} "
         "would change a thousandth per step",
         confidence="likely",
     )
+
+
+def _why(slow: bool, numbers: Numbers) -> tuple[Cause, ...]:
+    if slow:
+        return Cause.RATE_TOO_LOW, Cause.CLIPPED_AWAY, Cause.SATURATED
+    decay = numbers["weight_decay"] > 0 and numbers["pull"] >= 0.5 * numbers["median"]
+    return (Cause.WEIGHT_DECAY, Cause.RATE_TOO_HIGH) if decay else (Cause.RATE_TOO_HIGH, Cause.WEIGHT_DECAY)
 
 
 def decayed_weights(numbers: Numbers) -> Finding | None:
