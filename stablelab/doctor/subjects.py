@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import default_collate
@@ -38,6 +40,9 @@ def setup_of_run(run: Run, log: TrainingLog | None) -> TrainingSetup:
     """
     if run.state not in (*FINAL, "paused", "ready", "diverged"):
         raise UnknownError(TRAINING)
+    last = run.history[-1] if len(run.history) else None
+    if last is not None and last.kept is not None:
+        log = _without_validations(log)
     return TrainingSetup(
         model=run.trains,
         train=examples_of(run.task.train, "task.train"),
@@ -49,6 +54,12 @@ def setup_of_run(run: Run, log: TrainingLog | None) -> TrainingSetup:
         tokenizer=_tokenizer_of(run.task),
         log=log,
     )
+
+
+def _without_validations(log: TrainingLog | None) -> TrainingLog | None:
+    """For weights that are not those of the last validation: the best ones were put back."""
+    none = np.empty(0)
+    return log and replace(log, validation_steps=none, validation_losses=none, accuracies=none)
 
 
 def setup_of_trainer(trainer: Any, log: TrainingLog | None) -> TrainingSetup:
@@ -65,6 +76,8 @@ def setup_of_trainer(trainer: Any, log: TrainingLog | None) -> TrainingSetup:
         raise UnknownError(f"this Trainer has no {which}")
     if not hasattr(trainer.train_dataset, "__len__") or not hasattr(evaluation, "__len__"):
         raise UnknownError("the data of this Trainer are streamed, and have no length")
+    if trainer.args.load_best_model_at_end:
+        log = _without_validations(log)
     classes = getattr(getattr(model, "config", None), "num_labels", None)
     tokenizer = getattr(trainer, "processing_class", None)
     known = set(inspect.signature(model.forward).parameters) | set(LABELS)
