@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -166,16 +167,16 @@ def frozen(numbers: Numbers) -> Finding | None:
 
     An alarm where the optimizer holds more than half of the model's numbers that are frozen: they were meant to train.
     Where they were left out of it freezing may be meant; then it is an alarm only if more than half are frozen and the
-    training loss is above half of what guessing costs, so that what trains does not suffice; else said, from 1 % on.
+    training loss is above 0.85 of what guessing costs, so that what trains has hardly learnt; else said, from 1 % on.
 
     Source: torch.Tensor.requires_grad; Yosinski et al. 2014, "How transferable are features in deep neural networks?",
-    Figure 2, for what freezing costs. The halves are choices.
+    Figure 2, for what freezing costs. The half and 0.85 are choices.
     """
     inside, share = numbers["frozen_in_optimizer"] / numbers["all"], numbers["frozen"] / numbers["all"]
     if share < 0.01:
         return None
     meant = inside <= 0.5
-    short = share > 0.5 and numbers["train_loss"] > 0.5 * numbers["guessing"]
+    short = share > 0.5 and numbers["train_loss"] > 0.85 * numbers["guessing"]
     alarm = not meant or short
     what = "most of the model" if share > 0.5 else "part of the model"
     return made(
@@ -187,7 +188,7 @@ def frozen(numbers: Numbers) -> Finding | None:
         (Cause.FROZEN,),
         numbers=numbers,
         cure="for p in model.parameters(): p.requires_grad_(True), before the optimizer is built" if alarm else "",
-        confidence="likely" if not meant else "possible",
+        confidence="certain" if not meant else "likely" if short else "possible",
         alarm=alarm,
     )
 
@@ -237,8 +238,12 @@ def measure_gradients(setup: TrainingSetup) -> dict[str, float]:
     flat = torch.cat([g.flatten() for g in there]).float().abs() if there else torch.zeros(1)
     nonzero = flat[flat > 0]
     trained = sum(p.numel() for p in named)
-    pairs = [(p.grad.float(), g) for p, g in zip(named, fresh, strict=True) if p.grad is not None and g is not None]
-    left = [p.grad for p in named if p.grad is not None]
+    groups = setup.optimizer.param_groups if setup.optimizer is not None else [{"params": named}]
+    held = {id(p) for group in groups for p in group["params"]}  # the gradients of others may never be set to zero
+    both = [(p.grad, g) for p, g in zip(named, fresh, strict=True) if id(p) in held and p.grad is not None]
+    left = [old for old, _ in both if old is not None]
+    pairs = [(old.float(), new) for old, new in both if old is not None and new is not None]
+    log_norms = setup.log.norms[np.isfinite(setup.log.norms)] if setup.log is not None else np.empty(0)
     kept = torch.cat([g.flatten() for g in left]).float() if left else torch.empty(0)
     written = kept[kept != 0]
     dense = [old.flatten() for old, new in pairs if float((new == 0).float().mean()) < 0.01]
@@ -251,6 +256,7 @@ def measure_gradients(setup: TrainingSetup) -> dict[str, float]:
         "largest_norm": max(norms),
         "smallest_norm": min(norms),
         "left_norm": float(kept.double().norm()) if len(kept) else math.nan,
+        "logged_norm": float(log_norms[-1]) if len(log_norms) else math.nan,
         "scale": _scale(setup),
         "left_half": float((written.half().float() == written).float().mean()) if len(written) else math.nan,
         "left_grid": float((small / SMALLEST_HALF % 1 == 0).float().mean()) if len(small) >= 8 else math.nan,
@@ -304,7 +310,7 @@ def no_gradient(numbers: Numbers) -> Finding | None:
         (Cause.NO_GRADIENT, Cause.SATURATED) if cut else (Cause.SATURATED, Cause.NO_GRADIENT),
         numbers=numbers,
         cure="look for .detach(), torch.no_grad() or .item() between these layers and the loss",
-        confidence="certain" if alarm else "possible",
+        confidence=("certain" if cut else "likely") if alarm else "possible",
         alarm=alarm,
     )
 
@@ -344,13 +350,15 @@ def underflow(numbers: Numbers) -> Finding | None:
     bits have to be 0), or at least 90 % of the small entries (below 2⁻⁸) of biases, sums of such numbers, are multiples
     of 2⁻²⁴, its smallest positive number (by chance in 2⁻⁸). Lost are the entries of a fresh gradient below 2⁻²⁴, or
     the exact zeros that the loop left in tensors whose fresh gradient has less than 1 % of them. A fault from 5 % on
-    where half precision was seen; from 20 % zeros on they alone are one, as clipping hides the grid.
+    where half precision was seen; from 20 % zeros on they alone are one, as clipping hides the grid. Zeros everywhere
+    count where the log says that the norm was 0, as ``zero_grad`` after the step may have left them.
 
     Source: Micikevicius et al. 2018, "Mixed precision training", Section 3.2 and Figure 3 (there 31 % of the entries
     become 0, and training fails). 5 % and 20 % are choices.
     """
     lost = need(numbers, "lost", "the gradient is 0 everywhere")
-    if math.isnan(numbers["left_half"]) and not numbers["half"]:
+    nothing = numbers["left_norm"] == 0
+    if (math.isnan(numbers["left_zero"]) or (nothing and numbers["logged_norm"] != 0)) and not numbers["half"]:
         raise UnknownError("the loop has left nothing in p.grad: whether it computes in half precision is not known")
     zeros = 0.0 if math.isnan(numbers["left_zero"]) else numbers["left_zero"]
     half = numbers["half"] > 0 or numbers["left_half"] >= 0.99 or numbers["left_grid"] >= 0.9

@@ -55,12 +55,11 @@ def measure_update(setup: TrainingSetup) -> dict[str, float]:
         for group in setup.optimizer.param_groups:
             group["lr"] = group["lr"] * (highest / now) if first > 0 else highest
         setup.optimizer.step()
-        ratios, pulls = [], []
+        ratios = []
         for p, old in before.items():
             change, size = (p.detach() - old).double(), float(old.double().norm())
             if size > 0:
                 ratios.append(float(change.norm()) / size)
-                pulls.append(-float((change * old).sum()) / size**2)
     if not ratios:
         raise UnknownError("the optimizer holds no weight matrix that gets a gradient")
     steps = float("nan") if log is None or log.unit != "step" else float(log.at_full_rate) * max(1.0, log.averaged)
@@ -69,7 +68,6 @@ def measure_update(setup: TrainingSetup) -> dict[str, float]:
         "median": float(np.median(ratios)),
         "smallest": min(ratios),
         "largest": max(ratios),
-        "pull": float(np.median(pulls)),
         "loss": float(loss.detach()),
         "guessing": guessing_of(setup),
         "rate": highest,
@@ -104,7 +102,7 @@ def update_ratio(numbers: Numbers) -> Finding | None:
         "a step hardly moves the weights" if slow else "a step replaces a large part of the weights",
         f"One step at learning rate {write(numbers['rate'])} changes a weight matrix by {write(r)} of its size "
         f"({write(numbers['smallest'])} to {write(numbers['largest'])}); the loss is {write(loss)}.",
-        (Cause.RATE_TOO_LOW, Cause.CLIPPED_AWAY, Cause.SATURATED) if slow else (Cause.RATE_TOO_HIGH,),
+        _why(slow, numbers),
         numbers=numbers,
         cure=f"{'raise' if slow else 'lower'} the learning rate: about {write(numbers['rate'] * 1e-3 / max(r, 1e-12))} "
         "would change a thousandth per step",
@@ -112,25 +110,36 @@ def update_ratio(numbers: Numbers) -> Finding | None:
     )
 
 
+def _why(slow: bool, numbers: Numbers) -> tuple[Cause, ...]:
+    if slow:
+        return Cause.RATE_TOO_LOW, Cause.CLIPPED_AWAY, Cause.SATURATED
+    decay = _decay_per_step(numbers) >= 0.5 * numbers["median"]
+    return (Cause.WEIGHT_DECAY, Cause.RATE_TOO_HIGH) if decay else (Cause.RATE_TOO_HIGH, Cause.WEIGHT_DECAY)
+
+
+def _decay_per_step(numbers: Numbers) -> float:
+    return numbers["rate"] * numbers["weight_decay"]
+
+
 def decayed_weights(numbers: Numbers) -> Finding | None:
     """Weight decay over the whole run: λ · Σ η, by which weights that nothing else moves shrink to e to the minus it.
 
     An alarm where it is above 0.5 in fewer than 10⁴ steps at full rate, so that weights lose 40 % of their size, and
-    the update's own pull on the weights towards 0, −Δw·w / ‖w‖², is at least half of r, that of all that moves them.
+    what decay alone takes in a step, η λ, is at least half of r, what a step changes in all.
 
     Source: Loshchilov & Hutter 2019, "Decoupled weight decay regularization", eq. 7; the sum follows from
     (1 − ηλ)ᵀ ≈ e^(−λ Σ η). The numbers are choices, set on development runs.
     """
     shrinks = need(numbers, "shrinks", "the learning rates are not in the log")
     steps = numbers["steps_at_full_rate"]
-    if shrinks < 0.5 or not steps < 1e4 or numbers["pull"] < 0.5 * numbers["median"]:
+    if shrinks < 0.5 or not steps < 1e4 or _decay_per_step(numbers) < 0.5 * numbers["median"]:
         return None
     return made(
         decayed_weights,
         "the weight decay moves the weights more than the gradient does",
         f"Weight decay {write(numbers['weight_decay'])} shrinks what the gradient leaves alone to "
-        f"{write(math.exp(-shrinks))} of its size over the run; of a step's change {write(numbers['median'])} the pull "
-        f"towards 0 is {write(numbers['pull'])}.",
+        f"{write(math.exp(-shrinks))} of its size over the run: {write(_decay_per_step(numbers))} of it "
+        f"with each step at the full rate, where a step changes {write(numbers['median'])} in all.",
         (Cause.WEIGHT_DECAY,),
         numbers=numbers,
         cure="lower weight_decay: 0.01 to 0.1 for AdamW, 1e-4 for SGD",
@@ -298,8 +307,8 @@ def collapsed_weights(numbers: Numbers) -> Finding | None:
 
 
 PROBES = (
-    Probe(measure_update, update_ratio, "steps far too small or too large for the weights"),
     Probe(measure_update, decayed_weights, "a weight decay that moves more than the gradient"),
+    Probe(measure_update, update_ratio, "steps far too small or too large for the weights"),
     Probe(measure_units, collapsed_weights, "weights that have collapsed"),
     Probe(measure_units, dead_units, "dead units"),
     Probe(measure_overfitting, one_batch, "a single batch that cannot be learnt"),

@@ -124,7 +124,7 @@ def head_only(recipe: Recipe) -> Recipe:
         model = recipe.make_model()
         optimizer = recipe.make_optimizer(list(model.parameters()), recipe.learning_rate, recipe.weight_decay)
         n = len(recipe.train)
-        for k in range(recipe.steps // 2):
+        for _ in range(recipe.steps // 2):
             chosen = torch.randperm(n)[: recipe.batch_size]
             inputs, targets = recipe.train.collate(chosen)
             output = model(**inputs) if isinstance(inputs, dict) else model(inputs)

@@ -70,8 +70,10 @@ def digits() -> Recipe:
     task = digit_pictures(train=640, validation=240, test=800, size=16)
     parts = []
     for split in (task.train, task.validation, task.test):
-        grey = split.store.pixels[:, :1].float() / 255
-        parts.append(TensorExamples((grey - 0.13) / 0.31, split.targets))  # mean and deviation of MNIST
+        inputs, targets = split.collate(torch.arange(len(split)))
+        parts.append(TensorExamples(inputs[:, :1], targets))  # the three channels are one
+    mean, deviation = parts[0].inputs.mean(), parts[0].inputs.std()
+    parts = [TensorExamples((part.inputs - mean) / deviation, part.targets) for part in parts]
     return Recipe(
         name="digits",
         make_model=partial(SmallResNet, 10),
