@@ -29,6 +29,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "exercises": {"formulas", "training"},
     "studies": {"formulas", "training", "data", "models", "stability", "sweeping"},
 }
+# The doctor's benchmark trains what it examines: it needs data and models, which the doctor itself does without.
+BENCHMARK = {"formulas", "training", "data", "models", "studies"}
 SHARED = {
     "_validation",
     "_formatting",

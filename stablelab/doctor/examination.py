@@ -1,18 +1,27 @@
-"""``lab.examine``: read what a run left behind, let every rule look at it, and say what was found."""
+"""``lab.examine``: let every rule look at what a run left behind, every probe at model and data; say what was found."""
 
 # No `from __future__ import annotations` here: Shift-Tab would show every type in quotes.
 
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
+import torch
+
 from .._validation import whole
+from ..training.protocols import Loss
+from ..training.records import FINAL
+from ..training.run import Run
 from .data_rules import not_shuffled, overfitting
 from .findings import CONFIDENCES, Finding, NotChecked, Report
 from .gradient_rules import clipped_away, growing_gradient, schedule, vanishing_gradient, warm_up
 from .judging import Rule, UnknownError
+from .probes import PROBES, measure_all
 from .progress_rules import diverged, failed_run, no_progress, not_finite, runaway, spikes
-from .reading import read
+from .reading import TAKES, read
+from .setup import TrainingSetup
 from .start_rules import first_loss, softmax_twice, summed_loss
+from .subjects import TRAINING, setup_of, setup_of_run, setup_of_trainer
 from .training_log import TrainingLog
 
 # What says most of the cause comes first: the same run may show several symptoms.
@@ -36,23 +45,40 @@ RULES = (
 )
 
 
+NO_LOG = "there is no log: lab.examine(log, model=..., task=...) examines both"
+NO_MODEL = "model and data are not at hand: lab.examine(..., model=..., task=..., optimizer=...) hands them over"
+
+
 def examine(
-    what: Any,
+    what: Any = None,
     *,
+    model: torch.nn.Module | None = None,
+    task: Any = None,
+    optimizer: torch.optim.Optimizer | None = None,
+    loss_function: Loss | None = None,
+    tokenizer: Any = None,
     classes: int | None = None,
     batch_size: int | None = None,
     steps_per_epoch: int | None = None,
     loss: str | None = None,
 ) -> Report:
-    """What is wrong with this run? Looks at its log, and says with numbers and steps what it saw and what that means.
+    """What is wrong with this run? Looks at its log, at its model and its data; says what it saw and what that means.
 
     Such as ``print(lab.examine(run))``; in a notebook the report shows itself. Cross-entropy over classes is assumed
-    where C is known; every report ends with what could not be checked, and why.
+    where C is known; every report ends with what could not be checked, and why. Model, optimizer, data and random
+    numbers are left as they were, bit for bit; it takes some tens of training steps' time.
 
     Args:
         what: a run or a watched run, live or over; its history; a ``transformers.Trainer`` that has trained; a
             ``pandas.DataFrame``; or a path: a table with a line per step (.csv, .tsv), a ``trainer_state.json`` or the
-            folder of a checkpoint, a watched run that was saved, a folder of TensorBoard.
+            folder of a checkpoint, a watched run that was saved, a folder of TensorBoard. None for no log. Of a run of
+            ours that is paused or over, and of a Trainer, model and data are examined too.
+        model: of any other loop, as it left it.
+        task: what it learns from: a task such as ``lab.digits()``, or a pair (training set, validation set) of data
+            sets with a length, whose items are (inputs, label) or dicts with ``labels``.
+        optimizer: as the loop used it; without it nothing is said of its steps.
+        loss_function: mean loss of (logits, targets); cross-entropy if not given.
+        tokenizer: of the texts, where there is one.
         classes: the number of classes C, where the log does not hold it: what guessing costs is ln C.
         batch_size: examples per step, where the log does not hold it.
         steps_per_epoch: steps of one pass over the data, where the log does not hold it.
@@ -63,19 +89,41 @@ def examine(
         those of them that say that something is wrong; ``.not_checked``.
 
     Raises:
-        ValueError: in one line, where there is no log in it.
+        ValueError: in one line, where there is no log in it, or no model and data in what was handed over.
     """
-    log = read(what, loss)
+    if what is None and model is None:
+        raise ValueError(f"{TAKES}; or model=... and task=... without a log")
+    if (model is None) != (task is None):
+        one, other = ("model", "task") if task is None else ("task", "model")
+        raise ValueError(f"{one} is given without {other}: a model is examined on its data, so that it takes both")
+    if model is None and (optimizer is not None or loss_function is not None):
+        raise ValueError("optimizer and loss_function belong to a model: give model=... and task=... with them")
     given: dict[str, Any] = {}
     if classes is not None:
         given["classes"] = whole("classes", classes, at_least=2)
-        if log.classes != given["classes"]:
-            given["label_entropy"] = None
     if batch_size is not None:
         given["batch_size"] = whole("batch_size", batch_size, at_least=1)
     if steps_per_epoch is not None:
         given["steps_per_epoch"] = whole("steps_per_epoch", steps_per_epoch, at_least=1)
-    return examine_log(replace(log, **given))
+    log = None if what is None else read(what, loss)
+    if log is not None:
+        known = log.classes == given.get("classes", log.classes)
+        log = replace(log, **given, label_entropy=log.label_entropy if known else None)
+    if model is not None:
+        setup = setup_of(
+            model,
+            task,
+            optimizer,
+            loss_function=loss_function,
+            batch_size=given.get("batch_size"),
+            classes=given.get("classes"),
+            tokenizer=tokenizer,
+            log=log,
+        )
+        if log is not None and log.classes is None and loss_function is None:
+            log = replace(log, classes=setup.classes)
+        return _both(log, lambda: setup)
+    return _both(log, lambda: _at_hand(what, log))
 
 
 def examine_log(log: TrainingLog) -> Report:
@@ -98,8 +146,77 @@ def examine_log(log: TrainingLog) -> Report:
             findings.append(found)
             if rule.function is summed_loss and log.batch_size:
                 log = replace(log, losses=log.losses / log.batch_size)  # what it would be for the rules that follow
-    return Report(log.source, tuple(sorted(findings, key=_urgency)), tuple(not_checked), tuple(passed))
+    return Report(log.source, _in_order(findings), tuple(not_checked), tuple(passed))
 
 
-def _urgency(finding: Finding) -> tuple[bool, int]:
-    return not finding.alarm, CONFIDENCES.index(finding.confidence) // 2 if finding.alarm else 0
+def examine_setup(setup: TrainingSetup) -> Report:
+    """Let every probe look at a model and its data."""
+    source = f"{type(setup.model).__name__} on {len(setup.train)} examples"
+    findings: list[Finding] = []
+    not_checked: list[NotChecked] = []
+    passed = []
+    step = int(setup.log.steps[-1]) if setup.log is not None and len(setup.log) else 0
+    for name, numbers in measure_all(setup).items():
+        probe = next(each for each in PROBES if each.name == name)
+        try:
+            if isinstance(numbers, str):
+                raise UnknownError(numbers)
+            found = probe.judge(numbers)
+        except UnknownError as reason:
+            not_checked.append(NotChecked(name, probe.looks_for, str(reason)))
+            continue
+        if found is None:
+            passed.append(probe.looks_for)
+        else:
+            findings.append(replace(found, steps=(step, step)))
+    return Report(source, _in_order(findings), tuple(not_checked), tuple(passed))
+
+
+def _both(log: TrainingLog | None, setup: Callable[[], TrainingSetup]) -> Report:
+    """The report on a log and the one on model and data as one, the likeliest first."""
+    if log is None:
+        by_rules = Report("", (), tuple(NotChecked(each.name, each.looks_for, NO_LOG) for each in RULES), ())
+    else:
+        by_rules = examine_log(log)
+    try:
+        by_probes = examine_setup(setup())
+    except UnknownError as reason:
+        unknown = tuple(NotChecked(each.name, each.looks_for, str(reason)) for each in PROBES)
+        by_probes = Report("", (), unknown, ())
+    return Report(
+        by_rules.source or by_probes.source,
+        _in_order((*by_probes.findings, *by_rules.findings)),
+        (*by_rules.not_checked, *by_probes.not_checked),
+        (*by_rules.passed, *by_probes.passed),
+    )
+
+
+def _at_hand(what: Any, log: TrainingLog | None) -> TrainingSetup:
+    """Model and data of a run of ours, or of a Trainer; raises UnknownError where there are none."""
+    if isinstance(what, Run):
+        return setup_of_run(what, log)
+    trainer = getattr(what, "trainer", what)
+    if ("transformers", "Trainer") in {
+        (kind.__module__.split(".")[0], kind.__name__) for kind in type(trainer).__mro__
+    }:
+        if trainer is not what and what.state not in FINAL and what.state != "paused":
+            raise UnknownError(TRAINING)
+        return setup_of_trainer(trainer, log)
+    raise UnknownError(NO_MODEL)
+
+
+_PROBES = {each.name for each in PROBES}
+
+
+def _in_order(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Alarms first. What a probe has seen for certain names its cause; then what the log shows; then what is likely."""
+
+    def urgency(finding: Finding) -> tuple[bool, int]:
+        doubt = CONFIDENCES.index(finding.confidence)
+        if not finding.alarm:
+            return True, 0
+        if finding.rule in _PROBES:
+            return False, (0, 2, 3)[doubt]
+        return False, (1, 1, 3)[doubt]
+
+    return tuple(sorted(findings, key=urgency))

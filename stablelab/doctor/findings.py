@@ -100,7 +100,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class NotChecked:
-    """A question that the log does not answer.
+    """A question that what was examined does not answer.
 
     Args:
         rule: that it would take.
@@ -123,7 +123,7 @@ class Report:
     Args:
         source: what was examined, in a few words.
         findings: alarms, the most telling first, then what is said for information.
-        not_checked: the questions that the log does not answer.
+        not_checked: the questions that what was examined does not answer.
         passed: the questions that it answers with no.
     """
 
@@ -136,6 +136,14 @@ class Report:
     def alarms(self) -> tuple[Finding, ...]:
         """The findings that say that something is wrong."""
         return tuple(each for each in self.findings if each.alarm)
+
+    @cached_property
+    def unknown(self) -> dict[str, list[str]]:
+        """The questions of each reason why they could not be answered."""
+        found: dict[str, list[str]] = {}
+        for each in self.not_checked:
+            found.setdefault(each.reason, []).append(each.question)
+        return found
 
     @cached_property
     def headline(self) -> str:
@@ -161,8 +169,9 @@ class Report:
         parts = [self.headline, *map(str, self.findings)]
         if self.passed:
             parts.append("no sign of: " + ", ".join(self.passed))
-        if self.not_checked:
-            parts.append("\n".join(["could not be checked:", *(f"  - {each}" for each in self.not_checked)]))
+        if self.unknown:
+            lines = (f"  - {', '.join(questions)}: {reason}" for reason, questions in self.unknown.items())
+            parts.append("\n".join(["could not be checked:", *lines]))
         return "\n".join(parts)
 
     __repr__ = __str__

@@ -63,18 +63,18 @@ def need_beginning(log: TrainingLog) -> float:
 
 
 def made(
-    function: Function,
+    function: Callable[..., Finding | None],
     symptom: str,
     evidence: str,
     causes: tuple[Cause, ...],
     *,
-    steps: tuple[float, float],
+    steps: tuple[float, float] = (0, 0),
     numbers: Mapping[str, float] | None = None,
     cure: str = "",
     confidence: str = "likely",
     alarm: bool = True,
 ) -> Finding:
-    """A finding of a rule; its source is the last paragraph of the rule's docstring."""
+    """A finding of a rule or of a probe's judge; its source is the last paragraph of that function's docstring."""
     source = (function.__doc__ or "").partition("Source:")[2]
     return Finding(
         rule=function.__name__,

@@ -145,7 +145,7 @@ def _draws(func: Callable[..., Any]) -> bool:
 
 
 @contextmanager
-def restored(model: nn.Module) -> Iterator[None]:
+def restored(model: nn.Module, weights: bool = True) -> Iterator[None]:
     """Whatever happens to the model inside, after it everything is as before, bit for bit; also after an exception.
 
     Put back are parameters, buffers (batch-norm statistics), the mode and the gradients of every part, and the states
@@ -154,10 +154,11 @@ def restored(model: nn.Module) -> Iterator[None]:
 
     Args:
         model: any; it may be on a GPU.
+        weights: whether parameters and gradients are kept; not needed where nothing inside writes to them.
     """
     with one_step_at_a_time:
         modules = [(module, module.training) for module in model.modules()]
-        parameters = [(p, p.detach().clone(), p.grad, _copy(p.grad)) for p in model.parameters()]
+        parameters = [(p, p.detach().clone(), p.grad, _copy(p.grad)) for p in (model.parameters() if weights else ())]
         buffers = [
             (module, name, buffer, buffer.clone())
             for module, _ in modules

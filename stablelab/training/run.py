@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from .._validation import number, seed_number, shown, whole
 from ..formulas import check_end, cross_entropy
@@ -133,6 +134,11 @@ class Run(Driver):
         self._first_weights: dict[str, Tensor] | None = copied(model.state_dict())
         self._replayed: Log | None = None  # what is done again, step by step
         self._begin(Past())
+
+    @property
+    def optimizer(self) -> Optimizer | None:
+        """That of the loop, with its state, as it stands; None before the first step."""
+        return getattr(self._loop, "optimizer", None)
 
     def _begin(self, past: Past) -> None:
         """History, control and state of a run that has not started, or has come as far as its past."""

@@ -1,0 +1,308 @@
+"""The four tasks of the benchmark, each with a healthy recipe: two to set thresholds on, two others to be judged by.
+
+Development: handwritten digits with a small residual net, and movie reviews with the first two layers of MiniLM-BERT.
+Test: fractals with a convolutional net without batch norm, and product reviews with a recurrent net. They
+differ in task and in model. All are small, so that a run takes seconds: pictures of 16 pixels a side, sentences of at
+most 14 or 20 tokens, the feed-forward layers of BERT cut to their first 256 units, its vocabulary to what occurs.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from functools import cache, partial
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from ...data.digits import digits as digit_pictures
+from ...data.reviews import read_corpus
+from ...data.tokenizers import tokenizer_for
+from ...models.bert import bert
+from ...models.fractals.ifs import counts, framed, grey, orbits, systems, varied
+from ..setup import TensorExamples
+from .recipe import Recipe, linear_to_0, sgd
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+# -- digits, a residual net --------------------------------------------------------------------------------------------
+
+
+class ResidualBlock(nn.Module):
+    """Two convolutions with batch norm, and the input beside them."""
+
+    def __init__(self, channels: int, out: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, out, 3, stride, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(out)
+        self.relu1 = nn.ReLU()
+        self.conv2 = nn.Conv2d(out, out, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(out)
+        self.relu2 = nn.ReLU()
+        self.shortcut = nn.Conv2d(channels, out, 1, stride, bias=False) if stride > 1 or channels != out else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        beside = x if self.shortcut is None else self.shortcut(x)
+        return self.relu2(self.bn2(self.conv2(self.relu1(self.bn1(self.conv1(x))))) + beside)
+
+
+class SmallResNet(nn.Module):
+    """A stem and three residual blocks (He et al. 2016), and a linear head on the mean over places."""
+
+    def __init__(self, classes: int, width: int = 12) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(1, width, 3, stride=2, padding=1, bias=False)
+        self.bn = nn.BatchNorm2d(width)
+        self.relu = nn.ReLU()
+        blocks = [(width, width, 1), (width, 2 * width, 2), (2 * width, 4 * width, 2)]
+        self.blocks = nn.Sequential(*(ResidualBlock(*sizes) for sizes in blocks))
+        self.head = nn.Linear(4 * width, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.blocks(self.relu(self.bn(self.conv(x)))).mean(dim=(2, 3)))
+
+
+@cache
+def digits() -> Recipe:
+    """MNIST's digits at 16 × 16 pixels and a small residual net; SGD with momentum, falling on a line."""
+    task = digit_pictures(train=640, validation=240, test=800, size=16)
+    parts = []
+    for split in (task.train, task.validation, task.test):
+        inputs, targets = split.collate(torch.arange(len(split)))
+        parts.append(TensorExamples(inputs[:, :1], targets))  # the three channels are one
+    mean, deviation = parts[0].inputs.mean(), parts[0].inputs.std()
+    parts = [TensorExamples((part.inputs - mean) / deviation, part.targets) for part in parts]
+    return Recipe(
+        name="digits",
+        make_model=partial(SmallResNet, 10),
+        train=parts[0],
+        validation=parts[1],
+        test=parts[2],
+        classes=10,
+        learning_rate=0.05,
+        steps=90,
+        batch_size=32,
+        make_optimizer=sgd,
+        weight_decay=1e-4,
+        schedule=linear_to_0,
+    )
+
+
+# -- movie reviews, BERT -----------------------------------------------------------------------------------------------
+
+
+def short_reviews(
+    corpus: str, at_least: float, tokens: int, sizes: Sequence[int]
+) -> tuple[list[TensorExamples], PreTrainedTokenizerBase]:
+    """Sentences of at most so many tokens that people were clear about, balanced, and the tokenizer cut to them.
+
+    Args:
+        corpus: of the four in ``stablelab.reviews``.
+        at_least: how far from 0 the mean rating has to be.
+        tokens: how many a sentence may have; shorter ones are padded to it.
+        sizes: how many examples each part has.
+
+    Returns:
+        A part for each size, and a tokenizer of the pieces that occur, which cuts these sentences as MiniLM's does.
+    """
+    sentences, ratings = read_corpus(corpus)
+    clear = (ratings.abs() >= at_least).nonzero().flatten().tolist()
+    whole = tokenizer_for(None)
+    cut = whole([sentences[i] for i in clear])["input_ids"]
+    short = [(i, ids) for i, ids in zip(clear, cut, strict=True) if len(ids) <= tokens]
+    generator = torch.Generator().manual_seed(0)
+    per_class = []
+    for c in (0, 1):
+        members = [pair for pair in short if int(ratings[pair[0]] > 0) == c]
+        per_class.append([members[j] for j in torch.randperm(len(members), generator=generator).tolist()])
+    drawn = [pair for both in zip(*per_class, strict=False) for pair in both][: sum(sizes)]
+    special = {whole.pad_token_id, whole.unk_token_id, whole.cls_token_id, whole.sep_token_id, whole.mask_token_id}
+    kept = sorted(special | {piece for _, ids in drawn for piece in ids})
+    vocabulary = {whole.convert_ids_to_tokens(old): new for new, old in enumerate(kept)}
+    tokenizer = type(whole)(vocab=vocabulary)
+    tokenizer.stablelab_pieces = torch.tensor(kept)
+    rows = tokenizer(
+        [sentences[i] for i, _ in drawn], padding="max_length", max_length=tokens, truncation=True, return_tensors="pt"
+    )
+    targets = torch.tensor([int(ratings[i] > 0) for i, _ in drawn])
+    order = torch.randperm(len(drawn), generator=generator)
+    parts = []
+    for where in order.split(list(sizes)):
+        inputs = {name: rows[name][where] for name in ("input_ids", "attention_mask")}
+        parts.append(TensorExamples(inputs, targets[where]))
+    return parts, tokenizer
+
+
+@cache
+def _cut_bert(layers: int, units: int) -> Callable[[Tensor], Any]:
+    """MiniLM with its first layers, the first units of their feed-forward parts, and the pieces that are given."""
+    whole = bert(2, pooling="mean")
+
+    def cut(pieces: Tensor) -> Any:
+        model = copy.deepcopy(whole)
+        model.bert.encoder.layer = model.bert.encoder.layer[:layers]
+        table = model.bert.embeddings.word_embeddings.weight.detach()[pieces].clone()
+        model.bert.embeddings.word_embeddings = nn.Embedding.from_pretrained(table, freeze=False, padding_idx=0)
+        for layer in model.bert.encoder.layer:
+            wide, narrow = layer.intermediate.dense, layer.output.dense
+            wide.weight, wide.bias = (
+                nn.Parameter(wide.weight[:units].detach()),
+                nn.Parameter(wide.bias[:units].detach()),
+            )
+            narrow.weight = nn.Parameter(narrow.weight[:, :units].detach().clone())
+            wide.out_features = narrow.in_features = units
+        model.config.num_hidden_layers, model.config.intermediate_size = layers, units
+        model.config.vocab_size, model.config.pad_token_id = len(pieces), 0
+        return model
+
+    return cut
+
+
+def _with_new_head(model: nn.Module) -> nn.Module:
+    """A copy whose head is drawn anew, from torch's generator."""
+    model = copy.deepcopy(model)
+    head: Any = model.get_submodule("classifier")
+    nn.init.normal_(head.weight, std=0.02)
+    nn.init.zeros_(head.bias)
+    return model
+
+
+@cache
+def movies() -> Recipe:
+    """Movie reviews of at most 14 tokens and two layers of MiniLM, read as the mean over the tokens; AdamW."""
+    parts, tokenizer = short_reviews("movies", 1.5, 14, (256, 96, 320))
+    model = _cut_bert(2, 256)(tokenizer.stablelab_pieces)
+    return Recipe(
+        name="movies",
+        make_model=partial(_with_new_head, model),
+        train=parts[0],
+        validation=parts[1],
+        test=parts[2],
+        classes=2,
+        learning_rate=3e-4,
+        steps=66,
+        batch_size=12,
+        weight_decay=0.01,
+        schedule=linear_to_0,
+        warmup=6,
+        max_norm=1.0,
+        tokenizer=tokenizer,
+    )
+
+
+# -- fractals, a convolutional net without batch norm ------------------------------------------------------------------
+
+
+class PlainConvNet(nn.Module):
+    """Three convolutions with group norm (Wu & He 2018) and GELU, dropout, and a head with a hidden layer."""
+
+    def __init__(self, classes: int, width: int = 24) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(1, width, 4, stride=2, padding=1),
+            nn.GroupNorm(4, width),
+            nn.GELU(),
+            nn.Conv2d(width, width, 3, padding=1),
+            nn.GroupNorm(4, width),
+            nn.GELU(),
+            nn.Conv2d(width, 2 * width, 4, stride=2, padding=1),
+            nn.GroupNorm(4, 2 * width),
+            nn.GELU(),
+            nn.AdaptiveAvgPool2d(2),
+            nn.Flatten(),
+            nn.Linear(8 * width, 64),
+            nn.ReLU(),
+            nn.Dropout(0.1),
+        )
+        self.head = nn.Linear(64, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.body(x))
+
+
+@cache
+def fractals() -> Recipe:
+    """Noisy pictures of eight kinds of fractals, at 16 × 16 pixels; SGD with momentum, falling on a line."""
+    classes, each = 8, 200
+    generator = torch.Generator().manual_seed(0)
+    drawn = orbits(varied(systems(classes), each, spread=0.4), 16, generator)
+    pictures = grey(counts(framed(drawn), 16)).unsqueeze(1)  # (N, 1, 16, 16)
+    pictures = (pictures - pictures.mean()) / pictures.std()
+    pictures = pictures + 0.8 * torch.randn(pictures.shape, generator=generator)
+    targets = torch.arange(classes).repeat_interleave(each)
+    order = torch.randperm(len(targets), generator=generator)
+    parts = [TensorExamples(pictures[where], targets[where]) for where in order.split([640, 240, 720])]
+    return Recipe(
+        name="fractals",
+        make_model=partial(PlainConvNet, classes),
+        train=parts[0],
+        validation=parts[1],
+        test=parts[2],
+        classes=classes,
+        learning_rate=0.04,
+        steps=90,
+        batch_size=32,
+        make_optimizer=sgd,
+        weight_decay=1e-4,
+        schedule=linear_to_0,
+    )
+
+
+# -- product reviews, a recurrent net ----------------------------------------------------------------------------------
+
+
+class RecurrentNet(nn.Module):
+    """Word embeddings, a gated recurrent unit in both directions (Cho et al. 2014), and the mean over real tokens."""
+
+    def __init__(self, embeddings: Tensor, classes: int, width: int = 48) -> None:
+        super().__init__()
+        self.embeddings = nn.Embedding.from_pretrained(embeddings, freeze=False, padding_idx=0)
+        self.narrow = nn.Linear(embeddings.shape[1], 96)
+        self.gru = nn.GRU(96, width, batch_first=True, bidirectional=True)
+        self.hidden = nn.Linear(2 * width, 48)
+        self.relu, self.dropout = nn.ReLU(), nn.Dropout(0.2)
+        self.head = nn.Linear(48, classes)
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        real = attention_mask.unsqueeze(-1).float()  # (B, T, 1)
+        states, _ = self.gru(self.narrow(self.embeddings(input_ids)) * real)  # (B, T, 2 width)
+        mean = (states * real).sum(1) / real.sum(1).clamp(min=1)
+        return self.head(self.dropout(self.relu(self.hidden(mean))))
+
+
+def _recurrent(embeddings: Tensor, classes: int) -> nn.Module:
+    return RecurrentNet(embeddings.clone(), classes)
+
+
+@cache
+def products() -> Recipe:
+    """Product reviews of at most 20 tokens and a recurrent net on MiniLM's word embeddings; AdamW."""
+    parts, tokenizer = short_reviews("products", 1.0, 20, (480, 160, 280))
+    table = bert(2, pooling="mean").bert.embeddings.word_embeddings.weight.detach()[tokenizer.stablelab_pieces].clone()
+    return Recipe(
+        name="products",
+        make_model=partial(_recurrent, 10 * table, 2),
+        train=parts[0],
+        validation=parts[1],
+        test=parts[2],
+        classes=2,
+        learning_rate=3e-3,
+        steps=100,
+        batch_size=20,
+        weight_decay=0.01,
+        schedule=linear_to_0,
+        warmup=10,
+        max_norm=1.0,
+        tokenizer=tokenizer,
+    )
+
+
+TASKS: dict[str, Callable[[], Recipe]] = {
+    "digits": digits,
+    "movies": movies,
+    "fractals": fractals,
+    "products": products,
+}
+HALVES = {"development": ("digits", "movies"), "test": ("fractals", "products")}
