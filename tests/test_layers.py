@@ -55,6 +55,10 @@ def _room(module: str) -> str:
     return module.split(".")[1] if "." in module else "__init__"
 
 
+def _of_the_benchmark(module: str) -> bool:
+    return f"{module}.".startswith("stablelab.doctor.benchmark.")
+
+
 def _in_room(room: str) -> list[str]:
     return [module for module in MODULES if _room(module) == room]
 
@@ -138,9 +142,18 @@ def test_every_room_has_its_arrows() -> None:
 
 @pytest.mark.parametrize("room", MAY_IMPORT)
 def test_no_import_leads_upward(room: str) -> None:
-    allowed = MAY_IMPORT[room] | SHARED | {room}
-    wrong = {module: {_room(each) for each in _modules_imported_by(module)} - allowed for module in _in_room(room)}
+    wrong = {}
+    for module in _in_room(room):
+        allowed = (BENCHMARK if _of_the_benchmark(module) else MAY_IMPORT[room]) | SHARED | {room}
+        wrong[module] = {_room(each) for each in _modules_imported_by(module)} - allowed
     assert not {module: rooms for module, rooms in wrong.items() if rooms}
+
+
+def test_the_doctor_does_without_its_benchmark_and_that_needs_few_of_the_studies() -> None:
+    used = {each for module in MODULES if not _of_the_benchmark(module) for each in _modules_imported_by(module)}
+    assert not {module for module in used if _of_the_benchmark(module)}
+    taken = {each for module in MODULES if _of_the_benchmark(module) for each in _modules_imported_by(module)}
+    assert {module for module in taken if _room(module) == "studies"} == {"stablelab.studies.keeping"}
 
 
 @pytest.mark.parametrize("helper", sorted(SHARED))
@@ -158,7 +171,8 @@ def test_no_imports_go_round_in_a_circle() -> None:
 @pytest.mark.parametrize("room", MAY_IMPORT)
 @pytest.mark.slow
 def test_a_room_opened_in_a_fresh_process_opens_only_the_rooms_below(room: str) -> None:
-    modules = [each for each in _in_room(room) if ".integrations." not in each]  # what lightning loads is its own
+    # What lightning loads is its own; the benchmark has its own arrows.
+    modules = [each for each in _in_room(room) if ".integrations." not in each and not _of_the_benchmark(each)]
     loaded = _loaded_after("; ".join(f"import {module}" for module in modules))
     opened = {_room(name) for name in loaded if name.startswith("stablelab.")}
     assert opened <= MAY_IMPORT[room] | SHARED | {room}

@@ -55,7 +55,7 @@ def scale_of_inputs(numbers: Numbers) -> Finding | None:
         return made(
             scale_of_inputs,
             "inputs are not finite",
-            f"{100 * numbers['not_finite']:.2g} % of the inputs are nan or infinite.",
+            f"{100 * numbers['not_finite']:.2g} % of the inputs are infinite or no number.",
             (Cause.BAD_BATCH, Cause.OVERFLOW),
             numbers=numbers,
             cure="look at these examples, and leave them out or mend them",

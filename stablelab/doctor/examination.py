@@ -2,7 +2,7 @@
 
 # No `from __future__ import annotations` here: Shift-Tab would show every type in quotes.
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -151,19 +151,29 @@ def examine_log(log: TrainingLog) -> Report:
 
 def examine_setup(setup: TrainingSetup) -> Report:
     """Let every probe look at a model and its data."""
-    source = f"{type(setup.model).__name__} on {len(setup.train)} examples"
+    step = int(setup.log.steps[-1]) if setup.log is not None and len(setup.log) else 0
+    return judge_measured(measure_all(setup), f"{type(setup.model).__name__} on {len(setup.train)} examples", step)
+
+
+def judge_measured(measured: Mapping[str, Mapping[str, float] | str], source: str, step: int) -> Report:
+    """Let every probe judge what was measured for it.
+
+    Args:
+        measured: numbers by the name of the probe, or the reason why there are none, as ``measure_all`` returns them.
+        source: what was measured, in a few words.
+        step: of the run.
+    """
     findings: list[Finding] = []
     not_checked: list[NotChecked] = []
     passed = []
-    step = int(setup.log.steps[-1]) if setup.log is not None and len(setup.log) else 0
-    for name, numbers in measure_all(setup).items():
-        probe = next(each for each in PROBES if each.name == name)
+    for probe in PROBES:
         try:
+            numbers = measured.get(probe.name, "it was not measured")
             if isinstance(numbers, str):
                 raise UnknownError(numbers)
             found = probe.judge(numbers)
         except UnknownError as reason:
-            not_checked.append(NotChecked(name, probe.looks_for, str(reason)))
+            not_checked.append(NotChecked(probe.name, probe.looks_for, str(reason)))
             continue
         if found is None:
             passed.append(probe.looks_for)
@@ -183,6 +193,11 @@ def _both(log: TrainingLog | None, setup: Callable[[], TrainingSetup]) -> Report
     except UnknownError as reason:
         unknown = tuple(NotChecked(each.name, each.looks_for, str(reason)) for each in PROBES)
         by_probes = Report("", (), unknown, ())
+    return joined(by_rules, by_probes)
+
+
+def joined(by_rules: Report, by_probes: Report) -> Report:
+    """What rules and what probes say of one run, as one report, the likeliest first."""
     return Report(
         by_rules.source or by_probes.source,
         _in_order((*by_probes.findings, *by_rules.findings)),

@@ -140,7 +140,7 @@ def no_information(numbers: Numbers) -> Finding | None:
 
 def _why_nothing(numbers: Numbers) -> tuple[Cause, ...]:
     """What may be behind answers that do not depend on their inputs, the likeliest first."""
-    if numbers["frequent"] >= 0.8:
+    if numbers["frequent"] > 0.7:
         return Cause.IMBALANCE, Cause.DATA_WITHOUT_INFORMATION, Cause.WRONG_LABELS
     if numbers["frozen"] > 0.5:
         return Cause.FROZEN, Cause.DATA_WITHOUT_INFORMATION, Cause.WRONG_LABELS

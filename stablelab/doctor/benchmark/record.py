@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
@@ -12,7 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from ..._files import write_atomically
+from ...studies.keeping import write_columns
 from ..setup import TrainingSetup
 from ..training_log import TrainingLog
 
@@ -143,15 +142,16 @@ def save_records(file: Path, records: Iterable[RunRecord], by: str = "") -> None
                 else:
                     plain[f"{part}.{each.name}"] = dict(value) if isinstance(value, Mapping) else value
         shapes = {name: array.shape for name, array in arrays.items()}
-        own = ("task", "kind", "severity", "seed", "outcome", "onset", "probes")
-        lines.append(json.dumps({**{name: getattr(record, name) for name in own}, "plain": plain, "shapes": shapes}))
+        own: dict[str, Any] = {name: getattr(record, name) for name in ("task", "kind", "severity", "seed", "onset")}
+        own["outcome"] = _rounded(record.outcome)
+        own["probes"] = {
+            name: said if isinstance(said, str) else _rounded(said) for name, said in record.probes.items()
+        }
+        lines.append(json.dumps({**own, "plain": plain, "shapes": shapes}))
         for name, array in arrays.items():
             columns.setdefault(name, []).append(_short(name, array).ravel())
-    content = io.BytesIO()
-    kept: dict[str, Any] = {name: np.concatenate(parts) for name, parts in columns.items()}
-    text = np.frombuffer("\n".join(lines).encode(), dtype=np.uint8)
-    np.savez_compressed(content, by=np.array(by), lines=text, **kept)
-    write_atomically(file, content.getvalue())
+    kept = {name: np.concatenate(parts) for name, parts in columns.items()}
+    write_columns(file, by, lines=np.frombuffer("\n".join(lines).encode(), dtype=np.uint8), **kept)
 
 
 def load_records(file: Path) -> list[RunRecord]:
@@ -180,6 +180,11 @@ def provenance_of(file: Path) -> str:
     """What made a file of records: the command, the versions, the seeds and the seconds it took."""
     with np.load(file) as kept:
         return str(kept["by"])
+
+
+def _rounded(numbers: Mapping[str, float]) -> dict[str, float]:
+    """To six digits."""
+    return {name: float(f"{value:.6g}") for name, value in numbers.items()}
 
 
 def _tuples(value: Any) -> Any:

@@ -67,7 +67,7 @@ class Job:
 
 
 def plan(half: str, only: Iterable[str] = (), tenth: bool = False, seeds: int = SEEDS) -> list[Job]:
-    """The runs of one half, the clean ones first.
+    """The runs of one half, seed by seed, the clean ones first.
 
     Args:
         half: ``development`` or ``test``.
@@ -81,13 +81,14 @@ def plan(half: str, only: Iterable[str] = (), tenth: bool = False, seeds: int = 
     choice("half", half, list(HALVES))
     known = [CLEAN, *(fault.name for fault in FAULTS), *(each.name for each in HEALTHY)]
     wanted = [choice("only", kind, known) for kind in only] or known
-    applies: dict[str, Callable[[Recipe], bool]] = {each.name: each.applies_to for each in (*FAULTS, *HEALTHY)}
+    applies: dict[str, Callable[[Recipe], bool]] = {fault.name: fault.applies_to for fault in FAULTS}
+    applies |= {each.name: each.applies_to for each in HEALTHY}
     jobs = [
         Job(task, kind, seed)
+        for seed in range(seeds)
         for kind in wanted
         for task in HALVES[half]
         if kind == CLEAN or applies[kind](TASKS[task]())
-        for seed in range(seeds)
     ]
     return jobs[::10] if tenth else jobs
 

@@ -68,12 +68,10 @@ class SmallResNet(nn.Module):
 def digits() -> Recipe:
     """MNIST's digits at 16 × 16 pixels and a small residual net; SGD with momentum, falling on a line."""
     task = digit_pictures(train=640, validation=240, test=800, size=16)
-    parts = []
-    for split in (task.train, task.validation, task.test):
-        inputs, targets = split.collate(torch.arange(len(split)))
-        parts.append(TensorExamples(inputs[:, :1], targets))  # the three channels are one
-    mean, deviation = parts[0].inputs.mean(), parts[0].inputs.std()
-    parts = [TensorExamples((part.inputs - mean) / deviation, part.targets) for part in parts]
+    whole = [split.collate(torch.arange(len(split))) for split in (task.train, task.validation, task.test)]
+    grey = [inputs[:, :1] for inputs, _ in whole if isinstance(inputs, Tensor)]  # the three channels are one
+    mean, deviation = grey[0].mean(), grey[0].std()
+    parts = [TensorExamples((x - mean) / deviation, y) for x, (_, y) in zip(grey, whole, strict=True)]
     return Recipe(
         name="digits",
         make_model=partial(SmallResNet, 10),
