@@ -176,7 +176,7 @@ class LiveDoctor(Course):
         self._of: tuple[Any, int] | None = None  # the history that was read, and the version of its run
         self._columns = StepColumns()
         self._seen: tuple[Any, ...] = ()
-        self._pressed: dict[str, int] = {}  # rules whose cure was applied by a press, and after how many steps
+        self._pressed: dict[str, int] = {}  # settings that a press has changed as a cure, and after how many steps
         self._over = False
 
     def look(self, run: Driver, state: str) -> None:
@@ -208,15 +208,23 @@ class LiveDoctor(Course):
             self.version += 1
 
     def treat(self, rule: str, run: Driver) -> dict[str, Any]:
-        """Note that the cure of an alarm is being applied; returns the changes, from the settings as they are now."""
+        """Note that the cure of an alarm is being applied; returns the changes, from the settings as they are now.
+
+        It treats all alarms that the same setting cures.
+        """
         with self._lock:
             finding = next((each.finding for each in self.alarms if each.finding.rule == rule), None)
-            changes = changes_for(finding, run.control.settings.to_dict()) if finding is not None else {}
-            if finding is not None and changes:
-                self._pressed[rule] = len(run.history)
-                cured = replace(finding, changes=changes)
+            name = None if finding is None else setting_of(finding)
+            if finding is None or name is None:
+                return {}
+            changes = changes_for(finding, run.control.settings.to_dict())
+            if changes:
+                self._pressed[name] = len(run.history)
                 self.alarms = tuple(
-                    replace(each, finding=cured, treated=0) if each.finding is finding else each for each in self.alarms
+                    replace(each, finding=replace(each.finding, changes=changes), treated=0)
+                    if setting_of(each.finding) == name
+                    else each
+                    for each in self.alarms
                 )
                 self.version += 1
             return changes
@@ -285,14 +293,13 @@ class LiveDoctor(Course):
 
     def _with_treatment(self, alarm: Alarm, known: dict[str, Any]) -> Alarm:
         """The alarm, with the first step that used its cure; anew where the steps since then raise it again."""
-        rule, pressed = alarm.finding.rule, self._pressed.get(alarm.finding.rule)
-        used = self._used(alarm)
-        if used is None and pressed is None:
+        name, used = setting_of(alarm.finding), self._used(alarm)
+        if name is None or (used is None and name not in self._pressed):
             return alarm
         if used is not None:
-            again = _alarm_of(rule, replace(self._columns.log("", after=used - 1), **known))
+            again = _alarm_of(alarm.finding.rule, replace(self._columns.log("", after=used - 1), **known))
             if again is not None:
-                self._pressed.pop(rule, None)
+                self._pressed.pop(name, None)
                 return Alarm(replace(again, changes=changes_for(again, known["settings"])), self._columns.last)
         return replace(alarm, finding=_as_set(alarm.finding, known["settings"]), treated=used or 0)
 
@@ -306,8 +313,10 @@ class LiveDoctor(Course):
     def _used(self, alarm: Alarm | Gone) -> int | None:
         """The first step that used the last change of the setting that cures an alarm, if that came after the alarm."""
         name = setting_of(alarm.finding)
-        used = 0 if name is None else self._columns.changed([name])
-        return used if used > max(alarm.since, self._pressed.get(alarm.finding.rule, 0)) else None
+        if name is None:
+            return None
+        used = self._columns.changed(name)
+        return used if used > max(alarm.since, self._pressed.get(name, 0)) else None
 
 
 def _as_set(finding: Finding, settings: Mapping[str, Any]) -> Finding:

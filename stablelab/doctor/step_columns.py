@@ -51,10 +51,9 @@ class StepColumns:
             self._scored[known] = steps[0].evaluation
         self._add(steps[1:] if self._count else steps)
 
-    def changed(self, names: Iterable[str]) -> int:
-        """The first step that used the last change by hand of one of these settings; 0 where there was none."""
-        wanted = set(names)
-        return max((each.step for each in self._interventions if each.name in wanted), default=0)
+    def changed(self, name: str) -> int:
+        """The first step that used the last change by hand of a setting; 0 where there was none."""
+        return max((each.step for each in self._interventions if each.name == name), default=0)
 
     def log(self, source: str, after: int = 0) -> TrainingLog:
         """All there is by now, or all after so many steps."""
