@@ -213,7 +213,8 @@ class LiveDoctor(Course):
         It treats all alarms that the same setting cures.
         """
         with self._lock:
-            finding = next((each.finding for each in self.alarms if each.finding.rule == rule), None)
+            open_ones = (each.finding for each in self.alarms if each.treated is None)
+            finding = next((each for each in open_ones if each.rule == rule), None)
             name = None if finding is None else setting_of(finding)
             if finding is None or name is None:
                 return {}
