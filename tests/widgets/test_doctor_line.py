@@ -156,21 +156,23 @@ def test_one_thread_writes_the_line_and_only_when_it_says_something_else(make_ru
     board.close()
 
 
-def test_of_a_dashboard_that_is_closed_while_it_proves_nothing_is_kept(make_run) -> None:
-    before = set(_instances)
+def _closed_while_it_proves(make_run) -> list[weakref.ref]:
     run = make_run(100_000, pause=0.002, **SICK)
     board = Dashboard(run).show()
     run.step(60)
     run.wait_paused()
-    doctor = board.doctor
-    until(lambda: "runaway" in [each.rule for each in doctor.rows])
+    until(lambda: "runaway" in [each.rule for each in board.doctor.rows])
     row(board, "runaway").prove_button.click()
-    until(lambda: doctor.busy)
+    until(lambda: board.doctor.busy)
     run.stop()
     board.close()
     assert not any("proof" in each for each in threads_of_ours())
-    kept = [weakref.ref(each) for each in (board, run, run.model, doctor_of(run))]
-    del board, run, doctor
+    return [weakref.ref(each) for each in (board, run, run.model, doctor_of(run))]
+
+
+def test_of_a_dashboard_that_is_closed_while_it_proves_nothing_is_kept(make_run) -> None:
+    before = set(_instances)
+    kept = _closed_while_it_proves(make_run)
     gc.collect()
     assert set(_instances) == before and [each() for each in kept] == [None] * 4
 
