@@ -9,7 +9,7 @@ from transformers import TrainerCallback
 
 from .doctor.examination import examine_log
 from .doctor.findings import Finding
-from .doctor.live import LOST, Budget, Course
+from .doctor.live import Budget, Course, is_lost
 from .doctor.reading import of_trainer
 from .doctor.training_log import FEWEST
 
@@ -29,7 +29,7 @@ class DoctorCallback(TrainerCallback):
 
     Args:
         stop_when_lost: whether to end a run from which nothing is to be expected: its loss or gradient is not finite,
-            or its loss has not come away from that of guessing by the half of the run.
+            or its loss was never below that of guessing by the half of the run.
 
     Attributes:
         report: the latest; what ``lab.examine(trainer)`` says in the end. None before the first ten entries.
@@ -85,7 +85,7 @@ class DoctorCallback(TrainerCallback):
             if finding.rule not in self._said:
                 self._said.add(finding.rule)
                 self._say(state, finding.symptom, _entry(finding), str(finding))
-            if self.stop_when_lost and not over and finding.rule in LOST and finding.confidence == "certain":
+            if self.stop_when_lost and not over and is_lost(finding, log):
                 self._say(state, f"the run is stopped at step {state.global_step}: {finding.symptom}", {})
                 control.should_training_stop = True
                 return

@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from ..training.background import Driver
 from ..training.records import FINAL
 from .cures import changes_for, setting_of
@@ -22,7 +24,7 @@ from .training_log import FEWEST, TrainingLog
 SHARE = 0.01  # of the training time that may be spent
 FIRST = 0.5  # seconds of training before the first examination, whose cost is not known yet
 MORE = 0.05  # share of the steps by which a log has grown before another look can tell something new
-LOST = ("not_finite", "failed_run")  # alarms after which nothing is to be expected of a run as it is
+LEARNT = 0.9  # of the loss of guessing: a run that was below it once may come back
 
 Clock = Callable[[], float]
 
@@ -324,6 +326,13 @@ def _as_set(finding: Finding, settings: Mapping[str, Any]) -> Finding:
     """The finding, with the value of its setting that is in force as the cure."""
     name = setting_of(finding)
     return replace(finding, changes={name: settings[name]}) if name in settings and name is not None else finding
+
+
+def is_lost(finding: Finding, log: TrainingLog) -> bool:
+    """Whether nothing is to be expected of a run as it is: not finite, or never come away from guessing."""
+    if finding.rule != "failed_run" or log.guessing is None or not len(log.smoothed):
+        return finding.rule == "not_finite"
+    return float(np.nanmin(log.smoothed)) > LEARNT * log.guessing
 
 
 def _since(step: int | None) -> str:

@@ -15,8 +15,9 @@ from support.views import invented_history
 
 import stablelab as lab
 from stablelab.doctor.cures import changes_for, why_not_applied
+from stablelab.doctor.examination import examine_log
 from stablelab.doctor.findings import Cause, Finding
-from stablelab.doctor.live import SHARE, Budget, Course, LiveDoctor, doctor_of
+from stablelab.doctor.live import SHARE, Budget, Course, LiveDoctor, doctor_of, is_lost
 from stablelab.doctor.step_columns import StepColumns
 from stablelab.training.history import History
 from stablelab.training.knobs import Knobs
@@ -180,6 +181,17 @@ def test_a_rule_that_breaks_takes_nothing_down(monkeypatch) -> None:
     monkeypatch.setattr("stablelab.doctor.live.examine_log", lambda log: 1 / 0)
     doctor.look(run, "paused")
     assert str(doctor.verdict) == "no answer: the examination failed: ZeroDivisionError: division by zero"
+
+
+def test_a_run_is_lost_that_never_came_away_from_guessing_but_not_one_that_was_thrown_back() -> None:
+    def found(losses):
+        log = replace(StepColumns(invented_history(list(losses)).since(0)).log("a"), classes=2, over=False)
+        return [each.rule for each in examine_log(log).alarms if is_lost(each, log)]
+
+    standing = 0.7 + np.random.default_rng(0).normal(0, 0.01, 120)
+    assert found(standing) == ["failed_run"]
+    assert found(np.concatenate([falling(100, 0.7) - 0.2, standing])) == []
+    assert found([*standing[:20], math.nan, math.nan]) == ["not_finite"]
 
 
 # -- silence -----------------------------------------------------------------------------------------------------------

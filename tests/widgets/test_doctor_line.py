@@ -53,7 +53,7 @@ def test_the_word_stands_first_and_unfolds_into_the_finding(sick) -> None:
 
 
 def test_a_healthy_run_is_called_healthy_so_far_and_at_the_end_healthy(make_run) -> None:
-    run = make_run(60)
+    run = make_run(60, learning_rate=0.03)
     board = Dashboard(run).show()
     until(lambda: text(board.doctor.line).endswith("too early : nothing is said of fewer than 10 steps"))
     run.step(50)
@@ -133,7 +133,7 @@ def test_a_loop_of_ones_own_can_be_cured_by_its_knobs_and_not_proved() -> None:
 
 
 def test_one_thread_writes_the_line_and_only_when_it_says_something_else(make_run, monkeypatch) -> None:
-    run = make_run(100_000, pause=0.002)
+    run = make_run(100_000, pause=0.002, learning_rate=0.03)
     board = Dashboard(run)
     watched = {each: [] for each in (board.doctor.line, board.doctor.rest, board.doctor.proof)}
     watched |= {each.text: [] for each in board.doctor.rows}
