@@ -27,6 +27,7 @@ PAIRS = 6  # orders of batches, each with the cure and without
 STEPS = 30  # of a branch
 SMOOTHED = 10  # its last losses, whose mean is what counts
 HARDLY = 0.01  # of the loss: a difference below that is real, but does not matter
+BEFORE = 5  # steps that rules smooth a loss over: by the first step that they name the trouble is so old
 FEWEST_STEPS = 10  # that a run must have room for
 LEVEL = 0.95
 _NOT_SEEN = {"early_stopping"}  # settings that act on validations, which short branches do not have
@@ -152,7 +153,7 @@ def prove(
 
 def _checkpoint(run: Run, finding: Finding) -> Checkpoint | None:
     """The newest from before what was seen, and early enough for branches to have their steps."""
-    latest = max(0, finding.steps[0] - 1)
+    latest = max(0, finding.steps[0] - 1 - BEFORE)
     if run.total_steps is not None:
         latest = min(latest, max(0, run.total_steps - STEPS))
     return run.checkpoints.at_or_before(latest)

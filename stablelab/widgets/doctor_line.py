@@ -9,7 +9,7 @@ from typing import Any
 import ipywidgets as w
 
 from .._formatting import one_line
-from ..doctor.cures import why_not_applied
+from ..doctor.cures import setting_of, why_not_applied
 from ..doctor.live import Alarm, LiveDoctor, doctor_of
 from ..doctor.proof import Cancelled, prove, why_not_proved
 from ..training.background import BackgroundThread, Driver
@@ -171,6 +171,8 @@ class AlarmRow:
         if alarm is None:
             return
         _write(self.text, _finding(alarm, run))
+        written = setting_of(alarm.finding) is None  # by the learner, in the code: there is nothing to press
+        self.cure_button.layout.display = "none" if written else None
         treated = alarm.treated is not None
         why = "its cure is in force" if treated else why_not_applied(alarm.finding)
         self.cure_button.disabled, self.cure_button.tooltip = bool(why), why or _APPLY

@@ -35,7 +35,7 @@ def test_the_cure_of_a_rate_far_too_high_is_proved_and_the_run_is_not_touched(si
     proof = prove(sick, found, progress=lambda i, of: done.append((i, of)))
     assert proof.proved and 0 < proof.low < proof.mean < proof.high
     assert len(proof.without) == len(proof.cured) == PAIRS and done[-1] == (2 * PAIRS - 1, 2 * PAIRS)
-    assert proof.step < found.steps[0] and proof.steps == 30
+    assert proof.step <= max(0, found.steps[0] - 6) and proof.steps == 30
     assert str(proof).startswith("the cure helps: 30 steps from step ") and "over 6 orders of the batches" in str(proof)
     assert numbers(sick) == before[0] and sick.branches == before[2]
     assert all(a.equal(b) for a, b in zip(sick.model.parameters(), before[1], strict=True))

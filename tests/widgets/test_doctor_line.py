@@ -132,6 +132,21 @@ def test_a_loop_of_ones_own_can_be_cured_by_its_knobs_and_not_proved() -> None:
         board.close()
 
 
+def test_a_cure_that_is_in_the_code_is_said_and_has_no_button() -> None:
+    def train(live) -> None:
+        for k in range(200):
+            live.record(loss=0.7, gradient_norm=1.0 + k)  # as of gradients that are added up
+
+    run = OwnLoop(train, (), {"learning_rate": 0.1})
+    board = Dashboard(run).show()
+    run.start()
+    board.wait()
+    found = row(board, "growing_gradient")
+    assert "Cure: optimizer.zero_grad() before each backward()" in text(found.text)
+    assert found.cure_button.layout.display == "none" and found.prove_button.disabled
+    board.close()
+
+
 def test_one_thread_writes_the_line_and_only_when_it_says_something_else(make_run, monkeypatch) -> None:
     run = make_run(100_000, pause=0.002, learning_rate=0.03)
     board = Dashboard(run)
