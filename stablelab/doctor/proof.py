@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .._formatting import format_number, setting_label
+from .._formatting import format_number, format_setting, setting_label
 from ..training.background import Driver
 from ..training.checkpoints import Checkpoint
 from ..training.control import Control
@@ -68,7 +68,7 @@ class Proof:
         return abs(self.mean) < HARDLY * float(np.mean(self.without))
 
     def __str__(self) -> str:
-        cure = ", ".join(f"{setting_label(name)} {_short(value)}" for name, value in self.changes.items())
+        cure = ", ".join(f"{setting_label(name)} {format_setting(name, value)}" for name, value in self.changes.items())
         if self.low <= 0 <= self.high:
             verdict = "not proved"
         else:
@@ -204,7 +204,3 @@ def _judged(step: int, steps: int, changes: Mapping[str, Any], without: list[flo
     mean = float(apart.mean())
     half = float(stdtrit(len(apart) - 1, (1 + LEVEL) / 2)) * float(apart.std(ddof=1)) / math.sqrt(len(apart))
     return Proof(step, steps, dict(changes), tuple(without), tuple(cured), mean, mean - half, mean + half)
-
-
-def _short(value: Any) -> str:
-    return format_number(value) if isinstance(value, float) else str(value)
