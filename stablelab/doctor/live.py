@@ -186,9 +186,9 @@ class LiveDoctor(Course):
         with self._lock:
             if self._of is None or self._of[0]() is not run.history or self._of[1] != run.version:
                 self._renew(run)
-            running = state == "running"
-            self.budget.passes(running)
             steps, known = len(run.history), len(self._columns)
+            running = state == "running" and steps > 0  # before the first step it gets ready, which is no training
+            self.budget.passes(running)
             grown = steps >= FEWEST and steps - known >= max(5, MORE * known)
             if (running and self.budget.due and grown) or (not running and steps):
                 self.budget.measure(lambda: self._examine(run, state))

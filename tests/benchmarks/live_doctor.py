@@ -30,6 +30,8 @@ def _row(what: str, run: lab.Run) -> Row:
     """All that was spent, and the time of all steps meanwhile."""
     doctor = LiveDoctor()
     run.start()
+    while not len(run.history):
+        time.sleep(0.01)
     end = time.monotonic() + SECONDS
     while time.monotonic() < end:
         doctor.look(run, run.state)
