@@ -278,4 +278,4 @@ def _rest(doctor: LiveDoctor, more: tuple[Alarm, ...], quiet: list[Alarm]) -> st
 
 
 def _text(text: str) -> str:
-    return html.escape(one_line(text, LONGEST))
+    return html.escape(one_line(text.replace("``", ""), LONGEST))
