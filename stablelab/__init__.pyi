@@ -8,6 +8,7 @@ from .data.tasks import as_dataset
 from .data.texts import texts
 from .data.tokenizers import tokenizer_for
 from .doctor.examination import examine
+from .doctor_callback import DoctorCallback
 from .exercises.notebook import answer_or_solution, check, hints, progress
 from .fine_tuning import fine_tune, load, reopen, replay
 from .models.attention import attention_maps
@@ -46,6 +47,7 @@ __all__ = [
     "Control",
     "Dashboard",
     "DashboardCallback",
+    "DoctorCallback",
     "Evaluation",
     "History",
     "Results",

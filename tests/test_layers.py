@@ -24,7 +24,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "stability": {"formulas", "training"},
     "plots": {"formulas", "training", "stability"},
     "reports": {"formulas", "training", "stability", "plots"},
-    "widgets": {"formulas", "training", "stability", "plots"},
+    "widgets": {"formulas", "training", "stability", "plots", "doctor"},
     "doctor": {"formulas", "training"},
     "exercises": {"formulas", "training"},
     "studies": {"formulas", "training", "data", "models", "stability", "sweeping"},

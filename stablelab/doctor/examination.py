@@ -12,6 +12,7 @@ from .._validation import whole
 from ..training.protocols import Loss
 from ..training.records import FINAL
 from ..training.run import Run
+from .cures import changes_for
 from .data_rules import not_shuffled, overfitting
 from .findings import CONFIDENCES, Finding, NotChecked, Report
 from .gradient_rules import clipped_away, growing_gradient, schedule, vanishing_gradient, warm_up
@@ -143,7 +144,7 @@ def examine_log(log: TrainingLog) -> Report:
         if found is None:
             passed.append(rule.looks_for)
         else:
-            findings.append(found)
+            findings.append(replace(found, changes=changes_for(found, log.settings)))
             if rule.function is summed_loss and log.batch_size:
                 log = replace(log, losses=log.losses / log.batch_size)  # what it would be for the rules that follow
     return Report(log.source, _in_order(findings), tuple(not_checked), tuple(passed))

@@ -71,6 +71,8 @@ class Finding:
         confidence: ``certain`` (it follows from the numbers), ``likely`` or ``possible``.
         source: of the rule, and of its threshold.
         alarm: whether something is wrong; else it is said for information.
+        changes: where the cure is a setting, the new values by name, computed from those of the run; see ``cures``.
+            Empty where it is in the code, or the settings are not known.
     """
 
     rule: str
@@ -83,6 +85,7 @@ class Finding:
     confidence: str
     source: str
     alarm: bool = True
+    changes: Mapping[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""

@@ -6,7 +6,7 @@ import csv
 import json
 import math
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -19,10 +19,11 @@ from .._formatting import one_line
 from ..formulas import cross_entropy
 from ..training.background import Driver
 from ..training.history import History
-from ..training.records import FINAL, Step
+from ..training.records import FINAL
 from ..training.run import Run
 from ..training.watched import Watched
 from .column_names import find_columns
+from .step_columns import StepColumns, per_epoch
 from .training_log import Column, TrainingLog
 
 if TYPE_CHECKING:
@@ -47,73 +48,55 @@ def read(what: Any, loss: str | None = None) -> TrainingLog:
     if isinstance(what, Driver):
         return _of_run(what)
     if isinstance(what, History):
-        return _of_steps(what.since(0), "this history")
+        return StepColumns(what.since(0)).log("this history")
     if isinstance(what, str | os.PathLike):
         return _of_path(Path(what).expanduser(), loss)
     kinds = {(kind.__module__.split(".")[0], kind.__name__) for kind in type(what).__mro__}
     if ("pandas", "DataFrame") in kinds:
         return _of_frame(what, "this table", loss)
     if ("transformers", "Trainer") in kinds:
-        return _of_trainer(what)
+        return of_trainer(what.args, what.state, what.model)
     raise ValueError(f"{TAKES}; this is {type(what).__name__}")
 
 
 # -- ours --------------------------------------------------------------------------------------------------------------
 
 
-def _of_steps(steps: tuple[Step, ...], source: str) -> TrainingLog:
-    def column(number: Callable[[Step], float | None]) -> Column:
-        found = np.array([math.nan if (value := number(s)) is None else value for s in steps], dtype=float)
-        return found if np.isfinite(found).any() else np.empty(0)
-
-    scored = [s.evaluation for s in steps if s.evaluation is not None]
-    epochs = column(lambda s: s.epoch)
-    numbers = np.array([s.step for s in steps], dtype=float)
-    bad = (s.step for s in steps if s.diverged or not math.isfinite(s.loss))
-    return TrainingLog(
-        source=source,
-        steps=numbers,
-        losses=np.array([s.loss for s in steps], dtype=float),
-        learning_rates=column(lambda s: s.learning_rates[0] if s.learning_rates else None),
-        norms=column(lambda s: s.norm_before),
-        max_norms=column(lambda s: s.max_norm if s.clip == "norm" else None),
-        validation_steps=np.array([e.step for e in scored], dtype=float),
-        validation_losses=np.array([e.loss for e in scored], dtype=float),
-        accuracies=np.array([e.accuracy for e in scored], dtype=float),
-        not_finite=next(bad, None),
-        steps_per_epoch=_per_epoch(numbers, epochs),
-        optimizer=steps[0].optimizer if steps else "",
-        changes=tuple((g.first, g.words) for g in History(steps).gestures()),
-    )
-
-
 def _of_run(run: Driver) -> TrainingLog:
-    log = replace(_of_steps(run.history.since(0), f"run {run.name!r}"), over=run.state in FINAL)
+    return replace(StepColumns(run.history.since(0)).log(name_of(run)), **about(run))
+
+
+def name_of(run: Driver) -> str:
+    """What a run is called in a report."""
+    return f"run {run.name!r}"
+
+
+def about(run: Driver) -> dict[str, Any]:
+    """What is known of a run beside its steps, by the names of ``TrainingLog``."""
+    known: dict[str, Any] = {"over": run.state in FINAL, "settings": run.control.settings.to_dict()}
     if isinstance(run, Run):
-        return _with_task(run, log)
+        return known | _about_task(run)
     trainer = getattr(run, "trainer", None)
-    total = run.total_steps if isinstance(run, Watched) else None
-    return replace(log, total_steps=total, **_of_model(getattr(trainer, "model", None)))
+    return known | {"total_steps": run.total_steps} | _about_model(getattr(trainer, "model", None))
 
 
-def _with_task(run: Run, log: TrainingLog) -> TrainingLog:
+def _about_task(run: Run) -> dict[str, Any]:
     targets = np.asarray(run.task.train.targets)
     shares = np.bincount(targets.reshape(-1).astype(np.int64)) / max(1, targets.size)
     shares = shares[shares > 0]
     plain = run.loss is cross_entropy
     name = getattr(run.loss, "__name__", type(run.loss).__name__)
-    return replace(
-        log,
-        total_steps=run.total_steps,
-        classes=len(run.task.classes) if plain else None,
-        label_entropy=float(-(shares * np.log(shares)).sum()) if plain else None,
-        why_no_classes=f"its loss is {name}, not plain cross-entropy, so that nothing can be held against ln C",
-        batch_size=run.batch_size,
-        steps_per_epoch=run.batches.per_epoch,
-        parameters=sum(p.numel() for p in run.trained_parameters()),
-        bias_correction=run.settings.bias_correction if run.settings.optimizer in ("adam", "adamw") else True,
-        warmup_steps=run.settings.warmup_steps,
-    )
+    return {
+        "total_steps": run.total_steps,
+        "classes": len(run.task.classes) if plain else None,
+        "label_entropy": float(-(shares * np.log(shares)).sum()) if plain else None,
+        "why_no_classes": f"its loss is {name}, not plain cross-entropy, so that nothing can be held against ln C",
+        "batch_size": run.batch_size,
+        "steps_per_epoch": run.batches.per_epoch,
+        "parameters": sum(p.numel() for p in run.trained_parameters()),
+        "bias_correction": run.settings.bias_correction if run.settings.optimizer in ("adam", "adamw") else True,
+        "warmup_steps": run.settings.warmup_steps,
+    }
 
 
 # -- Hugging Face ------------------------------------------------------------------------------------------------------
@@ -121,7 +104,7 @@ def _with_task(run: Run, log: TrainingLog) -> TrainingLog:
 _CLASSIFIERS = ("ForSequenceClassification", "ForImageClassification", "ForAudioClassification", "ForMultipleChoice")
 
 
-def _of_model(model: Any) -> dict[str, Any]:
+def _about_model(model: Any) -> dict[str, Any]:
     """What a model of Hugging Face says of its task."""
     config, name = getattr(model, "config", None), type(model).__name__
     if config is None:
@@ -134,8 +117,8 @@ def _of_model(model: Any) -> dict[str, Any]:
     return {"classes": classes}
 
 
-def _of_trainer(trainer: Any) -> TrainingLog:
-    args, state = trainer.args, trainer.state
+def of_trainer(args: Any, state: Any, model: Any) -> TrainingLog:
+    """What a Trainer has logged so far, from its arguments, its state and its model."""
     if not state.log_history:
         raise ValueError("this Trainer has logged nothing yet: examine it after train(), with logging_steps=1 or 10")
     log = _of_log_history(state.log_history, "this Trainer", vars(state))
@@ -148,10 +131,15 @@ def _of_trainer(trainer: Any) -> TrainingLog:
         max_norms=np.full(len(log), threshold) if threshold > 0 and len(log.norms) else np.empty(0),
         optimizer=str(getattr(args.optim, "value", args.optim)),
         batch_size=int(args.train_batch_size),
-        parameters=sum(p.numel() for p in trainer.model.parameters() if p.requires_grad),
+        parameters=sum(p.numel() for p in model.parameters() if p.requires_grad),
         over=state.global_step >= state.max_steps if state.max_steps else None,
         remarks=remarks,
-        **_of_model(trainer.model),
+        settings={
+            "learning_rate": float(args.learning_rate),
+            "max_norm": threshold or None,
+            "weight_decay": float(args.weight_decay),
+        },
+        **_about_model(model),
     )
 
 
@@ -185,7 +173,7 @@ def _of_log_history(entries: Iterable[Mapping[str, Any]], source: str, state: Ma
         averaged=max(1.0, apart),
         not_finite=int(steps[wrong][0]) if wrong.any() else None,
         batch_size=state.get("train_batch_size"),
-        steps_per_epoch=_per_epoch(steps, epochs),
+        steps_per_epoch=per_epoch(steps, epochs),
         total_steps=total or None,
         over=done >= total if total else None,
     )
@@ -296,7 +284,7 @@ def _of_frame(frame: pandas.DataFrame, source: str, loss: str | None) -> Trainin
         unit=unit,
         averaged=max(1.0, float(apart)) if unit == "step" else math.inf,
         not_finite=int(numbers[wrong][0]) if wrong.any() else None,
-        steps_per_epoch=_per_epoch(numbers, epoch) if unit == "step" else None,
+        steps_per_epoch=per_epoch(numbers, epoch) if unit == "step" else None,
         optimizer=optimizer,
         why_no_classes=names.other_kind or TrainingLog.why_no_classes,
     )
@@ -392,7 +380,7 @@ def _of_tensorboard(path: Path, loss: str | None) -> TrainingLog:
         accuracies=np.array([accurate.get(step, math.nan) for step in when]),
         averaged=max(1.0, float(np.median(np.diff(steps)))) if len(steps) > 1 else 1,
         not_finite=int(steps[wrong][0]) + shift if wrong.any() else None,
-        steps_per_epoch=_per_epoch(steps + shift, at_steps(names.epoch)),
+        steps_per_epoch=per_epoch(steps + shift, at_steps(names.epoch)),
         why_no_classes=names.other_kind or TrainingLog.why_no_classes,
     )
 
@@ -409,18 +397,3 @@ def _number(value: object) -> float:
 
 def _is_number(text: str) -> bool:
     return math.isfinite(_number(text))
-
-
-def _per_epoch(steps: Column, epochs: Column) -> float | None:
-    """Steps per epoch, where the epoch is a fraction that grows with the step, or a whole number that counts passes."""
-    if len(epochs) != len(steps) or len(steps) < 3:
-        return None
-    known = np.isfinite(epochs) & np.isfinite(steps)
-    steps, epochs = steps[known], epochs[known]
-    if len(steps) < 3 or epochs[-1] <= epochs[0]:
-        return None
-    if np.all(epochs == np.round(epochs)):
-        begins = steps[1:][np.diff(epochs) > 0]
-        return float(np.median(np.diff(begins))) if len(begins) > 1 else None
-    ratio = (steps[-1] - steps[0]) / (epochs[-1] - epochs[0])
-    return float(round(ratio)) if ratio >= 1 else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -47,6 +48,7 @@ class TrainingLog:
         parameters: how many numbers are trained.
         bias_correction, warmup_steps: of Adam, as set; None where that is not known.
         changes: (step, what was changed by hand), in order.
+        settings: what can be set of the run, by name, with the values that the next step uses.
         remarks: what this kind of log leaves out, one line each.
     """
 
@@ -74,6 +76,7 @@ class TrainingLog:
     bias_correction: bool | None = None
     warmup_steps: int | None = None
     changes: tuple[tuple[int, str], ...] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
 
     def __len__(self) -> int:

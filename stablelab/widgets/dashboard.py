@@ -25,6 +25,7 @@ from ..training.run import Run
 from . import wording
 from .change_log import ChangeLog
 from .controls import Controls
+from .doctor_line import DoctorLine
 from .family import Family, with_branches
 from .knob_controls import KnobControls
 from .live_chart import Chart
@@ -53,7 +54,7 @@ class Dashboard(CellView):
 
     Attributes:
         run: the one that is shown: the one given, or since then a branch of it or another run of that family.
-        controls, buttons, branch_buttons, chart, picture, status, box: the widgets; see there.
+        controls, buttons, branch_buttons, chart, picture, status, doctor, box: the widgets; see there.
     """
 
     def __init__(self, run: Driver, *, chart: str = "live") -> None:
@@ -75,10 +76,11 @@ class Dashboard(CellView):
             self.branch_buttons = BranchButtons(lambda: self.run, self._turn, lambda: self.chart.picked, actions)
             self.picture = PictureChart(self.chart, self._asked, on=chart == "picture")
             self.status = StatusDisplay(self.controls.undo)
+            self.doctor = DoctorLine(lambda: self.run, self.controls.apply, self._pressed)
             head = w.Box([self.buttons.box, *self.status.head]).add_class("stablelab-head")
             side = w.VBox([self.controls.box, self.branch_buttons.box]).add_class("stablelab-side")
             body = w.Box([side, self.picture.box]).add_class("stablelab-body")
-            self.box = stacked(head, body, self.status.log.box)
+            self.box = stacked(head, self.doctor.box, body, self.status.log.box)
         self._adopt(run)
         self._follow(run)
         _open.add(self)
@@ -122,6 +124,7 @@ class Dashboard(CellView):
     def close(self) -> None:
         """End its thread and take its widgets off the page. The run goes on."""
         self.closed = True
+        self.doctor.close()
         self._refresher.close()
         self._leave(self.run)
         _open.discard(self)
@@ -200,6 +203,7 @@ class Dashboard(CellView):
         self.controls.look(state)
         self.branch_buttons.show(self._data, run.total_steps)
         self.status.show(run, self._data, state, self._note)
+        self.doctor.show(run, state)
         waited = time.monotonic() - self._began > PATIENCE
         self.picture.offer(self.on_a_page and not self.chart.heard and waited)
         self.picture.show(lambda: draw(run, self._data, beside), len(self._data), state in _SETTLED)
@@ -208,7 +212,7 @@ class Dashboard(CellView):
             kept = self._keep(run, state, beside)
         else:
             self._go_on()
-        return state not in FINAL or self._family.busy or not kept
+        return state not in FINAL or self._family.busy or self.doctor.busy or not kept
 
     def _adopt(self, run: Driver) -> None:
         """Take up a run's present history: at the start, after a reset, and when another one is shown."""

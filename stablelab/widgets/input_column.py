@@ -48,8 +48,12 @@ class InputColumn:
 
     def undo(self, gesture: Gesture) -> None:
         """Set back what a gesture changed, as a gesture of its own, and show it."""
+        self.apply(gesture.before)
+
+    def apply(self, changes: Mapping[str, Any]) -> None:
+        """Change these settings, by name, as a gesture of its own, and show it."""
         control = self._control()
-        self.show(control.change(gesture=control.new_gesture(), **gesture.before))
+        self.show(control.change(gesture=control.new_gesture(), **changes))
         self._say()
 
     def _say(self, note: str = "") -> None:

@@ -10,6 +10,7 @@ import against_trainer
 import cached_head
 import going_back
 import importing
+import live_doctor
 import many_heads
 import moving_pictures
 import sharpness
@@ -24,6 +25,7 @@ BENCHMARKS = {
     "dashboard": shown_dashboard,
     "watch": watched_loops,
     "pictures": moving_pictures,
+    "doctor": live_doctor,
     "trainer": against_trainer,
     "head": cached_head,
     "back": going_back,
