@@ -1,4 +1,4 @@
-"""The twenty runs without names of notebook 11: how each is to be trained, what ails it, and how verdicts are scored."""
+"""The twenty runs without names of notebook 11: how each is trained, what ails it, and how verdicts are scored."""
 
 from __future__ import annotations
 
