@@ -32,6 +32,7 @@ with known_state():  # the inputs that these modules make must not depend on wha
         robustness_ensembles_loops,
         schedules,
         stabilizing,
+        troubleshooting,
     )
 
 LINE_WIDTH = 100  # characters of a line; a page breaks longer ones in the middle of a word
@@ -48,6 +49,7 @@ NOTEBOOKS: dict[str, tuple[Exercise, ...]] = {  # in reading order
     "09_measuring_stability": measuring.EXERCISES + comparing.EXERCISES,
     "09b_what_stabilizes_fine_tuning": stabilizing.EXERCISES,
     "10_robustness_and_ensembles": robustness_ensembles.EXERCISES + robustness_ensembles_loops.EXERCISES,
+    "11_when_training_goes_wrong": troubleshooting.EXERCISES,
 }
 
 ALL: dict[str, Exercise] = {exercise.name: exercise for group in NOTEBOOKS.values() for exercise in group}
