@@ -187,7 +187,7 @@ def _replace_head(model: nn.Module, severity: float) -> None:
 
 
 def head_not_in_optimizer(recipe: Recipe, severity: float) -> Recipe:
-    """The head is replaced after the optimizer was built, which trains the old one; the new one stays as it was drawn."""
+    """The head is replaced after the optimizer was built, which trains the old one; the new one stays as it is."""
     return replace(recipe, after_optimizer=(*recipe.after_optimizer, partial(_replace_head, severity=severity)))
 
 
