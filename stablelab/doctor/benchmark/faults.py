@@ -155,7 +155,7 @@ def weight_decay(recipe: Recipe, severity: float) -> Recipe:
 
 
 def resumed(recipe: Recipe, severity: float) -> Recipe:
-    """Stopped after up to nine tenths and resumed from the weights alone: no moments, and the plan from its start."""
+    """Stopped after up to nine tenths and resumed from the weights alone: no moments, the plan anew."""
     at = round(recipe.steps * (0.5 + 0.4 * severity))
     return replace(recipe, resume_at=at, onset=at)
 
@@ -181,13 +181,13 @@ def _replace_head(model: nn.Module, severity: float) -> None:
     name, old = _head(model)
     parent, _, child = name.rpartition(".")
     new = nn.Linear(old.in_features, old.out_features)
-    with torch.no_grad():
-        new.weight.mul_(3 * severity)
+    nn.init.normal_(new.weight, std=0.1 ** (1 + severity))
+    nn.init.zeros_(new.bias)
     setattr(model.get_submodule(parent) if parent else model, child, new)
 
 
 def head_not_in_optimizer(recipe: Recipe, severity: float) -> Recipe:
-    """The head is replaced after the optimizer was built, which goes on training the old one; the new one is random."""
+    """The head is replaced after the optimizer was built, which trains the old one; the new one stays as it is."""
     return replace(recipe, after_optimizer=(*recipe.after_optimizer, partial(_replace_head, severity=severity)))
 
 

@@ -83,7 +83,8 @@ class Recipe:
         after_optimizer: changes of the model after it is built.
         on_batch: (step from 0, inputs, targets) -> the batch that is trained on.
         on_step: called with (step from 0, model) before each step.
-        resume_at: the step, from 0, at which the run goes on with a new optimizer whose plan begins anew.
+        resume_at: the step, from 0, at which the run goes on with a new optimizer, and its plan anew but for the
+            warm-up.
         tokenizer: of texts.
         onset: the last step before a fault is at work.
     """
@@ -121,7 +122,7 @@ class Recipe:
     def factor(self, k: int) -> float:
         """Of the learning rate at step k, from 0: the schedule, and the warm-up in front of it."""
         if self.resume_at is not None and k >= self.resume_at:
-            k -= self.resume_at
+            return self.schedule(k - self.resume_at, self.steps)
         return self.schedule(k, self.steps) * (min(1.0, (k + 1) / self.warmup) if self.warmup else 1.0)
 
 
