@@ -82,8 +82,8 @@ def _enlarge(k: int, model: nn.Module, *, at: int, by: float) -> None:
 
 
 def spike_that_recovers(recipe: Recipe) -> Recipe:
-    """The head's weights change their sign after a third, as by a broken update; the loss jumps and comes back."""
-    return replace(recipe, on_step=partial(_enlarge, at=recipe.steps // 3, by=-2.0), steps=round(1.5 * recipe.steps))
+    """The head's weights change their sign early, as by a broken update; the loss jumps and comes back."""
+    return replace(recipe, on_step=partial(_enlarge, at=recipe.steps // 4, by=-1.0), steps=round(1.75 * recipe.steps))
 
 
 def plateau_at_the_floor(recipe: Recipe) -> Recipe:

@@ -194,13 +194,12 @@ def movies() -> Recipe:
 
 
 class PlainConvNet(nn.Module):
-    """Three convolutions with group norm (Wu & He 2018) and GELU, dropout, and a head with a hidden layer."""
+    """Three convolutions with GELU, the last two with group norm (Wu & He 2018), dropout, and a head of two layers."""
 
     def __init__(self, classes: int, width: int = 24) -> None:
         super().__init__()
         self.body = nn.Sequential(
             nn.Conv2d(1, width, 4, stride=2, padding=1),
-            nn.GroupNorm(4, width),
             nn.GELU(),
             nn.Conv2d(width, width, 3, padding=1),
             nn.GroupNorm(4, width),
