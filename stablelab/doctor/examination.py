@@ -91,11 +91,11 @@ def examine(
     Raises:
         ValueError: in one line, where there is no log in it, or no model and data in what was handed over.
     """
-    if what is None and model is None:
-        raise ValueError(f"{TAKES}; or model=... and task=... without a log")
     if (model is None) != (task is None):
         one, other = ("model", "task") if task is None else ("task", "model")
         raise ValueError(f"{one} is given without {other}: a model is examined on its data, so that it takes both")
+    if what is None and model is None:
+        raise ValueError(f"{TAKES}; or model=... and task=... without a log")
     if model is None and (optimizer is not None or loss_function is not None):
         raise ValueError("optimizer and loss_function belong to a model: give model=... and task=... with them")
     given: dict[str, Any] = {}

@@ -259,5 +259,7 @@ def _taken_apart(batch: Any) -> tuple[Inputs, Tensor]:
         if not inputs:
             raise ValueError("an item has labels only")
         return inputs, batch[name]
+    if not isinstance(batch, tuple | list) or len(batch) != 2:
+        raise ValueError("an item is neither a pair nor a dict")
     inputs, targets = batch
     return inputs, targets

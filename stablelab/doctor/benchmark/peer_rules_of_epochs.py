@@ -89,10 +89,12 @@ JUDGEMENT = 0.3  # of the planned epochs, before which accuracies are not judged
 LARGE_LOSS = 1e5
 
 
-def _checked(record: RunRecord, excess: Column) -> Series:
-    """At every third epoch; what was seen once stays seen."""
-    kept = np.maximum.accumulate(excess) if len(excess) else excess
-    return record.log.validation_steps[::EVERY], kept[::EVERY]
+def _checked(record: RunRecord, *conditions: Column) -> Series:
+    """All of the conditions at every third epoch; what was seen of one at a check stays seen."""
+    checks = record.log.validation_steps[::EVERY]
+    if not len(checks):
+        return NOTHING
+    return checks, np.min([np.maximum.accumulate(each[::EVERY]) for each in conditions], axis=0)
 
 
 def _gradients(record: RunRecord) -> tuple[Column, Column, Column]:
@@ -119,8 +121,7 @@ def _poor(record: RunRecord) -> Column:
         return np.empty(0)
     best = np.minimum(np.fmax.accumulate(training), np.fmax.accumulate(validation))
     judged = np.arange(1, n + 1) >= JUDGEMENT * n
-    poor = np.where(judged, np.maximum(below(best, THETA), slow_epochs(training, validation)), 0.0)
-    return np.maximum.accumulate(poor)
+    return np.where(judged, np.maximum(below(best, THETA), slow_epochs(training, validation)), 0.0)
 
 
 def slow_epochs(training: Column, validation: Column) -> Column:
@@ -130,10 +131,11 @@ def slow_epochs(training: Column, validation: Column) -> Column:
 
 
 def exploding(record: RunRecord) -> Series:
-    """Loss, weight or gradient that is not finite; a validation loss of 10⁵."""
+    """Loss, weight or gradient that is or was not finite; a validation loss of 10⁵."""
     training, validation = losses_of_epochs(record)
     seen = record.observed
-    broken = ~np.isfinite(training + validation + _at_validation(record, record.log.norms)) | (validation >= LARGE_LOSS)
+    broken = ~np.isfinite(training + validation + _at_validation(record, record.log.norms))
+    broken = np.logical_or.accumulate(broken) | (validation >= LARGE_LOSS)
     lost = np.isinf(seen.gradient_max).any(axis=1) | ~np.isfinite(seen.weight_mean).all(axis=1)
     since = seen.steps[lost][0] if lost.any() else math.inf
     return _checked(record, yes(broken | (record.log.validation_steps >= since)))
@@ -141,19 +143,19 @@ def exploding(record: RunRecord) -> Series:
 
 def dying_relu(record: RunRecord) -> Series:
     """A share γ of all gradients is 0, in a run that does poorly."""
-    return _checked(record, np.minimum(_poor(record), at_least(_gradients(record)[2], GAMMA)))
+    return _checked(record, _poor(record), at_least(_gradients(record)[2], GAMMA))
 
 
 def exploding_gradient(record: RunRecord) -> Series:
     """The norm of the first layer's gradient is more than β₃ times the last one's, in a run that does poorly."""
     first, last, _ = _gradients(record)
-    return _checked(record, np.minimum(_poor(record), above(first, last * BETA_3)))
+    return _checked(record, _poor(record), above(first, last * BETA_3))
 
 
 def vanishing(record: RunRecord) -> Series:
     """It is less than β₁ times the last one's, and less than β₂, in a run that does poorly."""
     first, last, _ = _gradients(record)
-    return _checked(record, np.minimum(_poor(record), np.minimum(below(first, last * BETA_1), below(first, BETA_2))))
+    return _checked(record, _poor(record), np.minimum(below(first, last * BETA_1), below(first, BETA_2)))
 
 
 def slow_convergence(record: RunRecord) -> Series:
@@ -178,7 +180,9 @@ def oscillating(record: RunRecord) -> Series:
         wanted = math.ceil(ETA * epochs - 1e-9)
         if epochs >= JUDGEMENT * n and pairs >= wanted:
             excess[epochs - 1] = at_least(np.sort(tops[:pairs] - bottoms[:pairs])[-wanted], ZETA)
-    return _checked(record, np.where(_poor(record) > 1, 0.0, excess))
+    checks, found = _checked(record, excess)
+    poor = _checked(record, _poor(record))[1]
+    return checks, np.where(poor > 1, 0.0, found)
 
 
 # -- UMLAUT: Schoop, Huang & Hartmann, CHI 2021; umlaut/heuristics.py of its repository --------------------------------

@@ -158,19 +158,20 @@ def _together(*series: Series) -> Series:
 
 
 # -- trainproof 0.22.0: trainproof/epoch.py and rules.py ---------------------------------------------------------------
-# It reads whole logs, such as the ``trainer_state.json`` of Hugging Face: a line for every ten steps here, the mean of
-# their losses, the last one's gradient norm and learning rate. Its checks of the time of a step, of the GPU and of
-# collections of texts or sounds have nothing to look at.
+# It reads whole logs, such as the ``trainer_state.json`` of Hugging Face, whose lines are means over some steps, with
+# the last one's gradient norm and learning rate. Here a dozen lines, or a few more, which is enough for all its checks
+# but those of the time of a step, of the GPU, and of collections of texts or sounds: these have nothing to look at.
 
-LINE = 10
+LINES = 12
 
 
 def _lines(record: RunRecord) -> tuple[Column, Column, Column, Column]:
     """Steps, losses, norms and learning rates of the lines."""
     log = record.log
-    n = len(log) // LINE
-    steps, norms, rates = (c[LINE - 1 : n * LINE : LINE] for c in (log.steps, log.norms, log.learning_rates))
-    return steps, log.losses[: n * LINE].reshape(n, LINE).mean(axis=1), norms, rates
+    k = max(1, len(log) // LINES)
+    n = len(log) // k
+    steps, norms, rates = (column[k - 1 : n * k : k] for column in (log.steps, log.norms, log.learning_rates))
+    return steps, log.losses[: n * k].reshape(n, k).mean(axis=1), norms, rates
 
 
 def _at_end(record: RunRecord, excess: float) -> Series:
@@ -220,7 +221,7 @@ def dead_run(record: RunRecord) -> Series:
 def zero_gradient(record: RunRecord) -> Series:
     """TP-ZERO-GRAD: five gradient norms or more, all of them exactly 0, and a loss that never fell by 5 %."""
     _, losses, norms, _ = _lines(record)
-    losses, norms = _finite(losses), _finite(norms)
+    losses, norms = _finite(losses[losses != 0]), _finite(norms)
     fell = len(losses) > 0 and losses.min() < 0.95 * losses[0]
     return _at_end(record, float(yes(len(norms) >= 5 and not norms.any() and not fell)))
 

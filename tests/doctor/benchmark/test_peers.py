@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from torch import nn
 
 from stablelab.doctor.benchmark.peers import PEERS, SCALES, Peer, Verdict, tuned
+from stablelab.doctor.benchmark.recipe import Recipe, train
 from stablelab.doctor.benchmark.record import Observed, RunRecord
 from stablelab.doctor.findings import Cause
+from stablelab.doctor.setup import TensorExamples
 from stablelab.doctor.training_log import TrainingLog
 
 N, M, WEIGHTS = 120, 12, ("embeddings.word_embeddings.weight", "layer.weight", "head.weight")
@@ -107,9 +112,11 @@ def test_autotrainer_compares_the_first_layer_with_the_last(norm: list[float], r
 def test_autotrainer_stops_at_its_first_verdict_the_gravest_of_a_check() -> None:
     both = {"gradient_zeros": table(0.8), "gradient_norm": np.tile([1, 71.0, 1], (10, 1))}
     assert said(AUTO, **both, **POOR) == {"dying ReLU": 40}
-    assert said(AUTO, validation_losses=at(np.ones(M), 2, 1e5), **both, **POOR) == {"explode": 40}
+    assert said(AUTO, validation_losses=at(np.ones(M), 3, 1e5), **both, **POOR) == {"explode": 40}
     assert said(AUTO, validation_losses=at(np.ones(M), 0, np.nan), **both, **POOR) == {"explode": 10}
-    assert said(AUTO, validation_losses=at(np.ones(M), 2, 0.9e5)) == {}
+    assert said(AUTO, validation_losses=at(np.ones(M), 3, 0.9e5)) == {}
+    assert said(AUTO, validation_losses=at(np.ones(M), 2, 1e5)) == {}  # between two checks
+    assert said(AUTO, validation_losses=at(np.ones(M), 2, np.inf)) == {"explode": 40}  # stays in its history
 
 
 @pytest.mark.parametrize(("rise", "expected"), [(0.0099, {"slow convergence": 40}), (0.0101, {})])
@@ -335,3 +342,25 @@ def test_a_run_that_broke_off_at_once_is_no_error_for_a_peer() -> None:
     seen = replace(record().observed, batch_accuracies=np.zeros(3))
     for peer in PEERS.values():
         peer(RunRecord("task", "clean", 0.0, 0, nothing, seen, {}))
+
+
+def test_a_trained_run_holds_what_peers_look_at_and_they_say_the_same_of_it_when_it_was_kept(tmp_path: Path) -> None:
+    def make() -> nn.Module:
+        model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(inplace=True), nn.Dropout(0.6), nn.Linear(8, 2))
+        nn.init.constant_(model[0].bias, -100.0)
+        return model
+
+    x = torch.randn(60, 4, generator=torch.Generator().manual_seed(0))
+    parts = [TensorExamples(x[i : i + 20], (x[i : i + 20, 0] > 0).long()) for i in (0, 20, 40)]
+    run = train(Recipe("toy", make, *parts, classes=2, learning_rate=1e-3, steps=24, batch_size=10), 0)
+    seen = run.observed
+    assert (seen.dead == 1).all() and seen.dropout == 0.6 and (seen.input_variance > 0).all()
+    assert not seen.gradient_norm[:, 0].any() and (seen.gradient_norm[:, 1] == 0).all()  # nothing comes through
+    errors = seen.class_errors[np.isfinite(seen.class_errors).all(axis=1)]
+    assert len(errors) and (errors.sum(axis=1) == 1).all()  # without inputs one class is right, the other wrong
+    run.save(tmp_path / "run.npz")
+    kept = RunRecord.load(tmp_path / "run.npz")
+    said = {name: peer(run) for name, peer in PEERS.items()}
+    assert {name: peer(kept) for name, peer in PEERS.items()} == said
+    assert {verdict.rule for verdict in said[SAGEMAKER]} >= {"DeadRelu", "AllZero", "VanishingGradient"}
+    assert "High dropout rate" in [verdict.rule for verdict in said[UMLAUT]]
