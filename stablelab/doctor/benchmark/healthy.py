@@ -166,8 +166,8 @@ def _uneven(examples: TensorExamples, classes: int, ratio: float) -> TensorExamp
 
 
 def uneven_classes(recipe: Recipe) -> Recipe:
-    """Half of the classes are four times as frequent as the others, and all are learnt."""
-    train, validation = (_uneven(part, recipe.classes, 4.0) for part in (recipe.train, recipe.validation))
+    """Half of the classes are two and a half times as frequent as the others, and all are learnt."""
+    train, validation = (_uneven(part, recipe.classes, 2.5) for part in (recipe.train, recipe.validation))
     return replace(recipe, train=train, validation=validation)
 
 
