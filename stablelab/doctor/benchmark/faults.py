@@ -24,6 +24,7 @@ from ..setup import TensorExamples
 from .recipe import Recipe, constant
 from .record import RunRecord
 
+NOTICED = 0.05  # of a loss
 Harm: TypeAlias = Callable[[RunRecord], float]
 
 
@@ -38,9 +39,12 @@ def flattery(record: RunRecord) -> float:
 
 
 def misreported(record: RunRecord) -> float:
-    """How far the reported validation loss is from that of the same examples, judged in evaluation mode."""
+    """How far the reported validation loss is from that of the same examples, judged in evaluation mode.
+
+    Less than 0.05 is none: a reader would not notice.
+    """
     apart = abs(record.outcome["reported_loss"] - record.outcome["right_loss"])
-    return apart if math.isfinite(apart) else math.inf
+    return math.inf if math.isnan(apart) else apart if apart >= NOTICED else 0.0
 
 
 @dataclass(frozen=True)
@@ -181,7 +185,7 @@ def _replace_head(model: nn.Module, severity: float) -> None:
     name, old = _head(model)
     parent, _, child = name.rpartition(".")
     new = nn.Linear(old.in_features, old.out_features)
-    nn.init.normal_(new.weight, std=0.1 ** (1 + severity))
+    nn.init.normal_(new.weight, std=0.1 * (1 - severity))  # at 1 it is 0, as vision transformers have theirs
     nn.init.zeros_(new.bias)
     setattr(model.get_submodule(parent) if parent else model, child, new)
 

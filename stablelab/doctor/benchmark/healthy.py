@@ -82,8 +82,8 @@ def _enlarge(k: int, model: nn.Module, *, at: int, by: float) -> None:
 
 
 def spike_that_recovers(recipe: Recipe) -> Recipe:
-    """The head's weights change their sign after a third, as by a broken update; the loss jumps and comes back."""
-    return replace(recipe, on_step=partial(_enlarge, at=recipe.steps // 3, by=-2.0), steps=round(1.5 * recipe.steps))
+    """The head's weights change their sign early, as by a broken update; the loss jumps and comes back."""
+    return replace(recipe, on_step=partial(_enlarge, at=recipe.steps // 4, by=-1.0), steps=round(1.75 * recipe.steps))
 
 
 def plateau_at_the_floor(recipe: Recipe) -> Recipe:
@@ -166,8 +166,8 @@ def _uneven(examples: TensorExamples, classes: int, ratio: float) -> TensorExamp
 
 
 def uneven_classes(recipe: Recipe) -> Recipe:
-    """Half of the classes are four times as frequent as the others, and all are learnt."""
-    train, validation = (_uneven(part, recipe.classes, 4.0) for part in (recipe.train, recipe.validation))
+    """Half of the classes are two and a half times as frequent as the others, and all are learnt."""
+    train, validation = (_uneven(part, recipe.classes, 2.5) for part in (recipe.train, recipe.validation))
     return replace(recipe, train=train, validation=validation)
 
 
