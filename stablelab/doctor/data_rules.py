@@ -77,10 +77,11 @@ def overfitting(log: TrainingLog) -> Finding | None:
     """Validation against training: it rises, or stays far above, while the training loss falls.
 
     Prechelt's generalization loss GL = L_val(end) / min L_val − 1 above 5 %, in means of three validations, the rise
-    above 3 of its standard deviations. Where the accuracy rose meanwhile (by more than half a point), the model grows
-    more certain, of its mistakes too: said, no fault. Where it fell by more than a point it is one; where it stayed,
-    only if L_val − L_train is above a quarter of what guessing costs. A validation loss that fell by less than 5 %
-    over the second half, and is above ten times the training loss with such a gap, is one as well.
+    above 3 of its standard deviations. Where the accuracy fell by more than a point meanwhile, or the loss has more
+    than doubled, that is a fault; where the accuracy rose by more than half a point, the model grows more certain, of
+    its mistakes too: said, no fault; where it stayed, a fault if the loss is above that of guessing, and above the
+    training loss by a quarter of it. A validation loss that does not rise, but fell by less than 5 % over the second
+    half, and is above ten times the training loss with such a gap, is a fault as well.
 
     Source: Prechelt 1998, "Early stopping — but when?", Section 2 (GL_α, α = 5); Guo et al. 2017, "On calibration of
     modern neural networks", Section 3, for a loss that overfits while accuracy does not. The quarter and the points
@@ -114,7 +115,8 @@ def overfitting(log: TrainingLog) -> Finding | None:
         means = running_mean(accuracies, 3)
         gained = float(means[-1] - means[lowest])
     better, worse = gained > 0.005, gained < -0.01
-    alarm = (worse or apart or not known) and not better
+    doubled = end > 2 * low
+    alarm = not rises or worse or doubled or not known or (apart and end > scale and not better)
     points = f" The accuracy changed by {100 * gained:+.1f} points meanwhile." if known else ""
     at = steps[lowest + 1]
     return made(

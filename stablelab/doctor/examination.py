@@ -197,11 +197,19 @@ def _both(log: TrainingLog | None, setup: Callable[[], TrainingSetup]) -> Report
     return joined(by_rules, by_probes)
 
 
+SETTLES = {"softmax_twice": "second_softmax", "summed_loss": "sum_of_losses"}  # rule -> the probe that knows better
+
+
 def joined(by_rules: Report, by_probes: Report) -> Report:
-    """What rules and what probes say of one run, as one report, the likeliest first."""
+    """What rules and what probes say of one run, as one report, the likeliest first.
+
+    Where a probe has measured what a rule only infers, and found nothing, the rule's finding is dropped.
+    """
+    cleared = {probe.name for probe in PROBES if probe.looks_for in by_probes.passed}
+    kept = [each for each in by_rules.findings if SETTLES.get(each.rule) not in cleared]
     return Report(
         by_rules.source or by_probes.source,
-        _in_order((*by_probes.findings, *by_rules.findings)),
+        _in_order((*by_probes.findings, *kept)),
         (*by_rules.not_checked, *by_probes.not_checked),
         (*by_rules.passed, *by_probes.passed),
     )

@@ -156,7 +156,7 @@ def worse_than_control(numbers: Numbers) -> Finding | None:
     """The model's validation accuracy against that of a control: kernel ridge regression on up to 512 examples.
 
     The control knows neither order of words nor places of pixels apart, and has no training but a matrix inverted. A
-    fault where the model is worse by 5 points and by three standard errors, and the control three above chance.
+    fault where the model is worse by 12 points and by three standard errors, and the control three above chance.
 
     Source: Karpathy 2019, "A recipe for training neural networks" (a "dumb baseline"); Wang & Manning 2012, "Baselines
     and bigrams", for how good such controls are. 5 points are a choice.
@@ -165,7 +165,7 @@ def worse_than_control(numbers: Numbers) -> Finding | None:
     if numbers["control_validation"] <= 3:
         raise UnknownError("the quick control learns nothing from these inputs")
     error = math.sqrt(max(control * (1 - control), 0.01) / numbers["validation"])
-    if control - mine <= max(0.05, 3 * error):
+    if control - mine <= max(0.12, 3 * error):
         return None
     reading = (Cause.TOKENIZER, Cause.MASK) if numbers["text"] else (Cause.SATURATED, Cause.SCALE)
     by_heart = numbers["train_accuracy"] > control and numbers["train_accuracy"] - mine > 0.25
