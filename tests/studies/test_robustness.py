@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,9 @@ def test_a_small_cut_of_the_study_goes_from_the_command_to_what_is_read(
     for name, small in cut.items():
         monkeypatch.setattr(robustness, name, small)
     digits = lab.digits(train=64, validation=10, test=4, size=16)
+    first = lab.resnet(digits)
     monkeypatch.setattr(robustness, "digit_task", lambda: digits)
+    monkeypatch.setattr(robustness, "resnet", lambda task, seed=0: deepcopy(first))  # made once
     films = lab.reviews("movies", train=20, validation=4, test=4, max_tokens=32)
     monkeypatch.setattr(robustness, "sentence_splits", lambda: {"movies, test": films.test})
     files = {name: tmp_path / getattr(robustness, name).name for name in ("FILE", "TEXTS")}
