@@ -77,6 +77,7 @@ def test_kept_features_of_sentences_are_what_bert_comes_to() -> None:
     assert torch.equal(pairs.targets, kept["pairs"][1])
 
 
+@pytest.mark.slow
 def test_a_small_cut_of_the_study_goes_from_the_command_to_what_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
