@@ -7,7 +7,7 @@ import math
 import torch
 
 from .exercise import Case, Exercise, Slip, float64, normal
-from .stabilizing_recipes import JOINT_ERROR, LAYER_RATES, WEIGHT_AVERAGE
+from .stabilizing_recipes import LAYER_RATES, WEIGHT_AVERAGE
 
 
 def missing_factor(t, beta1, beta2):
@@ -335,7 +335,6 @@ SHARES = Exercise(
 EXERCISES = (  # in the order of the page
     FACTOR,
     CHOOSE,
-    JOINT_ERROR,
     REINITIALIZE,
     SHARES,
     LAYER_RATES,

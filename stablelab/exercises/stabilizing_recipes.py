@@ -1,4 +1,4 @@
-"""The exercises of notebook 09b on recipes: rates by layer, averaged weights, seeds and sentences together."""
+"""The exercises of notebook 09b on recipes: rates by layer, averaged weights."""
 
 from __future__ import annotations
 
@@ -148,55 +148,5 @@ WEIGHT_AVERAGE = Exercise(
     hints=(
         "Try it with weights that never move: the average of equal numbers is that number.",
         "Before the first step there is already something to average: the weights that training starts from.",
-    ),
-)
-
-
-def joint_error(differences):
-    S, N = differences.shape
-    rows, columns = differences.mean(dim=1), differences.mean(dim=0)
-    rest = differences - rows[:, None] - columns + differences.mean()
-    once_too_often = (rest**2).sum() / ((S - 1) * (N - 1)) / (S * N)
-    return (rows.var() / S + columns.var() / N - once_too_often).clamp(min=0).sqrt()
-
-
-def _error(seeds, sentences, both, root=True):
-    """Another mixture of the three parts."""
-
-    def answer(differences):
-        S, N = differences.shape
-        rows, columns = differences.mean(dim=1), differences.mean(dim=0)
-        rest = differences - rows[:, None] - columns + differences.mean()
-        parts = rows.var() / S, columns.var() / N, (rest**2).sum() / ((S - 1) * (N - 1)) / (S * N)
-        square = seeds * parts[0] + sentences * parts[1] + both * parts[2]
-        return square.sqrt() if root else square
-
-    return answer
-
-
-JOINT_ERROR = Exercise(
-    name="stabilizing.joint_error",
-    returns="the standard error of the mean difference, over seeds and sentences jointly, one number",
-    solution=joint_error,
-    cases=(
-        Case("five seeds, eight sentences", (normal(5, 8, seed=11) + normal(5, 1, seed=12),)),
-        Case("sentences that differ much", (normal(4, 6, seed=13) * 0.3 + 2 * normal(1, 6, seed=14),)),
-        Case("20 seeds, 30 sentences", (normal(20, 30, seed=15) + normal(20, 1, seed=16) + normal(1, 30, seed=17),)),
-    ),
-    slips=(
-        Slip("this is over seeds alone: other sentences would give another mean, too", _error(1, 0, 0)),
-        Slip("this is over sentences alone: other seeds would give another mean, too", _error(0, 1, 0)),
-        Slip("what seeds and sentences do only together is counted twice: take it away once", _error(1, 1, 0)),
-        Slip("this is the variance; the standard error is its root", _error(1, 1, -1, root=False)),
-        Slip(
-            "all S·N differences are taken as independent; those of one seed share its luck, those of one sentence its "
-            "difficulty",
-            lambda differences: differences.std() / differences.numel() ** 0.5,
-        ),
-    ),
-    hints=(
-        "Row means give the part of the seeds, column means that of the sentences: variance over number, each.",
-        "Both hold σₑ²/(SN), so subtract one: σₑ² is the sum of squares of what is left after rows and columns are "
-        "taken out, over (S - 1)(N - 1).",
     ),
 )

@@ -230,7 +230,7 @@ def small_task(name: str, seed: int) -> Task:
 
 
 def start_run(name: str, weights: str, learning_rate: float, seed: int) -> dict[str, Any]:
-    """One run of the study of starts: 40 steps of AdamW from random or from fractal weights, as JSON values."""
+    """One run of the study of starts: 30 steps of AdamW from random or from fractal weights, as JSON values."""
     task = small_task(name, seed)
     model = first_network(task, "batch norm", seed, weights)
     losses = list(training_losses(model, task, "AdamW", learning_rate, seed, START_STEPS))

@@ -375,7 +375,7 @@ def run(task: str, trial: Trial) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Do the runs that are not done, and write the file."""
+    """Do the runs that are not done, and write the file once all are."""
     parser = argparse.ArgumentParser(prog="python -m stablelab.studies.pretraining", description=__doc__)
     parser.add_argument("--out", type=Path, default=Path(), help="folder for the results (default: here)")
     parser.add_argument("--minutes", type=float, default=math.inf, help="stop after so long; the next call goes on")
@@ -384,10 +384,15 @@ def main() -> None:
     part, end = arguments.out / "pretraining.part.jsonl", time.monotonic() + 60 * arguments.minutes
     rows = read_lines(part)
     done = {(row["task"], row["features"], row["steps"], row["learning_rate"], row["seed"]) for row in rows}
-    for task, trial in trials():
-        if task in arguments.tasks and (task, *trial) not in done and time.monotonic() < end:
+    missing = [(task, trial) for task, trial in trials() if (task, *trial) not in done]
+    for task, trial in list(missing):
+        if task in arguments.tasks and time.monotonic() < end:
             rows.append(run(task, trial))
             add_line(part, rows[-1])
+            missing.remove((task, trial))
+    if missing:
+        print(f"{len(missing)} runs to go")
+        return
     write(rows, part.with_name("pretraining.npz"))
 
 

@@ -55,7 +55,7 @@ def layers() -> tuple[str, ...]:
         return tuple(kept["layers"].tolist())
 
 
-def run(task: Any, readout: str, learning_rate: float, seed: int, steps: int = LENGTHS[-1]) -> dict[str, Any]:
+def run(task: Any, readout: str, learning_rate: float, seed: int, steps: int | None = None) -> dict[str, Any]:
     """One run of AdamW at a constant rate, no decay, no clipping: a row of ``runs``.
 
     Args:
@@ -63,8 +63,9 @@ def run(task: Any, readout: str, learning_rate: float, seed: int, steps: int = L
         readout: as ``pooling`` of ``lab.bert``.
         learning_rate: 0 for the model as it came.
         seed: of the head, the order of the sentences and the dropout.
-        steps: to stop after fewer, and come back without what is measured at the end.
+        steps: to stop after fewer than 40, and come back without what is measured at the end.
     """
+    steps = LENGTHS[-1] if steps is None else steps
     model: nn.Module = bert(task, seed=seed, pooling=readout)  # type: ignore[arg-type]
     parts = [_matrices(model, names) for names in layers_of(model)]
     start = [[p.detach().clone() for p in part] for part in parts]

@@ -168,3 +168,16 @@ def test_an_experiment_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> 
         papers.kept("bert")
     assert papers.main(["bert"]) == 2
     assert capsys.readouterr().err.startswith("error: there is no experiment 'bert'")
+
+
+def test_a_small_cut_of_an_experiment_goes_from_the_command_to_what_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    task, grid = lab.reviews("movies", train=24, validation=8, test=8, max_tokens=16), {"learning_rate": [1e-4, 1e-3]}
+    small = lambda file: lab.sweep(lab.bert, task, grid, steps=1, file=file)  # noqa: E731
+    monkeypatch.setitem(papers.EXPERIMENTS, "bert_short", small)
+    assert papers.main(["bert_short", "--out", str(tmp_path), "--jobs", "1"]) == 0
+    assert capsys.readouterr().out.endswith(f"wrote {tmp_path / 'bert_short.sqlite'}\n")
+    monkeypatch.setattr(papers, "KEPT", tmp_path)
+    runs = papers.kept("bert_short").frame()
+    assert set(runs.learning_rate) == {1e-4, 1e-3} and runs.accuracy.between(0, 1).all()

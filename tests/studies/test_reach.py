@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+import stablelab as lab
 from stablelab.stability.sweeps.execution import one_thread
 from stablelab.studies import papers, reach
 
@@ -27,3 +30,27 @@ def test_the_first_steps_of_a_kept_run_are_what_the_loop_comes_to() -> None:
     assert again["losses"] == pytest.approx(kept.losses[:5].tolist(), rel=1e-3)
     np.testing.assert_allclose(again["moved"][0], kept.moved[0], rtol=0.02)
     np.testing.assert_allclose(again["norms"], kept.norms[:5], rtol=0.02)
+
+
+def test_a_small_cut_of_the_study_goes_from_the_command_to_what_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, small in {"RATES": (1e-4,), "LENGTHS": (1, 2), "READOUTS": ("mean",), "SEEDS": range(1)}.items():
+        monkeypatch.setattr(reach, name, small)
+    task = lab.reviews("movies", train=24, validation=8, test=8, max_tokens=16)
+    monkeypatch.setattr(reach, "movie_reviews", lambda: task)
+    command = ["reach", "--out", str(tmp_path)]
+    monkeypatch.setattr("sys.argv", [*command, "--minutes", "0"])
+    reach.main()
+    assert capsys.readouterr().out == "2 runs to go\n" and not list(tmp_path.iterdir())
+    monkeypatch.setattr("sys.argv", command)
+    reach.main()
+    reach.main()  # nothing is left to do
+    assert (tmp_path / "reach.part.jsonl").read_text().count("\n") == 2
+    old = reach.runs()
+    monkeypatch.setattr(reach, "FILE", tmp_path / "reach.npz")
+    runs = reach.runs()
+    assert list(runs) == list(old) and runs.learning_rate.tolist() == [0.0, 1e-4]
+    assert np.isnan(runs.losses[0]).all() and runs.moved[1].shape == (2, len(reach.layers()))
+    assert (runs.losses[1] > 0).all() and (runs.norms[1] > 0).all() and (np.diff(runs.moved[1], axis=0) > 0).all()
+    assert runs.probes[0].shape == runs.probes[1].shape == (7,)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -71,3 +75,33 @@ def test_kept_features_of_sentences_are_what_bert_comes_to() -> None:
         live = robustness.mean_pooled(lab.bert(2).eval(), pairs)
     np.testing.assert_allclose(live, kept["pairs"][0], atol=2e-3)
     assert torch.equal(pairs.targets, kept["pairs"][1])
+
+
+@pytest.mark.slow
+def test_a_small_cut_of_the_study_goes_from_the_command_to_what_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cut: dict[str, Any] = {"SEEDS": range(1), "SHORT": 1, "LONG": 3, "RATES": (1e-3,), "TEST": 4}
+    for name, small in cut.items():
+        monkeypatch.setattr(robustness, name, small)
+    digits = lab.digits(train=64, validation=10, test=4, size=16)
+    first = lab.resnet(digits)
+    monkeypatch.setattr(robustness, "digit_task", lambda: digits)
+    monkeypatch.setattr(robustness, "resnet", lambda task, seed=0: deepcopy(first))  # made once
+    films = lab.reviews("movies", train=20, validation=4, test=4, max_tokens=32)
+    monkeypatch.setattr(robustness, "sentence_splits", lambda: {"movies, test": films.test})
+    files = {name: tmp_path / getattr(robustness, name).name for name in ("FILE", "TEXTS")}
+    command = ["robustness", "--out", str(tmp_path)]
+    monkeypatch.setattr("sys.argv", [*command, "--parts", "2"])
+    robustness.main()
+    assert not any(file.exists() for file in files.values())
+    monkeypatch.setattr("sys.argv", command)
+    robustness.main()
+    assert (tmp_path / "robustness.part.jsonl").read_text().count("\n") == 3
+    for name, file in files.items():
+        monkeypatch.setattr(robustness, name, file)
+    runs = robustness.study()
+    assert sorted(runs.steps.tolist()) == [1] * 7 + [3] * 13
+    assert robustness.wrong().shape == (20, 19, 4)
+    assert robustness.tuning().recipe.tolist() == [name for name in robustness.RECIPES for _ in range(2)]
+    assert robustness.sentences()["movies, test"][0].shape == (4, 384)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+import stablelab as lab
 from stablelab.stability.sweeps.execution import one_thread
 from stablelab.studies import papers, yardstick
 
@@ -65,3 +68,24 @@ def test_mixout_without_chance_and_an_average_without_memory_change_nothing(task
     for name, theta in one.items():
         if not name.endswith("key.bias"):  # whose gradient is nothing but rounding
             np.testing.assert_allclose(theta, other[name], atol=2e-5)
+
+
+def test_a_small_cut_of_the_study_goes_from_the_command_to_what_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cut = {"plain": yardstick.Method(steps=2), "L2-SP 1": yardstick.Method(steps=2, l2_sp=1.0)}
+    small = lab.reviews("movies", train=24, validation=8, test=8, max_tokens=16)
+    for name, value in {"RATES": (3e-4,), "SEEDS": range(1), "movie_reviews": lambda: small}.items():
+        monkeypatch.setattr(yardstick, name, value)
+    monkeypatch.setattr("sys.argv", ["yardstick", "--out", str(tmp_path)])
+    for methods in (dict(itertools.islice(cut.items(), 1)), cut):  # the second call goes on from the first
+        monkeypatch.setattr(yardstick, "METHODS", methods)
+        yardstick.main()
+    lines = (tmp_path / "yardstick.part.jsonl").read_text().splitlines()
+    assert [json.loads(line)["method"] for line in lines] == list(cut)
+    old = yardstick.yardstick()
+    monkeypatch.setattr(yardstick, "FILE", tmp_path / "yardstick.npz")
+    runs = yardstick.yardstick()
+    assert runs.dtypes.tolist() == old.dtypes.tolist() and runs.method.tolist() == list(cut)
+    assert yardstick.first_losses().shape == (2, 2)
+    assert runs.start_loss[0] == runs.start_loss[1] and (runs.start_loss != runs.validation_loss).all()

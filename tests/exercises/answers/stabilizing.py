@@ -226,42 +226,6 @@ def average_recursive(start, path, beta):
     return beta * average_recursive(start, path[:-1], beta) + (1 - beta) * path[-1]
 
 
-def joint_numpy(differences):
-    x = differences.numpy()
-    S, N = x.shape
-    a, b = N * x.mean(1).var(ddof=1), S * x.mean(0).var(ddof=1)  # mean squares
-    e = ((x - x.mean(1, keepdims=True) - x.mean(0) + x.mean()) ** 2).sum() / ((S - 1) * (N - 1))
-    return math.sqrt(max(a + b - e, 0) / (S * N))
-
-
-def joint_loops(differences):
-    table = differences.tolist()
-    S, N = len(table), len(table[0])
-    rows, columns = [fmean(r) for r in table], [fmean(c) for c in zip(*table, strict=True)]
-    mean = fmean(rows)
-    e = sum((table[i][j] - rows[i] - columns[j] + mean) ** 2 for i in range(S) for j in range(N))
-    square = variance(rows) / S + variance(columns) / N - e / ((S - 1) * (N - 1) * S * N)
-    return max(square, 0.0) ** 0.5
-
-
-def joint_centred(differences):
-    S, N = differences.shape
-    x = differences - differences.mean()
-    a, b = x.mean(1, keepdim=True), x.mean(0, keepdim=True)
-    e = (x - a - b).square().sum() / (S - 1) / (N - 1)
-    return torch.sqrt(torch.relu(a.square().sum() / (S - 1) / S + b.square().sum() / (N - 1) / N - e / S / N))
-
-
-def joint_components(differences):
-    S, N = differences.shape
-    total = differences.sub(differences.mean()).square().sum()
-    a = N * differences.mean(1).var() * (S - 1)
-    b = S * differences.mean(0).var() * (N - 1)
-    e = (total - a - b) / ((S - 1) * (N - 1))
-    var_seed, var_sentence = (a / (S - 1) - e) / N, (b / (N - 1) - e) / S
-    return (var_seed / S + var_sentence / N + e / (S * N)).clamp(min=0).sqrt()
-
-
 RIGHT = {
     "stabilizing.factor": (factor_by_loop, factor_tensor, factor_by_averages, factor_expm1),
     "stabilizing.choose": (choose_by_loop, choose_numpy, choose_where, choose_sorted),
@@ -274,7 +238,6 @@ RIGHT = {
     "stabilizing.shares": (shares_loops, shares_numpy, shares_centred, shares_as_list),
     "stabilizing.layer_rates": (rates_by_dict, rates_numpy, rates_by_multiplying, rates_by_logarithm),
     "stabilizing.average": (average_lerp, average_closed, average_numpy, average_recursive),
-    "stabilizing.joint_error": (joint_numpy, joint_loops, joint_centred, joint_components),
 }
 
 
@@ -330,25 +293,6 @@ def shares_of_all(scores):
     rest = rest / ((heads - 1) * (orders - 1))
     parts = (rows.var() - rest / orders).clamp(min=0), (columns.var() - rest / heads).clamp(min=0), rest
     return tuple(part / scores.var() for part in parts)
-
-
-def joint_of_sums(differences):
-    S, N = differences.shape
-    return (differences.mean(1).var() / S).sqrt() + (differences.mean(0).var() / N).sqrt()
-
-
-def joint_numbers_swapped(differences):
-    S, N = differences.shape
-    return (differences.mean(1).var() / N + differences.mean(0).var() / S).sqrt()
-
-
-def joint_without_numbers(differences):
-    return (differences.mean(1).var() + differences.mean(0).var()).sqrt()
-
-
-def joint_larger(differences):
-    S, N = differences.shape
-    return torch.maximum(differences.mean(1).var() / S, differences.mean(0).var() / N).sqrt()
 
 
 WRONG = {
@@ -414,11 +358,5 @@ WRONG = {
         "a step too few": lambda start, path, beta: average_recursive(start, path[:-1], beta),
         "backwards": lambda start, path, beta: average_recursive(start, path.flip(0), beta),
         "the new weights whole": lambda start, path, beta: average_recursive(start, path / (1 - beta), beta),
-    },
-    "stabilizing.joint_error": {
-        "standard errors added": joint_of_sums,
-        "numbers swapped": joint_numbers_swapped,
-        "variances not divided": joint_without_numbers,
-        "the larger of the two": joint_larger,
     },
 }
