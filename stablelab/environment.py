@@ -28,7 +28,8 @@ INSTALL = "python -m pip install"
 PROBE = """
 import json, torch
 gpu = torch.cuda.get_device_name(0) if torch.cuda.is_available() else None
-said = {"threads": torch.get_num_threads(), "gpu": gpu, "torchvision": ""}
+units = [n for n, there in getattr(torch.cpu, "get_capabilities", dict)().items() if there is True]
+said = {"threads": torch.get_num_threads(), "gpu": gpu, "torchvision": "", "processor": units}
 try:
     import torchvision
 except Exception as error:
@@ -79,6 +80,7 @@ def survey() -> Survey:
     facts |= {name: _version(name) for name in SHOWN}
     facts["device"] = f"GPU {said['gpu']}" if said.get("gpu") else "CPU"
     facts["threads"] = str(said.get("threads", "unknown"))
+    facts["precision"] = precision_fact(said.get("processor", ()))
     problems = [*_own_requirements(), *broken, *_extension_problems(), *_memory_problems(facts)]
     if not said.get("gpu") and _has_nvidia_gpu():
         cure = "update the NVIDIA driver to one for CUDA 13; until then training runs on the CPU"
@@ -88,6 +90,20 @@ def survey() -> Survey:
 
         facts |= inventory()
     return Survey(facts, tuple(problems))
+
+
+def precision_fact(units: Iterable[str]) -> str:
+    """What a processor with these instructions computes in half precision with.
+
+    Args:
+        units: names of torch's ``torch.cpu.get_capabilities``.
+    """
+    from .training.precision import processor_units
+
+    there = dict.fromkeys(units, True)
+    found = {precision: ", ".join(processor_units(precision, there)) for precision in ("bf16", "fp16")}
+    slow = "" if found["bf16"] else "; bf16 is imitated, and slower than fp32 here"
+    return "processor: " + ", ".join(f"{name} by {by or 'nothing'}" for name, by in found.items()) + slow
 
 
 def start_torch() -> tuple[dict[str, Any], list[Problem]]:

@@ -41,6 +41,8 @@ WRITTEN_DOWN = (  # the settings that a script may have to know, in the order in
     "layer_decay",
     "unfrozen",
     "unfreeze_every",
+    "precision",
+    "accumulation",
 )
 CONSTRUCTORS = {
     "sgd": "torch.optim.SGD(groups, fused=True)",
@@ -131,7 +133,8 @@ def export(
 
     Raises:
         ValueError: in one line, where there is nothing to export, the folder holds something else, ``build`` is missing
-            or makes another model, or the run did what a few plain lines cannot say (LAMB, augmentation, a divergence).
+            or makes another model, or the run did what a few plain lines cannot say (LAMB, augmentation, fp16, a
+            divergence).
         OSError: in one line, where it cannot be written; an earlier export's files stay as they are.
     """
     target = Path(folder).expanduser()
@@ -331,6 +334,8 @@ def _check(run: Run, history: History, settings: Collection[Settings]) -> None:
         why = "it diverged, and plain training would end there"
     elif any(each.optimizer == "lamb" for each in settings):
         why = "torch has no LAMB; switch to another optimizer"
+    elif any(each.precision == "fp16" for each in settings):
+        why = "the scale of its loss in fp16 is the workbook's; switch to bf16 or fp32"
     elif augmented:
         why = f"its pictures were changed at random ({', '.join(augmented)}); set that to 0"
     elif run.loss is not cross_entropy:

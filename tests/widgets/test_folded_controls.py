@@ -52,6 +52,8 @@ def test_every_control_publishes_its_setting_and_no_other() -> None:
     desk = Desk()
     desk.choose("down to layer2")
     desk.type("unfreeze_every", "20")
+    desk.inputs["precision"].dropdown.value = "bf16"
+    desk.type("accumulation", "4")
     desk.type("layer_decay", "0.83")
     desk.inputs["noise"].slider.value = 0.12
     desk.type("crop", "0,25")
@@ -61,6 +63,8 @@ def test_every_control_publishes_its_setting_and_no_other() -> None:
     assert desk.published == [
         {"unfrozen": 2},
         {"unfreeze_every": 20},
+        {"precision": "bf16"},
+        {"accumulation": 4},
         {"layer_decay": 0.83},
         {"noise": 0.12},
         {"crop": 0.25},
@@ -79,6 +83,8 @@ def test_all_the_settings_of_layers_pictures_and_stopping_have_a_control() -> No
         "clip",
         "warmup_steps",
         "implementation",
+        "precision",
+        "accumulation",
         "unfrozen",
         "unfreeze_every",
         "layer_decay",

@@ -1,0 +1,149 @@
+"""Mixed precision: what a device can compute in, the forward pass in half precision, and the scale of fp16's loss.
+
+In ``bf16`` and ``fp16`` the matrix products and convolutions of the forward and the backward pass run in half precision
+(``torch.autocast``). In fp32 stay, on every device: the weights (the "master weights"), their gradients, clipping, the
+optimizer and its state, the logits and the loss, and validation; a frozen body's features, too, which are computed
+once. What lies between two products (softmax, norms, activations) torch decides operation by operation: a GPU computes
+softmax and layer norm in fp32, a CPU takes what the product before handed over.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .protocols import Inputs
+
+DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+_UNITS = {  # by precision: torch's names of what a processor computes it with, x86 and ARM
+    "bf16": ("avx512_bf16", "amx_bf16", "avx10_2", "bf16", "sve_bf16"),
+    "fp16": ("avx512_fp16", "amx_fp16", "fp16_arith"),
+}
+
+
+def autocast(precision: str, device: torch.device) -> AbstractContextManager[object]:
+    """What a forward pass runs under; nothing at all in fp32."""
+    return torch.autocast(device.type, DTYPES[precision]) if precision in DTYPES else nullcontext()
+
+
+# -- what a device can do ----------------------------------------------------------------------------------------------
+
+
+def processor_units(precision: str, there: Mapping[str, Any] | None = None) -> tuple[str, ...]:
+    """The instructions that compute in a half precision, such as ``avx512_bf16``.
+
+    Args:
+        precision: ``bf16`` or ``fp16``.
+        there: what the processor has, by torch's names; if not given, this one as far as torch says.
+    """
+    if there is None:
+        there = getattr(torch.cpu, "get_capabilities", dict)()
+    return tuple(name for name in _UNITS[precision] if there.get(name))
+
+
+def check_precision(precision: str, device: torch.device) -> None:
+    """Raise a one-line ValueError where a device cannot train in a precision that is known."""
+    if precision == "fp32" or device.type == "cuda":
+        return
+    if device.type != "cpu":
+        raise ValueError(f"precision is {precision!r}, which trains on cuda and cpu only; on {device.type} give fp32")
+    if precision == "fp16" and not processor_units("fp16"):
+        raise ValueError(
+            "precision is 'fp16', and this processor has no fp16 arithmetic (avx512_fp16, amx_fp16); "
+            "give bf16 or fp32, or train on a GPU"
+        )
+
+
+def precisions_of(device: torch.device) -> tuple[str, ...]:
+    """Those that a device can train in."""
+    found = ["fp32"]
+    for precision in DTYPES:
+        try:
+            check_precision(precision, device)
+        except ValueError:
+            continue
+        found.append(precision)
+    return tuple(found)
+
+
+def slower_here(precision: str, device: torch.device) -> str:
+    """One line where a precision is slower than fp32 on this device, because it has no arithmetic for it; else empty.
+
+    Source: pytorch/pytorch, issue 146508: on processors with AVX2 only, products in bf16 take 40 to 500 times as long.
+    """
+    if precision != "bf16" or (device.type == "cpu" and processor_units("bf16")):
+        return ""
+    if device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0):
+        return ""
+    what = "processor" if device.type == "cpu" else "GPU"
+    return f"bf16 is slower than fp32 here: this {what} has no bf16 arithmetic, so that torch imitates it"
+
+
+# -- the scale of the loss ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class LossScale:
+    """What the loss is multiplied with in fp16, so that small gradients do not vanish; these are divided by it again.
+
+    The smallest positive number of fp16 is 2⁻²⁴ ≈ 6e-8. Where a gradient is not finite the step is left out and the
+    scale is halved; after 2,000 good steps in a row it is doubled.
+
+    Args:
+        value: the scale.
+        good: steps in a row without an overflow.
+
+    Source:
+        Micikevicius et al. 2018, "Mixed precision training", Section 3.2; the numbers are those of
+        ``torch.amp.GradScaler``.
+    """
+
+    value: float = 2.0**16
+    good: int = 0
+
+    def after(self, overflow: bool) -> LossScale:
+        """That of the next step."""
+        if overflow:
+            return LossScale(self.value / 2)
+        grows = self.good + 1 == 2000
+        return LossScale(2 * self.value) if grows else LossScale(self.value, self.good + 1)
+
+    def unscale_(self, gradients: Sequence[Tensor]) -> None:
+        """Divide gradients by it, in place."""
+        torch._foreach_mul_(list(gradients), 1 / self.value)
+
+
+# -- accumulation ------------------------------------------------------------------------------------------------------
+
+
+def check_accumulation(accumulation: int, batch_size: int) -> None:
+    """Raise a one-line ValueError where a batch cannot be cut into so many micro-batches of one size."""
+    if batch_size % accumulation:
+        low = [n for n in range(1, min(math.isqrt(batch_size), 10_000) + 1) if not batch_size % n]
+        fits = ", ".join(map(str, sorted({*low, *(batch_size // n for n in low)})))
+        raise ValueError(
+            f"accumulation is {accumulation}, which does not divide the batch of {batch_size}; it can be {fits}"
+        )
+
+
+def micro_batches(inputs: Inputs, targets: Tensor, accumulation: int) -> Iterator[tuple[Inputs, Tensor, float]]:
+    """A batch cut into ``accumulation`` parts, or one an example where there are fewer of those.
+
+    Yields:
+        The inputs and targets of each part, and its share of the examples: what its mean gradient counts for.
+    """
+    if accumulation == 1:
+        yield inputs, targets, 1.0
+        return
+    count = min(accumulation, len(targets))
+    rows = torch.arange(len(targets)).tensor_split(count)
+    for first, n in ((int(each[0]), len(each)) for each in rows):
+        part = slice(first, first + n)
+        cut = {name: each[part] for name, each in inputs.items()} if isinstance(inputs, Mapping) else inputs[part]
+        yield cut, targets[part], n / len(targets)
