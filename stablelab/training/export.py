@@ -77,6 +77,7 @@ class Plan:
         settings: those from each of these steps on, counted from 1.
         steps, total_steps: steps to do, and those that the schedules count on.
         seed: of the randomness inside a step.
+        batch_size: of a whole batch; None where the batches do not say.
         layers: from the head down, the names of their parts; None for a model that is one layer.
         plateau: (step, factor): from which step on the plateau schedule multiplies by what.
         kept: the step whose weights are the result; None for the last.
@@ -91,6 +92,7 @@ class Plan:
     steps: int
     total_steps: int
     seed: int
+    batch_size: int | None
     layers: list[list[str]] | None
     plateau: list[tuple[int, float]]
     kept: int | None
@@ -269,6 +271,7 @@ def _plan(
         steps=len(history),
         total_steps=run.total_steps or len(history),
         seed=run.seed,
+        batch_size=getattr(run.batches, "batch_size", None),
         layers=None if run.layers is None else [list(each) for each in run.layers],
         plateau=_drops(history, at),
         kept=kept,

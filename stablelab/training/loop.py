@@ -277,8 +277,9 @@ class TrainingLoop:
             with looked_at:
                 if self.augment is not None:
                     inputs = self.augment(inputs, settings)
+            whole = getattr(self.batches, "batch_size", None)  # batches of the learner's own may not say
             losses = []
-            for part, right, share in micro_batches(inputs, targets, settings.accumulation):
+            for part, right, share in micro_batches(inputs, targets, settings.accumulation, whole):
                 with looked_at:
                     with autocast(settings.precision, self.device):
                         logits = forward(self.model, to_device(part, self.device))

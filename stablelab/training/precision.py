@@ -132,8 +132,16 @@ def check_accumulation(accumulation: int, batch_size: int) -> None:
         )
 
 
-def micro_batches(inputs: Inputs, targets: Tensor, accumulation: int) -> Iterator[tuple[Inputs, Tensor, float]]:
-    """A batch cut into ``accumulation`` parts, or one an example where there are fewer of those.
+def micro_batches(
+    inputs: Inputs, targets: Tensor, accumulation: int, batch_size: int | None = None
+) -> Iterator[tuple[Inputs, Tensor, float]]:
+    """A batch cut into ``accumulation`` parts; a smaller one, such as the last of an epoch, into fewer of that size.
+
+    Args:
+        inputs: of the batch.
+        targets: of the batch.
+        accumulation: ≥ 1.
+        batch_size: of a whole batch; that of this one if not given.
 
     Yields:
         The inputs and targets of each part, and its share of the examples: what its mean gradient counts for.
@@ -141,9 +149,11 @@ def micro_batches(inputs: Inputs, targets: Tensor, accumulation: int) -> Iterato
     if accumulation == 1:
         yield inputs, targets, 1.0
         return
-    count = min(accumulation, len(targets))
-    rows = torch.arange(len(targets)).tensor_split(count)
-    for first, n in ((int(each[0]), len(each)) for each in rows):
-        part = slice(first, first + n)
+    examples = len(targets)
+    size = math.ceil((batch_size or examples) / accumulation)
+    first = 0
+    for rows in torch.arange(examples).tensor_split(math.ceil(examples / size)):
+        part = slice(first, first + len(rows))
         cut = {name: each[part] for name, each in inputs.items()} if isinstance(inputs, Mapping) else inputs[part]
-        yield cut, targets[part], n / len(targets)
+        yield cut, targets[part], len(rows) / examples
+        first += len(rows)

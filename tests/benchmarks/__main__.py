@@ -12,6 +12,7 @@ import going_back
 import importing
 import many_heads
 import moving_pictures
+import precision
 import sharpness
 import shown_dashboard
 import sweeping
@@ -25,6 +26,7 @@ BENCHMARKS = {
     "watch": watched_loops,
     "pictures": moving_pictures,
     "trainer": against_trainer,
+    "precision": precision,
     "head": cached_head,
     "back": going_back,
     "heads": many_heads,

@@ -75,11 +75,11 @@ def test_with_layer_norm_it_is_the_step_of_the_large_batch(accumulation):
 
 
 def test_a_smaller_last_batch_counts_by_its_examples():
-    """Ten examples in four parts of 3, 3, 2 and 2: the mean of the four means would be another gradient."""
+    """Ten of 24 examples in parts of at most 24 / 8: the mean of the four means would be another gradient."""
     inputs, targets = Clouds58()(2)
     model, naive = mlp(), mlp()
     cross_entropy(model(inputs), targets).backward()
-    parts = list(micro_batches(inputs, targets, 4))
+    parts = list(micro_batches(inputs, targets, 8, batch_size=24))
     assert [len(right) for _, right, _ in parts] == [3, 3, 2, 2] and sum(share for *_, share in parts) == 1
     for part, right, _ in parts:
         (cross_entropy(naive(part), right) / 4).backward()
@@ -111,7 +111,7 @@ def test_schedules_epochs_clipping_and_checkpoints_count_optimizer_steps(clouds,
         Run(make_network(), clouds, settings=settings.replace(accumulation=n), **length).start().wait(60)
         for n in (1, 4)
     )
-    for name in ("step", "epoch", "learning_rates", "clipped"):
+    for name in ("step", "epoch", "learning_rates", "max_norm"):
         assert [getattr(step, name) for step in whole.history] == [getattr(step, name) for step in parts.history]
     assert len(parts.history) == 20 and [each.step for each in parts.history.evaluations()] == [5, 10, 15, 20]
     assert all(step.norm_after < 0.1001 for step in parts.history)

@@ -86,8 +86,10 @@ def test_a_step_in_bf16_is_that_of_torchs_autocast_and_no_other(clouds, make_net
     loss.backward()
     optimizer.step()
     assert step.loss == loss.item() and same_weights(ours, theirs)
-    plain = next(steps(make_network(), Fixed(inputs, targets), cross_entropy, Control(Settings()), total_steps=1))
-    assert 0 < abs(plain.loss - step.loss) < 0.05
+    plain = make_network()
+    plain[3].p = 0.0
+    loss = cross_entropy(plain(inputs), targets)
+    assert 0 < abs(loss.item() - step.loss) < 0.05
 
 
 def test_bf16_is_what_accelerate_computes(clouds, make_network):
@@ -121,11 +123,8 @@ def test_a_change_of_precision_is_an_intervention_like_any_other(make_run):
         branch.start().wait(60)
         assert {step.optimizer for step in branch.history} == {"AdamW · torch fused"}
         assert timeless(branch.history)[:9] == timeless(run.history)[:9]
-    assert (
-        timeless(before.history)
-        == timeless(untouched.history)
-        == timeless(make_run("fp32", evaluate_every=4).start().wait(60).history)
-    )
+    plain = make_run("fp32", evaluate_every=4).start().wait(60)
+    assert timeless(before.history) == timeless(untouched.history) == timeless(plain.history)
     after = run.branch(17).start().wait(60)
     assert timeless(after.history) == timeless(run.history) and same_weights(after.model, run.model)
 
@@ -153,8 +152,8 @@ def test_the_scale_is_that_of_torchs_grad_scaler():
     weight = nn.Parameter(torch.zeros(1))
     optimizer = torch.optim.SGD([weight], lr=0.0)
     generator, ours = torch.Generator().manual_seed(0), LossScale()
-    for k in range(4200):
-        overflow = k in (0, 1, 77, 78, 4190) or (k < 70 and float(torch.rand((), generator=generator)) < 0.1)
+    for k in range(2150):
+        overflow = k in (0, 1, 77, 78, 2140) or (k < 70 and float(torch.rand((), generator=generator)) < 0.1)
         assert scaler.get_scale() == ours.value
         scaler.scale(weight.sum())
         weight.grad = torch.tensor([math.inf if overflow else ours.value])
@@ -208,9 +207,8 @@ def test_fp16_leaves_out_steps_that_overflow_until_the_scale_fits_or_is_refused_
     skipped = [not math.isfinite(step.norm_before) for step in record]
     assert skipped[0] and not skipped[-1]
     assert scales == [2.0**16 / 2 ** sum(skipped[:k]) for k in range(12)]
-    plain = next(
-        steps(SteepNet(4, 3), batches, cross_entropy, Control(settings.replace(precision="fp32")), total_steps=1)
-    )
+    control = Control(settings.replace(precision="fp32"))
+    plain = next(steps(SteepNet(4, 3), batches, cross_entropy, control, total_steps=1))
     assert plain.scalars == {}
 
 
@@ -220,13 +218,17 @@ def test_fp16_comes_back_bit_for_bit_with_its_scale(make_run, clouds, make_netwo
             make_run("fp16")
         return
     run = changed(make_run("fp16"), 9, learning_rate=0.01)
-    assert {step.scalars["loss_scale"] for step in run.history} == {2.0**16}
-    assert run.checkpoints.newest.loss_scale == LossScale(good=run.checkpoints.newest.step)
+    scales = [LossScale()]
+    for step in run.history:
+        assert step.scalars["loss_scale"] == scales[-1].value
+        scales.append(scales[-1].after(not math.isfinite(step.norm_before)))
+    assert all(each.loss_scale == scales[each.step] for each in run.checkpoints)
     branch = run.branch(15).start().wait(60)
     again = replay(run.log(), make_network(), clouds).start().wait(60)
     assert timeless(branch.history) == timeless(again.history) == timeless(run.history)
     run.save(tmp_path / "run")
-    assert reopen(tmp_path / "run", make_network(), clouds).checkpoints.newest.loss_scale.good > 0
+    newest = reopen(tmp_path / "run", make_network(), clouds).checkpoints.newest
+    assert newest.step and newest.loss_scale == scales[newest.step]
 
 
 # -- what a device cannot do -------------------------------------------------------------------------------------------
@@ -234,7 +236,7 @@ def test_fp16_comes_back_bit_for_bit_with_its_scale(make_run, clouds, make_netwo
 
 def test_what_a_device_cannot_compute_is_refused_in_one_line(monkeypatch, make_run):
     for precision in ("fp8", "half", 16):
-        with pytest.raises(ValueError, match="precision is .*; it must be one of .*fp32.*bf16.*fp16"):
+        with pytest.raises(ValueError, match="precision .*: there are fp32, bf16, fp16"):
             Settings(precision=precision)
     with pytest.raises(ValueError, match="^precision is 'bf16', which trains on cuda and cpu only; on mps give fp32$"):
         check_precision("bf16", torch.device("mps"))
