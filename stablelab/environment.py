@@ -93,17 +93,15 @@ def survey() -> Survey:
 
 
 def precision_fact(units: Iterable[str]) -> str:
-    """What a processor with these instructions computes in half precision with.
+    """What a processor with these instructions computes in bf16 with.
 
     Args:
         units: names of torch's ``torch.cpu.get_capabilities``.
     """
-    from .training.precision import processor_units
+    from .training.precision import bf16_units
 
-    there = dict.fromkeys(units, True)
-    found = {precision: ", ".join(processor_units(precision, there)) for precision in ("bf16", "fp16")}
-    slow = "" if found["bf16"] else "; bf16 is imitated, and slower than fp32 here"
-    return "processor: " + ", ".join(f"{name} by {by or 'nothing'}" for name, by in found.items()) + slow
+    found = bf16_units(dict.fromkeys(units, True))
+    return f"bf16 by {', '.join(found)}" if found else "bf16 is imitated by this processor, and slower than fp32"
 
 
 def start_torch() -> tuple[dict[str, Any], list[Problem]]:

@@ -130,8 +130,8 @@ def sweep(
         crop: share of the side by which training pictures are shifted at most, in [0, 0.5].
         rotation: degrees by which they are turned at most, in [0, 180].
         flip: probability with which each is mirrored, in [0, 1].
-        precision: ``fp32``, or what the products of a step are computed in: ``bf16``, or ``fp16`` with a scaled loss
-            (a GPU, or a processor with fp16 arithmetic); weights, gradients, optimizer and loss stay in fp32.
+        precision: ``fp32``, or what the products of a step are computed in: ``bf16``, or on a GPU ``fp16``
+            with a scaled loss; weights, gradients, optimizer and loss stay in fp32.
         accumulation: micro-batches that each batch is cut into, ≥ 1 and a divisor of ``batch_size``; takes less memory,
             and comes to the step of the whole batch, but for dropout's draws and for batch norm.
         evaluate_every: steps between validations, which plateau and early stopping look at; 0 for none.

@@ -70,8 +70,8 @@ class Settings:
         crop: share of the side by which training pictures are shifted at most, in [0, 0.5].
         rotation: degrees by which they are turned at most, in [0, 180].
         flip: probability with which each is mirrored, in [0, 1].
-        precision: ``fp32``, or what the products of a step are computed in: ``bf16``, or ``fp16`` with a scaled loss;
-            weights, gradients, optimizer and loss stay in fp32 (see ``training.precision``).
+        precision: ``fp32``, or what the products of a step are computed in: ``bf16``, or on a GPU ``fp16`` with a
+            scaled loss; weights, gradients, optimizer and loss stay in fp32 (see ``training.precision``).
         accumulation: micro-batches that a batch is cut into, ≥ 1; the mean of their gradients is that of the batch, but
             for batch norm, which takes its statistics from each micro-batch by itself (see ``TrainingLoop``).
 

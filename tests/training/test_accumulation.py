@@ -56,7 +56,7 @@ def mlp(norm: Callable[[int], nn.Module] = nn.LayerNorm) -> nn.Module:
         return nn.Sequential(nn.Linear(4, 16), norm(16), nn.GELU(), nn.Linear(16, 3))
 
 
-def distance(make, batches, accumulation: int, settings: Settings = DESCENT, n: int = 6) -> tuple[float, float]:
+def distance(make, batches, accumulation: int, settings: Settings = DESCENT, n: int = 5) -> tuple[float, float]:
     """How far n steps in micro-batches are from those of the large batch, in a weight and in a loss, at most."""
     models, losses = (make(), make()), []
     for model, count in zip(models, (1, accumulation), strict=True):
@@ -67,7 +67,7 @@ def distance(make, batches, accumulation: int, settings: Settings = DESCENT, n: 
     return weights, max(abs(a - b) for a, b in zip(*losses, strict=True))
 
 
-@pytest.mark.parametrize("accumulation", [2, 3, 8, 24])
+@pytest.mark.parametrize("accumulation", [2, 3, 8])
 def test_with_layer_norm_it_is_the_step_of_the_large_batch(accumulation):
     for make, batches in ((bert, Sentences()), (mlp, Clouds58())):
         weights, loss = distance(make, batches, accumulation)
