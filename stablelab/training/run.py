@@ -124,7 +124,8 @@ class Run(Driver):
         every = math.ceil(planned / VALIDATIONS_PER_RUN) if evaluate_every is None else evaluate_every
         self.evaluate_every = whole("evaluate_every", every, of=" of steps")
         super().__init__(name or task.name)
-        self._check = partial(check_settings, self.total_steps, batch_size, next(self.trains.parameters()).device)
+        device = next((p.device for p in self.trains.parameters()), torch.device("cpu"))
+        self._check = partial(check_settings, self.total_steps, batch_size, device)
         self._check(self.settings)
         self.number, self._numbers = 1, itertools.count(2)  # of this run; and of those to come in its family
         self.layers, self.augment = layers, augment

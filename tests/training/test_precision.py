@@ -10,7 +10,7 @@ from support.helpers import same_weights, timeless
 from torch import Tensor, nn
 
 from stablelab.formulas import cross_entropy
-from stablelab.training import Control, Run, Settings, reopen, replay, steps
+from stablelab.training import Control, Run, Settings, export, reopen, replay, steps
 from stablelab.training.history import settings_at
 from stablelab.training.precision import (
     LossScale,
@@ -223,6 +223,8 @@ def test_fp16_comes_back_bit_for_bit_with_its_scale(make_run, clouds, make_netwo
     branch = run.branch(15).start().wait(60)
     again = replay(run.log(), make_network(), clouds).start().wait(60)
     assert timeless(branch.history) == timeless(again.history) == timeless(run.history)
+    with pytest.raises(ValueError, match="the scale of its loss in fp16 is the workbook's; switch to bf16 or fp32$"):
+        export(run, tmp_path / "plain", build="model = None")
     run.save(tmp_path / "run")
     newest = reopen(tmp_path / "run", make_network(), clouds).checkpoints.newest
     assert newest.step and newest.loss_scale == scales[newest.step]
