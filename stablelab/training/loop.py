@@ -52,8 +52,8 @@ def steps(
 
     Args:
         model: any classifier; trained in place, wherever its parameters are.
-        batches: batch k as a pure function of k; where it has a ``batch_size``, the micro-batches of a smaller batch are
-            of the same size as those of a whole one.
+        batches: batch k as a pure function of k; where it has a ``batch_size``, micro-batches of a smaller batch are
+            as large as those of a whole one.
         loss: mean loss of (logits (B, C), targets (B,)).
         control: its settings are read once, at the start of each step; pause and stop act there too.
         total_steps: length of the run, where linear and cosine end; None: no end, until the control stops it.
