@@ -228,7 +228,7 @@ def test_a_slider_keeps_what_was_typed_between_two_of_its_stops_and_beyond_its_e
 def test_what_cannot_act_is_not_there(arguments: dict[str, object], named: str, there: int) -> None:
     desk = Desk(**arguments)
     assert desk.controls.fold.description == "more" and f"{named}." in desk.controls.fold.tooltip
-    assert len(desk.controls.folded) == there + 3
+    assert len(desk.controls.folded) == there + 5
     assert all(widget.tooltip for widget in desk.controls.widgets)
     in_box, queue = [], [desk.controls.box]
     while queue:
