@@ -119,7 +119,8 @@ def test_what_a_run_has_controls_for(digits, movies):
         run = lab.fine_tune(model, task, steps=2, batch_size=8, **arguments)
         board = lab.Dashboard(run)
         board.close()
-        return set(board.controls.folded) - {"clip", "warmup_steps", "implementation"}  # these act in every run
+        always = {"clip", "warmup_steps", "implementation", "precision", "accumulation"}
+        return set(board.controls.folded) - always
 
     assert folded(small_network(), digits) == {*layers, *pictures, "early_stopping"}
     assert folded(small_network(), digits, train="head") == {"early_stopping"}

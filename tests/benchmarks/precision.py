@@ -16,7 +16,7 @@ from stablelab.training import Control, Settings, steps
 from stablelab.training.precision import DTYPES, slower_here
 
 SENTENCES, TOKENS = 16, 32
-STEPS = 5  # a turn
+STEPS = 3  # a turn
 AT_MOST = 0.6  # where the processor has bf16 arithmetic; elsewhere nothing is promised
 SIZE = 1024  # of the square matrices whose product is taken for the peak
 
