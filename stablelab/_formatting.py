@@ -13,8 +13,18 @@ _LABELS = {
     "unfrozen": "trained layers",
     "unfreeze_every": "gradual unfreezing",
 }
-_UNITS = {"unfreeze_every": "every {} steps", "early_stopping": "after {} validations", "rotation": "{}°"}
-_WORDS = {("unfrozen", None): "all", ("unfreeze_every", 0): "off", ("early_stopping", 0): "off"}
+_UNITS = {
+    "unfreeze_every": "every {} steps",
+    "early_stopping": "after {} validations",
+    "rotation": "{}°",
+    "accumulation": "over {} micro-batches",
+}
+_WORDS = {
+    ("unfrozen", None): "all",
+    ("unfreeze_every", 0): "off",
+    ("early_stopping", 0): "off",
+    ("accumulation", 1): "off",
+}
 
 
 def format_number(value: float) -> str:

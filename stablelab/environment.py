@@ -28,7 +28,8 @@ INSTALL = "python -m pip install"
 PROBE = """
 import json, torch
 gpu = torch.cuda.get_device_name(0) if torch.cuda.is_available() else None
-said = {"threads": torch.get_num_threads(), "gpu": gpu, "torchvision": ""}
+units = [n for n, there in getattr(torch.cpu, "get_capabilities", dict)().items() if there is True]
+said = {"threads": torch.get_num_threads(), "gpu": gpu, "torchvision": "", "processor": units}
 try:
     import torchvision
 except Exception as error:
@@ -79,6 +80,7 @@ def survey() -> Survey:
     facts |= {name: _version(name) for name in SHOWN}
     facts["device"] = f"GPU {said['gpu']}" if said.get("gpu") else "CPU"
     facts["threads"] = str(said.get("threads", "unknown"))
+    facts["precision"] = precision_fact(said.get("processor", ()))
     problems = [*_own_requirements(), *broken, *_extension_problems(), *_memory_problems(facts)]
     if not said.get("gpu") and _has_nvidia_gpu():
         cure = "update the NVIDIA driver to one for CUDA 13; until then training runs on the CPU"
@@ -88,6 +90,18 @@ def survey() -> Survey:
 
         facts |= inventory()
     return Survey(facts, tuple(problems))
+
+
+def precision_fact(units: Iterable[str]) -> str:
+    """What a processor with these instructions computes in bf16 with.
+
+    Args:
+        units: names of torch's ``torch.cpu.get_capabilities``.
+    """
+    from .training.precision import bf16_units
+
+    found = bf16_units(dict.fromkeys(units, True))
+    return f"bf16 by {', '.join(found)}" if found else "bf16 is imitated by this processor, and slower than fp32"
 
 
 def start_torch() -> tuple[dict[str, Any], list[Problem]]:

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from . import training
+from ._logging import logger
 from ._notebook_cells import release_earlier
 from ._validation import checked_arguments, seed_number, shown
 from .data import Task as ZooTask
@@ -18,6 +19,7 @@ from .data import augment
 from .formulas import cross_entropy
 from .models import cached_features, check_fits, freeze, head_of, layer_names, layers_of, unfreeze
 from .training import Log, Run, Settings, Task
+from .training.precision import slower_here
 from .training.protocols import Augment, Loss
 from .training.settings import AUGMENTATIONS
 from .watching import claim_run
@@ -58,6 +60,8 @@ def fine_tune(
     crop: float = 0.0,
     rotation: float = 0.0,
     flip: float = 0.0,
+    precision: str = "fp32",
+    accumulation: int = 1,
     evaluate_every: int | None = None,
     loss: Loss = cross_entropy,
     name: str | None = None,
@@ -66,8 +70,8 @@ def fine_tune(
 ) -> Run:
     """A run, ready to start, that fine-tunes ``model`` on ``task``.
 
-    From ``learning_rate`` to ``flip`` the arguments are the fields of ``Settings``: where the run starts from. All of
-    them can be changed while it trains, by the dashboard or with ``run.control.change(learning_rate=...)``.
+    From ``learning_rate`` to ``accumulation`` the arguments are the fields of ``Settings``: where the run starts from.
+    All of them can be changed while it trains, by the dashboard or with ``run.control.change(learning_rate=...)``.
 
     Args:
         model: any classifier whose head has as many outputs as the task has classes; trained in place.
@@ -107,6 +111,10 @@ def fine_tune(
         crop: share of the side by which training pictures are shifted at most, in [0, 0.5].
         rotation: degrees by which they are turned at most, in [0, 180].
         flip: probability with which each is mirrored, in [0, 1].
+        precision: ``fp32``, or what the products of a step are computed in: ``bf16``, or on a GPU ``fp16``
+            with a scaled loss; weights, gradients, optimizer and loss stay in fp32.
+        accumulation: micro-batches that each batch is cut into, ≥ 1 and a divisor of ``batch_size``; takes less memory,
+            and comes to the step of the whole batch, but for dropout's draws and for batch norm.
         evaluate_every: steps between validations, 0 for none; about ten per run if not given, and without an end about
             ten per epoch.
         loss: mean loss of (logits (B, C), targets (B,)).
@@ -149,6 +157,8 @@ def fine_tune(
         crop=crop,
         rotation=rotation,
         flip=flip,
+        precision=precision,
+        accumulation=accumulation,
     )
     prepared = ready(model, task, train, device, settings, evaluate_every)
     run = Run(
@@ -168,6 +178,9 @@ def fine_tune(
         checkpoint_memory=checkpoint_memory,
         folder=folder,
     )
+    slower = slower_here(settings.precision, next(model.parameters()).device)
+    if slower:
+        logger.info(slower)
     return _claimed(run)
 
 

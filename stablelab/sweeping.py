@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from . import __version__, data
-from ._logging import log_level
+from ._logging import log_level, logger
 from ._validation import checked_arguments, whole
 from .fine_tuning import Prepared, check_acting, ready
 from .models import head_of
@@ -23,6 +23,7 @@ from .stability import Outcome, Subsets, Sweep, Trial, TrialSetup, why_not_batch
 from .stability.sweeps.execution import run_heads
 from .stability.sweeps.grid import checked_grid, checked_seeds, trials_of
 from .training import Settings, Task
+from .training.precision import check_accumulation, check_precision, slower_here
 from .training.run import length
 
 Model = Callable[..., nn.Module]
@@ -78,14 +79,16 @@ def sweep(
     crop: float = 0.0,
     rotation: float = 0.0,
     flip: float = 0.0,
+    precision: str = "fp32",
+    accumulation: int = 1,
     evaluate_every: int = 0,
     sharpness: int = 0,
     file: str | os.PathLike[str] | None = None,
 ) -> Sweep:
     """Every combination of settings, seeds and training subsets, ready to run.
 
-    From ``learning_rate`` to ``flip`` the arguments are the fields of ``Settings``: what all runs are trained with,
-    but for what the grid says.
+    From ``learning_rate`` to ``accumulation`` the arguments are the fields of ``Settings``: what all runs are trained
+    with, but for what the grid says.
 
     Args:
         model: makes a fresh model, called as ``model(task, seed=...)``: ``lab.resnet``, ``lab.bert``, or your own.
@@ -127,6 +130,10 @@ def sweep(
         crop: share of the side by which training pictures are shifted at most, in [0, 0.5].
         rotation: degrees by which they are turned at most, in [0, 180].
         flip: probability with which each is mirrored, in [0, 1].
+        precision: ``fp32``, or what the products of a step are computed in: ``bf16``, or on a GPU ``fp16``
+            with a scaled loss; weights, gradients, optimizer and loss stay in fp32.
+        accumulation: micro-batches that each batch is cut into, ≥ 1 and a divisor of ``batch_size``; takes less memory,
+            and comes to the step of the whole batch, but for dropout's draws and for batch norm.
         evaluate_every: steps between validations, which plateau and early stopping look at; 0 for none.
         sharpness: on how many training examples λ_max is measured at the end of each run, the first in the split's
             fixed order (of sentences the shortest); 0 for not at all.
@@ -166,6 +173,8 @@ def sweep(
         crop=crop,
         rotation=rotation,
         flip=flip,
+        precision=precision,
+        accumulation=accumulation,
     )
     checked = checked_grid(grid or {}, base)
     for name, _, _ in base.differences(Settings()):
@@ -185,7 +194,11 @@ def sweep(
         sharpness=whole("sharpness", sharpness, of=" of examples"),
         subsets=chosen,
     )
-    return Sweep(trainable, trials_of(checked, base, _pairs(seeds, inits, orders), numbers), file)
+    trials = trials_of(checked, base, _pairs(seeds, inits, orders), numbers)
+    made = Sweep(trainable, trials, file)
+    for line in {slower_here(trial.settings.precision, trainable.device_in_use) for trial in trials} - {""}:
+        logger.info(line)
+    return made
 
 
 def _pairs(
@@ -231,6 +244,11 @@ class FineTuning:
         """The names of the classes."""
         return self.task.classes
 
+    @property
+    def device_in_use(self) -> torch.device:
+        """Where the models are."""
+        return next(self._first()[0].parameters()).device
+
     def describe(self) -> dict[str, Any]:
         """What decides the numbers of a run besides its trial, and the version of stablelab, as JSON values."""
         model = self._first()[0]
@@ -243,7 +261,7 @@ class FineTuning:
             "model": getattr(model, "stablelab_source", type(model).__name__),
             "weights": weights_digest(model),
             "structure": hashlib.sha256(repr(model).encode()).hexdigest()[:16],
-            "device": next(model.parameters()).device.type,
+            "device": self.device_in_use.type,
             "train": self.train,
             "steps": self.total_steps,
             "batch_size": self.batch_size,
@@ -260,6 +278,8 @@ class FineTuning:
         check_acting(trial.settings, self._first()[1], self.evaluate_every, self.task)
         if trial.settings.schedule == "plateau" and not self.evaluate_every:
             raise ValueError('schedule is "plateau", which looks at validations; give evaluate_every=, such as 10')
+        check_precision(trial.settings.precision, self.device_in_use)
+        check_accumulation(trial.settings.accumulation, self.batch_size)
         self._part(self.task, trial.subset).batches(0, self.batch_size)
 
     def prepare(self, trial: Trial) -> TrialSetup:

@@ -183,12 +183,18 @@ def test_info_says_versions_device_and_what_is_here(capsys: pytest.CaptureFixtur
         f"torch +{metadata.version('torch')}",
         "device +(CPU|GPU)",
         "threads +[0-9]",
+        "precision +bf16 (by|is imitated by) ",
         "digits ",
         "reviews ",
         "BERT ",
     ):
         assert re.search(line, said), line
     assert code == int("cure:" in said)
+
+
+def test_info_says_what_the_processor_computes_in_bf16_with() -> None:
+    assert environment.precision_fact(["avx2", "avx512_bf16", "amx_bf16"]) == "bf16 by avx512_bf16, amx_bf16"
+    assert environment.precision_fact(["avx2"]) == "bf16 is imitated by this processor, and slower than fp32"
 
 
 def test_a_torchvision_built_for_another_torch_is_named_with_its_cure(

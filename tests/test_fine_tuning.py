@@ -119,7 +119,8 @@ def test_what_a_run_has_controls_for(digits, movies):
         run = lab.fine_tune(model, task, steps=2, batch_size=8, **arguments)
         board = lab.Dashboard(run)
         board.close()
-        return set(board.controls.folded) - {"clip", "warmup_steps", "implementation"}  # these act in every run
+        always = {"clip", "warmup_steps", "implementation", "precision", "accumulation"}
+        return set(board.controls.folded) - always
 
     assert folded(small_network(), digits) == {*layers, *pictures, "early_stopping"}
     assert folded(small_network(), digits, train="head") == {"early_stopping"}
@@ -267,6 +268,8 @@ def test_what_cannot_be_is_said_in_one_line_and_starts_nothing(digits):
         ({"learning_rate": "fast"}, "learning_rate is 'fast'"),
         ({"batch_size": 1000}, "batch"),
         ({"batch_size": 0}, "batch"),
+        ({"precision": "float16"}, "unknown precision 'float16': there are fp32, bf16, fp16"),
+        ({"accumulation": 3, "batch_size": 16}, "accumulation is 3, which does not divide the batch of 16; it can be"),
     ):
         with pytest.raises(ValueError, match=message) as caught:
             lab.fine_tune(model, digits, **arguments)
@@ -274,6 +277,20 @@ def test_what_cannot_be_is_said_in_one_line_and_starts_nothing(digits):
     with pytest.raises(ValueError, match="10 classes, but the head of .* has 3"):
         lab.fine_tune(lab.resnet(3), digits)
     assert threading.active_count() == threads
+
+
+def test_precision_and_accumulation_start_a_run_and_a_slow_precision_is_said(digits, capsys, monkeypatch):
+    run = lab.fine_tune(small_network(), digits, steps=3, batch_size=16, precision="bf16", accumulation=4)
+    run.start().wait(60)
+    assert {step.optimizer for step in run.history} == {"AdamW · torch fused · bf16"}
+    assert run.control.settings.accumulation == 4
+    capsys.readouterr()
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True}, raising=False)
+    lab.fine_tune(small_network(), digits, steps=3, batch_size=16)
+    assert capsys.readouterr().out == ""
+    lab.fine_tune(small_network(), digits, steps=3, batch_size=16, precision="bf16")
+    said = capsys.readouterr().out
+    assert said.startswith("bf16 is slower than fp32 here") and said.count("\n") == 1
 
 
 def test_a_name_that_is_not_there_is_answered_with_those_that_are():

@@ -29,6 +29,8 @@ from stablelab import formulas
 from stablelab.models.rng import seeded_rng
 from stablelab.stability import Outcome, Trial, TrialSetup
 from stablelab.stability.sweeps import batched_heads, execution
+from stablelab.stability.sweeps.ledger import Ledger
+from stablelab.stability.sweeps.sweep import key_of
 from stablelab.studies import papers
 from stablelab.sweeping import NUMERICS_VERSION, weights_digest
 from stablelab.training import Settings
@@ -249,6 +251,28 @@ def test_runs_that_other_arithmetic_made_are_told_and_run_anew(
     assert said.startswith(f"2 runs in {file} were made by numerics {NUMERICS_VERSION}, torch ")
     assert f"here it is numerics {NUMERICS_VERSION + 1}, torch " in said and said.endswith("run anew beside them\n")
     assert again.done == 0 and len(again.run(bar=False)) == 2
+
+
+def test_runs_kept_before_there_was_a_precision_keep_their_keys(make_sweep: Callable[..., lab.Sweep]) -> None:
+    for experiment in ("bert_short", "study_120"):
+        ledger = Ledger(papers.KEPT / f"{experiment}.sqlite", read_only=True)
+        for name in ledger.descriptions():
+            assert all(key == key_of(name, trial) for key, trial in ledger.runs(name))
+    (trial,) = make_sweep(seeds=[0]).trials
+    assert not {"precision", "accumulation"} & trial.to_dict()["settings"].keys()
+    for change in ({"precision": "bf16"}, {"accumulation": 2}):
+        other = replace(trial, settings=trial.settings.replace(**change))
+        assert other.to_dict() != trial.to_dict() and Trial.from_dict(other.to_dict()) == other
+
+
+def test_a_sweep_over_precision_and_accumulation(make_sweep: Callable[..., lab.Sweep]) -> None:
+    found = make_sweep({"precision": ["fp32", "bf16"], "accumulation": [1, 5]}, seeds=[0]).run(bar=False)
+    losses = [outcome.losses for outcome in found.outcomes]
+    np.testing.assert_allclose(losses[0], losses[1], atol=1e-6)
+    np.testing.assert_allclose(losses[2], losses[3], atol=1e-2)
+    assert 0 < np.abs(losses[0] - losses[2]).max() < 0.05
+    with pytest.raises(ValueError, match="accumulation is 3, which does not divide the batch of 10"):
+        make_sweep({"accumulation": [1, 3]})
 
 
 def test_the_arguments_are_those_of_settings_with_their_defaults() -> None:

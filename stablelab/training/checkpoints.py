@@ -8,7 +8,7 @@ import threading
 import weakref
 from bisect import insort
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, cached_property
 from typing import Any
 
@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from .._validation import whole
+from .precision import LossScale
 from .settings import Settings
 
 # Copying weights and optimizer state costs about as much as reading them twice: nothing for a small model, a fifth of a
@@ -57,6 +58,7 @@ class Checkpoint:
         best: the best weights so far, None before the first validation.
         safe_step: the steps done at the copy that a divergence right after this one goes back to; its own where it may
             be that copy itself.
+        loss_scale: in fp16, of the loss of the next step.
     """
 
     step: int
@@ -66,6 +68,7 @@ class Checkpoint:
     validation_losses: tuple[float, ...] = ()
     best: Best | None = None
     safe_step: int = 0
+    loss_scale: LossScale = field(default_factory=LossScale)
 
     @property
     def safe(self) -> bool:

@@ -41,6 +41,8 @@ WRITTEN_DOWN = (  # the settings that a script may have to know, in the order in
     "layer_decay",
     "unfrozen",
     "unfreeze_every",
+    "precision",
+    "accumulation",
 )
 CONSTRUCTORS = {
     "sgd": "torch.optim.SGD(groups, fused=True)",
@@ -75,6 +77,7 @@ class Plan:
         settings: those from each of these steps on, counted from 1.
         steps, total_steps: steps to do, and those that the schedules count on.
         seed: of the randomness inside a step.
+        batch_size: of a whole batch; None where the batches do not say.
         layers: from the head down, the names of their parts; None for a model that is one layer.
         plateau: (step, factor): from which step on the plateau schedule multiplies by what.
         kept: the step whose weights are the result; None for the last.
@@ -89,6 +92,7 @@ class Plan:
     steps: int
     total_steps: int
     seed: int
+    batch_size: int | None
     layers: list[list[str]] | None
     plateau: list[tuple[int, float]]
     kept: int | None
@@ -131,7 +135,8 @@ def export(
 
     Raises:
         ValueError: in one line, where there is nothing to export, the folder holds something else, ``build`` is missing
-            or makes another model, or the run did what a few plain lines cannot say (LAMB, augmentation, a divergence).
+            or makes another model, or the run did what a few plain lines cannot say (LAMB, augmentation, fp16, a
+            divergence).
         OSError: in one line, where it cannot be written; an earlier export's files stay as they are.
     """
     target = Path(folder).expanduser()
@@ -266,6 +271,7 @@ def _plan(
         steps=len(history),
         total_steps=run.total_steps or len(history),
         seed=run.seed,
+        batch_size=getattr(run.batches, "batch_size", None),
         layers=None if run.layers is None else [list(each) for each in run.layers],
         plateau=_drops(history, at),
         kept=kept,
@@ -331,6 +337,8 @@ def _check(run: Run, history: History, settings: Collection[Settings]) -> None:
         why = "it diverged, and plain training would end there"
     elif any(each.optimizer == "lamb" for each in settings):
         why = "torch has no LAMB; switch to another optimizer"
+    elif any(each.precision == "fp16" for each in settings):
+        why = "the scale of its loss in fp16 is the workbook's; switch to bf16 or fp32"
     elif augmented:
         why = f"its pictures were changed at random ({', '.join(augmented)}); set that to 0"
     elif run.loss is not cross_entropy:

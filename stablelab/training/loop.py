@@ -27,6 +27,7 @@ from .checkpoints import (
 from .control import Control
 from .evaluation import forward, to_device
 from .param_groups import Layers, apply_settings, build_optimizer, needs_rebuild
+from .precision import LossScale, autocast, check_precision, micro_batches
 from .protocols import Augment, Batches, Inputs, Loss
 from .records import Evaluation, Intervention, Step
 from .reproducibility import SharedGenerator, one_step_at_a_time
@@ -51,7 +52,8 @@ def steps(
 
     Args:
         model: any classifier; trained in place, wherever its parameters are.
-        batches: batch k as a pure function of k.
+        batches: batch k as a pure function of k; where it has a ``batch_size``, micro-batches of a smaller batch are
+            as large as those of a whole one.
         loss: mean loss of (logits (B, C), targets (B,)).
         control: its settings are read once, at the start of each step; pause and stop act there too.
         total_steps: length of the run, where linear and cosine end; None: no end, until the control stops it.
@@ -68,7 +70,8 @@ def steps(
         update is made, the last good weights are put back, and the optimizer starts with fresh state.
 
     Raises:
-        ValueError: the model has nothing to train, or ``layers`` does not fit it.
+        ValueError: the model has nothing to train, ``layers`` does not fit it, or its device cannot compute in the
+            precision of the settings.
     """
     loop = TrainingLoop(
         model,
@@ -88,10 +91,22 @@ def steps(
 class TrainingLoop:
     """What lives from one step to the next. The arguments are those of the function ``steps``.
 
+    With ``accumulation`` a step is still that of one batch: it goes through the model in micro-batches, and the mean of
+    their gradients, each weighted by its share of the examples, is that of the batch. So schedules, epochs, clipping
+    and checkpoints count optimizer steps as ever, and the setting may change between two of them. Augmentation draws
+    for the whole batch; dropout draws for each micro-batch, other numbers than for the whole. Batch norm normalizes an
+    example by its micro-batch, which is another function of the weights: its gradient is another, and no weighting
+    mends that. (Of a network of 16 units on 24 examples it was 30 per cent apart when cut in two, 71 when cut in eight;
+    with layer norm less than 1e-6.)
+
+    In fp16 a step whose gradient overflows is left out, and the scale of the loss is halved (see ``LossScale``). A loss
+    that is not finite is a divergence in any precision, and so is an overflow that no scale is to blame for.
+
     Attributes:
         k: how many steps are done.
         best: the best weights so far, None before the first validation.
         trainable: the names of the parameters that may be trained.
+        loss_scale: in fp16, of the loss of the next step.
     """
 
     def __init__(
@@ -119,6 +134,7 @@ class TrainingLoop:
         self.settings: Settings | None = None
         self.validation_losses: list[float] = []
         self.best: Best | None = None
+        self.loss_scale = LossScale()
         self.k = 0
         self._gesture_of: Callable[[str], int] = lambda name: 0
         self._gesture = 0  # the latest that a step has used
@@ -134,6 +150,7 @@ class TrainingLoop:
         put_back(checkpoint.weights, self._live())
         self.k, self.settings, self.best = checkpoint.step, checkpoint.settings, checkpoint.best
         self.validation_losses = list(checkpoint.validation_losses)
+        self.loss_scale = checkpoint.loss_scale
         if self.settings is not None:
             self.optimizer = build_optimizer(self.layers.groups(), self.settings)
         if checkpoint.optimizer is not None:
@@ -181,12 +198,18 @@ class TrainingLoop:
         inputs, targets = self.batches(k)
         loss = self._gradients(k, settings, inputs, targets)
         gradients = [p.grad for group in self.optimizer.param_groups for p in group["params"] if p.grad is not None]
+        scale = self.loss_scale.value if settings.precision == "fp16" else 1.0
+        if scale != 1.0:
+            self.loss_scale.unscale_(gradients)
         before, after, clipped = clip_(gradients, settings.clip, settings.max_norm)
-        diverged = not (math.isfinite(loss) and math.isfinite(before))
+        overflows = scale > 1.0 and math.isfinite(loss) and not math.isfinite(before)
+        diverged = not (math.isfinite(loss) and math.isfinite(before)) and not overflows
+        if settings.precision == "fp16":
+            self.loss_scale = self.loss_scale.after(overflows)
         if before_it is not None and not diverged:  # only now is it known that its weights give a finite loss
             self.checkpoints.add(before_it, marked=gesture)
         kept = self._go_back(k, settings, loss, before_it) if diverged else None
-        if not diverged:
+        if not diverged and not overflows:
             self.optimizer.step()
         self._diverged = diverged
         seconds = time.perf_counter() - began
@@ -208,6 +231,7 @@ class TrainingLoop:
             diverged=diverged,
             kept=kept,
             disturbed=self._randomness.disturbed,
+            scalars={"loss_scale": scale} if settings.precision == "fp16" else {},
         )
 
     def _new_gesture(self, settings: Settings) -> bool:
@@ -233,13 +257,17 @@ class TrainingLoop:
         self._next_copy = now + (now - began) / SHARE_OF_TIME
         before = self.checkpoints.safe(k)
         safe_step = k if safe or before is None else before.step
-        return Checkpoint(k, self.settings, weights, optimizer, tuple(self.validation_losses), self.best, safe_step)
+        losses = tuple(self.validation_losses)
+        return Checkpoint(k, self.settings, weights, optimizer, losses, self.best, safe_step, self.loss_scale)
 
     def _adopt(self, settings: Settings, step: int) -> tuple[Intervention, ...]:
         """Take over new settings: what changed by hand, and another optimizer where one is asked for."""
         old, self.settings = self.settings, settings
         if old is None or needs_rebuild(old, settings):
             self.optimizer = build_optimizer(self.layers.groups(), settings)
+        if old is None or old.precision != settings.precision:
+            check_precision(settings.precision, self.device)
+            self.loss_scale = LossScale()
         if old is None or old is settings:
             return ()
         return tuple(Intervention(step, *each, self._gesture_of(each[0])) for each in old.differences(settings))
@@ -252,10 +280,19 @@ class TrainingLoop:
             with looked_at:
                 if self.augment is not None:
                     inputs = self.augment(inputs, settings)
-                logits = forward(self.model, to_device(inputs, self.device))
-                loss = self.loss(logits, targets.to(self.device))
-            loss.backward()
-        return float(loss.detach())
+            whole = getattr(self.batches, "batch_size", None)  # batches of the learner's own may not say
+            losses = []
+            for part, right, share in micro_batches(inputs, targets, settings.accumulation, whole):
+                with looked_at:
+                    with autocast(settings.precision, self.device):
+                        logits = forward(self.model, to_device(part, self.device))
+                    if settings.precision != "fp32":
+                        logits = logits.float()
+                    loss = self.loss(logits, right.to(self.device))
+                weight = share * self.loss_scale.value if settings.precision == "fp16" else share
+                (loss if weight == 1.0 else weight * loss).backward()
+                losses.append(share * float(loss.detach()))
+        return sum(losses)
 
     def _go_back(self, k: int, settings: Settings, loss: float, before_it: Checkpoint | None) -> int:
         """After a non-finite step: weights from before the trouble, and an optimizer that remembers none of it."""

@@ -124,7 +124,8 @@ class Step:
             the number of steps after which they were taken.
         stopped_early: training ended here, because the validation loss had not fallen for long enough.
         disturbed: another cell used torch's random numbers meanwhile; see ``SharedGenerator``.
-        scalars: further numbers by name that a watched loop recorded, such as ``sharpness``.
+        scalars: further numbers by name: what a watched loop recorded, such as ``sharpness``; in fp16 ``loss_scale``,
+            and a step whose ``norm_before`` is not finite was left out because of it.
     """
 
     step: int

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -24,6 +25,7 @@ from .control import Control
 from .evaluation import evaluate
 from .history import History, Log, last_gesture, settings_at
 from .loop import TrainingLoop
+from .precision import check_accumulation, check_precision
 from .protocols import Augment, Batches, Loss, Task
 from .records import FINAL, Step
 from .reproducibility import one_step_at_a_time
@@ -84,8 +86,9 @@ class Run(Driver):
         version: how often it was put back to its start.
 
     Raises:
-        ValueError: in one line, where the length, the batch size, the seed or the folder cannot be, or the schedule
-            needs an end that there is not.
+        ValueError: in one line, where the length, the batch size, the seed or the folder cannot be, the schedule
+            needs an end that there is not, the device cannot compute in the precision, or the accumulation does not
+            divide the batch.
     """
 
     def __init__(
@@ -122,7 +125,9 @@ class Run(Driver):
         every = math.ceil(planned / VALIDATIONS_PER_RUN) if evaluate_every is None else evaluate_every
         self.evaluate_every = whole("evaluate_every", every, of=" of steps")
         super().__init__(name or task.name)
-        check_ends(self.total_steps, self.settings)
+        device = next((p.device for p in self.trains.parameters()), torch.device("cpu"))
+        self._check = partial(check_settings, self.total_steps, batch_size, device)
+        self._check(self.settings)
         self.number, self._numbers = 1, itertools.count(2)  # of this run; and of those to come in its family
         self.layers, self.augment = layers, augment
         self.parent: Run | None = None
@@ -145,7 +150,7 @@ class Run(Driver):
         changes = [*(self._replayed.interventions if self._replayed else ()), *History(past.steps).interventions()]
         gestures = max((each.gesture for each in changes), default=0)
         settings = past.settings or self.settings
-        self._get_ready(History(past.steps), Control(settings, gestures, partial(check_ends, self.total_steps)))
+        self._get_ready(History(past.steps), Control(settings, gestures, self._check))
         self._keep_checkpoints(past.checkpoints)
         self._past = replace(past, checkpoints=())  # only the ring holds them, so that it can let go of them
         self._runaway = Runaway(math.log(max(2, len(self.task.classes))))
@@ -239,7 +244,7 @@ class Run(Driver):
             raise ValueError(f"step is {step}, which is the end of the run; branch at an earlier one")
         before = settings_at(self.settings, self.history.interventions(), step) if done else self.control.settings
         settings = before.replace(**changes)
-        check_ends(self.total_steps, settings)
+        self._check(settings)
         past = Past(self.checkpoints.until(step), self.history.since(0)[:step], settings)
         if self.checkpoints.at_or_before(step) is None:
             self.first_weights("go back that far")
@@ -488,9 +493,11 @@ class Run(Driver):
         return done == self.total_steps or (done > 0 and self.history[-1].stopped_early)
 
 
-def check_ends(total_steps: int | None, settings: Settings) -> None:
-    """Raise ValueError in one line where the settings need an end and the run has none."""
+def check_settings(total_steps: int | None, batch_size: int, device: torch.device, settings: Settings) -> None:
+    """Raise ValueError in one line where a run like this cannot have these settings."""
     check_end(settings.schedule, total_steps)
+    check_precision(settings.precision, device)
+    check_accumulation(settings.accumulation, batch_size)
 
 
 def length(epochs: float | None, steps: int | None, per_epoch: int) -> int:

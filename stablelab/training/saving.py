@@ -17,7 +17,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -327,6 +327,7 @@ def _as_plain(checkpoint: Checkpoint) -> dict[str, Any]:
         "step": checkpoint.step,
         "safe_step": checkpoint.safe_step,
         "settings": None if settings is None else settings.to_dict(),
+        "loss_scale": asdict(checkpoint.loss_scale),
         "weights": checkpoint.weights,
         "optimizer": checkpoint.optimizer,
         "validation_losses": checkpoint.validation_losses,

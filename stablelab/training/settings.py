@@ -19,6 +19,7 @@ TITLES = {
 OPTIMIZERS = tuple(TITLES)
 AUGMENTATIONS = {"noise": None, "crop": 0.5, "rotation": 180, "flip": 1}  # name: the most there can be
 IMPLEMENTATIONS = ("torch", "workbook")
+PRECISIONS = ("fp32", "bf16", "fp16")
 _RANGES: dict[str, dict[str, float]] = {
     "learning_rate": {"above": 0},
     "weight_decay": {"at_least": 0},
@@ -30,7 +31,13 @@ _RANGES: dict[str, dict[str, float]] = {
     "factor": {"above": 0, "below": 1},
     "layer_decay": {"above": 0, "at_most": 1},
 }
-_WORDS = {"optimizer": OPTIMIZERS, "implementation": IMPLEMENTATIONS, "clip": CLIPS, "schedule": SCHEDULES}
+_WORDS = {
+    "optimizer": OPTIMIZERS,
+    "implementation": IMPLEMENTATIONS,
+    "clip": CLIPS,
+    "schedule": SCHEDULES,
+    "precision": PRECISIONS,
+}
 _MOST = 10**15  # steps, validations or layers: more than any run has, and exact as a float
 
 
@@ -63,6 +70,10 @@ class Settings:
         crop: share of the side by which training pictures are shifted at most, in [0, 0.5].
         rotation: degrees by which they are turned at most, in [0, 180].
         flip: probability with which each is mirrored, in [0, 1].
+        precision: ``fp32``, or what the products of a step are computed in: ``bf16``, or on a GPU ``fp16`` with a
+            scaled loss; weights, gradients, optimizer and loss stay in fp32 (see ``training.precision``).
+        accumulation: micro-batches that a batch is cut into, ≥ 1; the mean of their gradients is that of the batch, but
+            for batch norm, which takes its statistics from each micro-batch by itself (see ``TrainingLoop``).
 
     Raises:
         ValueError: in one line, naming the field, its value and what would be right.
@@ -92,6 +103,8 @@ class Settings:
     crop: float = 0.0
     rotation: float = 0.0
     flip: float = 0.0
+    precision: str = "fp32"
+    accumulation: int = 1
 
     def __post_init__(self) -> None:
         checked: dict[str, Any] = {
@@ -101,6 +114,7 @@ class Settings:
             checked["max_norm"] = plain_number("max_norm", self.max_norm, above=0)
         for name in ("warmup_steps", "patience", "unfreeze_every", "early_stopping"):
             checked[name] = whole(name, getattr(self, name), at_most=_MOST)
+        checked["accumulation"] = whole("accumulation", self.accumulation, 1, " of micro-batches", at_most=_MOST)
         if self.unfrozen is not None:
             checked["unfrozen"] = whole("unfrozen", self.unfrozen, at_least=1, of=" of layers", at_most=_MOST)
         for name, most in AUGMENTATIONS.items():
@@ -130,8 +144,9 @@ class Settings:
 
     @property
     def label(self) -> str:
-        """Who does the arithmetic: ``AdamW · torch fused`` or ``AdamW · workbook``."""
-        return f"{TITLES[self.optimizer]} · {'torch fused' if self.uses_torch else 'workbook'}"
+        """Who does the arithmetic: ``AdamW · torch fused`` or ``AdamW · workbook``; and in what, if not in fp32."""
+        precision = "" if self.precision == "fp32" else f" · {self.precision}"
+        return f"{TITLES[self.optimizer]} · {'torch fused' if self.uses_torch else 'workbook'}{precision}"
 
     @property
     def uses_torch(self) -> bool:

@@ -10,6 +10,7 @@ import ipywidgets as w
 
 from ..formulas import SCHEDULES
 from ..training.control import Control
+from ..training.precision import precisions_of, slower_here
 from ..training.presets import presets
 from ..training.run import Run
 from ..training.settings import AUGMENTATIONS, TITLES, Settings
@@ -30,6 +31,8 @@ _INPUTS: dict[str, tuple[Callable[..., Input], str, str, dict[str, Any]]] = {  #
     "implementation": (ChoiceInput, "run by", "implementation", {"options": _IMPLEMENTATIONS}),
     "clip": (ChoiceInput, "clipping", "clip", {"options": _CLIPS}),
     "schedule": (ChoiceInput, "schedule", "schedule", {"options": _SCHEDULES}),
+    "precision": (ChoiceInput, "precision", "precision", {}),
+    "accumulation": (WholeNumberInput, "accumulation", "accumulation", {}),
     "warmup_steps": (WholeNumberInput, "warm-up steps", "warmup", {}),
     "layer_decay": (LinearNumberInput, "layer decay", "layer-decay", {"low": 0.3, "high": 1.0, "step": 0.05}),
     "noise": (LinearNumberInput, "noise", "noise", {"low": 0.0, "high": 0.5, "step": 0.01}),
@@ -48,6 +51,8 @@ _TOOLTIPS = {
     "clip": "What the threshold bounds: the norm of all gradients together, that of each tensor, or each value.",
     "schedule": "How the learning rate changes by itself as training goes on.",
     "warmup_steps": "The learning rate grows from 0 over this many first steps.",
+    "precision": "What products are computed in; weights, gradients, optimizer and loss stay in fp32.",
+    "accumulation": "Micro-batches that a batch goes through the model in: less memory, the same step; 1: all at once.",
     "layer_decay": "ξ: a layer d layers under the head trains with η · ξᵈ; 1: all at one rate.",
     "noise": "σ of the noise on each pixel, where black is 0 and white is 1.",
     "crop": "The largest shift, as a share of the side; what leaves the picture is cut off.",
@@ -84,10 +89,11 @@ class Controls(InputColumn):
     def __init__(self, run: Run, control: Callable[[], Control[Settings]], note: Note) -> None:
         super().__init__(control, note, run.state)
         self._layers, self._presets = layer_names(run.layers or ()), presets(run)
+        self._device = next(run.trains.parameters()).device
         groups = {
             "clipping": ("clip",),
             "warm-up": ("warmup_steps",),
-            "arithmetic": ("implementation",),
+            "arithmetic": ("implementation", "precision", "accumulation"),
             "layers": ("unfrozen", "unfreeze_every", "layer_decay") if len(self._layers) > 1 else (),
             "augmentation": tuple(AUGMENTATIONS) if run.augment is not None else (),
             "early stopping": ("early_stopping",) if run.evaluate_every else (),
@@ -128,12 +134,15 @@ class Controls(InputColumn):
         if name == "unfrozen":
             return TrainedLayersInput(self._layers, value, publish, self._note)
         kind, label, css, rest = _INPUTS[name]
+        if name == "precision":
+            rest = {"options": tuple((each, each) for each in precisions_of(self._device))}
         return kind(label, value, publish, self._note, css=css, tooltip=_TOOLTIPS[name], **rest)
 
     def _change(self, name: str, value: Any) -> None:
         self._control().change(**{name: value})
         fresh = f"{self.inputs[name].label}: {value} from the next step on, with fresh optimizer state"
-        self._say(fresh if name in _FRESH else "")
+        slower = slower_here(value, self._device) if name == "precision" else ""
+        self._say(fresh if name in _FRESH else slower)
         if name == "unfrozen":
             self._let_unfreeze(value)
         self.preset.show(self._in_force(self._control().settings))

@@ -13,6 +13,7 @@ import importing
 import live_doctor
 import many_heads
 import moving_pictures
+import precision
 import sharpness
 import shown_dashboard
 import sweeping
@@ -27,6 +28,7 @@ BENCHMARKS = {
     "pictures": moving_pictures,
     "doctor": live_doctor,
     "trainer": against_trainer,
+    "precision": precision,
     "head": cached_head,
     "back": going_back,
     "heads": many_heads,

@@ -60,3 +60,8 @@ def test_fields_and_switches_have_names_and_errors_go_away(open_notebook: Open) 
     board.write("clip", "off")
     expect(board.root.locator(".clip-switch input")).not_to_be_checked()
     expect(board.root.locator(".preset-choice select")).to_have_value(re.compile("settings of your own"))
+    board.root.locator(".lab-more").click()
+    board.root.locator(".precision-choice select").select_option(label="bf16")
+    expect(board.root.locator(".lab-log")).to_contain_text("precision fp32 → bf16")
+    board.root.locator(".lab-more").click()
+    assert notebook.ask("run.control.settings.precision") == "bf16"

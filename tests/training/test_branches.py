@@ -20,6 +20,8 @@ KINDS = {
     "LAMB, exponential": Settings(learning_rate=0.05, optimizer="lamb", schedule="exponential"),
     "frozen, then thawed": Settings(learning_rate=0.02, unfrozen=1, unfreeze_every=15, layer_decay=0.5),
     "augmented": Settings(learning_rate=0.02, noise=0.3, optimizer="nesterov"),
+    "bf16": Settings(learning_rate=0.02, precision="bf16"),
+    "in micro-batches": Settings(learning_rate=0.02, accumulation=4),
     "best kept": Settings(learning_rate=0.05, early_stopping=50),
 }
 

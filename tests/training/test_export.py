@@ -44,6 +44,8 @@ KINDS = {
         {"implementation": "workbook"},
         {"implementation": "torch", "optimizer": "nesterov"},
     ),
+    "in bf16 for a while": ({"precision": "bf16", "max_norm": 0.3}, {"precision": "fp32"}),
+    "in micro-batches, then in bf16 too": ({"accumulation": 5}, {"accumulation": 2, "precision": "bf16"}),
     "by hand after all": ({"eps": 1e-6}, {"optimizer": "sgd", "implementation": "workbook", "weight_decay": 0.1}),
 }
 

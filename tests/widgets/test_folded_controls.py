@@ -9,6 +9,7 @@ import torch
 from support.helpers import until
 
 from stablelab.training import Control, Run, Settings
+from stablelab.training.precision import slower_here
 from stablelab.training.settings import AUGMENTATIONS
 from stablelab.widgets import Dashboard
 from stablelab.widgets.controls import Controls
@@ -52,6 +53,8 @@ def test_every_control_publishes_its_setting_and_no_other() -> None:
     desk = Desk()
     desk.choose("down to layer2")
     desk.type("unfreeze_every", "20")
+    desk.inputs["precision"].dropdown.value = "bf16"  # noted where the processor only imitates it: see below
+    desk.type("accumulation", "4")
     desk.type("layer_decay", "0.83")
     desk.inputs["noise"].slider.value = 0.12
     desk.type("crop", "0,25")
@@ -61,6 +64,8 @@ def test_every_control_publishes_its_setting_and_no_other() -> None:
     assert desk.published == [
         {"unfrozen": 2},
         {"unfreeze_every": 20},
+        {"precision": "bf16"},
+        {"accumulation": 4},
         {"layer_decay": 0.83},
         {"noise": 0.12},
         {"crop": 0.25},
@@ -68,7 +73,7 @@ def test_every_control_publishes_its_setting_and_no_other() -> None:
         {"flip": 0.5},
         {"early_stopping": 3},
     ]
-    assert set(desk.notes) == {""}
+    assert set(desk.notes) <= {"", slower_here("bf16", torch.device("cpu"))}
     assert {name: entry.value for name, entry in desk.inputs.items() if name != "rotation"} == {
         name: getattr(desk.control.settings, name) for name in desk.inputs if name != "rotation"
     }
@@ -79,12 +84,26 @@ def test_all_the_settings_of_layers_pictures_and_stopping_have_a_control() -> No
         "clip",
         "warmup_steps",
         "implementation",
+        "precision",
+        "accumulation",
         "unfrozen",
         "unfreeze_every",
         "layer_decay",
         "early_stopping",
         *AUGMENTATIONS,
     }
+
+
+def test_the_precisions_are_those_of_the_device_and_a_slow_one_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = Desk()
+    assert [value for _, value in desk.inputs["precision"].dropdown.options] == ["fp32", "bf16"]
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True}, raising=False)
+    desk.inputs["precision"].dropdown.value = "bf16"
+    assert desk.notes[-1].startswith("bf16 is slower than fp32 here")
+    desk.inputs["precision"].dropdown.value = "fp32"
+    assert desk.notes[-1] == ""
+    desk.type("accumulation", "0")
+    assert "accumulation" in desk.notes[-1] and desk.control.settings.accumulation == 1
 
 
 def test_layers_are_called_by_their_names() -> None:
@@ -209,7 +228,7 @@ def test_a_slider_keeps_what_was_typed_between_two_of_its_stops_and_beyond_its_e
 def test_what_cannot_act_is_not_there(arguments: dict[str, object], named: str, there: int) -> None:
     desk = Desk(**arguments)
     assert desk.controls.fold.description == "more" and f"{named}." in desk.controls.fold.tooltip
-    assert len(desk.controls.folded) == there + 3
+    assert len(desk.controls.folded) == there + 5
     assert all(widget.tooltip for widget in desk.controls.widgets)
     in_box, queue = [], [desk.controls.box]
     while queue:

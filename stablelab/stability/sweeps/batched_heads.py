@@ -105,6 +105,9 @@ def why_not_batched(settings: Settings) -> str:
     for name, usual in WITHOUT_LAYERS.items():
         if getattr(settings, name) != usual:
             return f"{name}={getattr(settings, name)!r} needs layers under the head"
+    for name in ("precision", "accumulation"):
+        if getattr(settings, name) != getattr(Settings(), name):
+            return f"{name}={getattr(settings, name)!r} needs passes of its own through the model"
     used = [name for name in AUGMENTATIONS if getattr(settings, name)]
     return f"{used[0]}={getattr(settings, used[0])!r} changes pictures, not features" if used else ""
 

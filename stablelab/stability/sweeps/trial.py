@@ -12,6 +12,7 @@ from ..._files import as_declared
 from ...training.settings import Settings
 
 FLOATS = frozenset(f.name for f in fields(Settings) if str(f.type).startswith("float"))
+ADDED = ("precision", "accumulation")  # settings that came later: at their default, runs kept before keep their keys
 ARRAYS = {  # name: type and number of axes
     "losses": (np.float32, 1),
     "norms": (np.float32, 1),
@@ -39,7 +40,9 @@ class Trial:
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values; equal trials have equal ones, whether a rate was written 1 or 1.0."""
-        settings = {n: float(v) if n in FLOATS and v is not None else v for n, v in self.settings.to_dict().items()}
+        plain = Settings()
+        given = {n: v for n, v in self.settings.to_dict().items() if n not in ADDED or v != getattr(plain, n)}
+        settings = {n: float(v) if n in FLOATS and v is not None else v for n, v in given.items()}
         return {"settings": settings, "init": self.init, "order": self.order, "subset": self.subset}
 
     @classmethod
