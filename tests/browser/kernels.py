@@ -19,7 +19,8 @@ PATIENCE = 120.0  # seconds until the process that forks must answer
 
 
 def serve(path: str) -> None:
-    """Fork a kernel for each that asks, until this process is ended."""
+    """Fork a kernel for each that asks, until this process is ended or left alone."""
+    parent = os.getppid()
     del sys.path[0]  # the folder of this file
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(path)
@@ -30,8 +31,14 @@ def serve(path: str) -> None:
     import torchvision  # noqa: F401
 
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # those that end need not be waited for
+    listener.settimeout(1.0)
     while True:
-        asking, _ = listener.accept()
+        try:
+            asking, _ = listener.accept()
+        except TimeoutError:
+            if os.getppid() != parent:
+                return
+            continue
         said, outputs, _, _ = socket.recv_fds(asking, 1 << 20, 2)
         if os.fork() == 0:
             break
