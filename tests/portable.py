@@ -154,7 +154,16 @@ def check(arguments: Sequence[str]) -> bool:
         environment = os.environ | setting
         print(f"\n== {name}: {' '.join(f'{key}={value}' for key, value in setting.items())}", flush=True)
         subprocess.run([sys.executable, "-c", said], env=environment, check=True)
-        command = [sys.executable, "-m", "pytest", "--numprocesses=2", "--dist=loadfile", *NBVAL, *arguments]
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "--numprocesses=2",
+            "--dist=loadfile",
+            "--no-loadscope-reorder",
+            *NBVAL,
+            *arguments,
+        ]
         codes.append(subprocess.run(command, env=environment, check=False).returncode)
     print("", *(f"{name}: pytest's exit code {code}" for name, code in zip(SETTINGS, codes, strict=True)), sep="\n")
     return not any(codes)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -50,6 +50,7 @@ class Exercise:
         tolerance: relative error that is forgiven, for numbers of double precision.
         absolute: error that is forgiven besides, in the unit of the result, where its formula magnifies rounding.
         restores: whether the tensors that it is given must be, after the call, as they were before it.
+        known: what the solution and the slips return, case by case, once they have been called.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Exercise:
     tolerance: float = 1e-6
     absolute: float = 0.0
     restores: bool = False
+    known: dict[Callable[..., Any], list[Any]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
 
 def float64(*rows: Any) -> Tensor:

@@ -203,7 +203,8 @@ def _of_extremes(combine):
 
 
 def _bowl(H, *minimum):
-    return lambda theta: H.to(theta) @ (theta - float64(*minimum).to(theta))
+    middle = float64(*minimum)
+    return lambda theta: H.to(theta) @ (theta - middle.to(theta))
 
 
 CHOOSE = Exercise(

@@ -75,7 +75,7 @@ def judge(exercise: Exercise, answer: Any, time_limit: float | None = None) -> V
             NOT_YET, f'hand over the function itself, without brackets: check("{exercise.name}", my_function)'
         )
     with known_state():
-        expected = _own_results(exercise.solution, exercise.cases)
+        expected = _own_results(exercise, exercise.solution)
         results = _results(answer, exercise.cases, time_limit, torch.float64)
         single = type(results[-1]) is _Failure and results[-1].mixed
         if single:
@@ -127,18 +127,20 @@ def _likely_slip(exercise: Exercise, results: list[Any], tolerances: list[Tolera
     if type(results[-1]) is _Failure:
         return ()
     for number, slip in enumerate(exercise.slips):
-        theirs = zip(_own_results(slip.answer, exercise.cases), results, tolerances, strict=True)
+        theirs = zip(_own_results(exercise, slip.answer), results, tolerances, strict=True)
         if all(difference(one, other, tolerance) is None for one, other, tolerance in theirs):
             return f". Likely slip: {slip.message}", number
     return ()
 
 
-def _own_results(function: Callable[..., Any], cases: tuple[Case, ...]) -> list[Any]:
-    """What the solution or a slip returns, case by case."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # also where the page makes errors of them
-        results = [function(*_copy(case.arguments)) for case in cases]
-    return [tuple(result) if isinstance(result, list) else result for result in results]
+def _own_results(exercise: Exercise, function: Callable[..., Any]) -> list[Any]:
+    """What the solution or a slip returns, case by case; it is called but once."""
+    if function not in exercise.known:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # also where the page makes errors of them
+            results = [function(*_copy(case.arguments)) for case in exercise.cases]
+        exercise.known[function] = [tuple(result) if isinstance(result, list) else result for result in results]
+    return exercise.known[function]
 
 
 def _results(answer: Callable[..., Any], cases: tuple[Case, ...], time_limit: float, dtype: torch.dtype) -> list[Any]:

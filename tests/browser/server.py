@@ -12,12 +12,13 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+from ipykernel.kernelspec import get_kernel_dict
+
 import stablelab
 
 # Nothing that covers the page or asks for another one.
 SETTINGS = {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False}}
-# Runs when a kernel starts: the slowest imports of a first cell are done while the page is still being loaded.
-STARTUP = "import torchvision"
+KERNELS = Path(__file__).with_name("kernels.py")
 PATIENCE = 120.0  # seconds; only a server that will never answer makes anyone wait that long
 
 
@@ -37,7 +38,6 @@ class LabServer:
         self.notebooks = home / "notebooks"
         self.notebooks.mkdir()
         write(home / "config" / "labconfig" / "default_setting_overrides.json", json.dumps(SETTINGS))
-        write(home / "ipython" / "profile_default" / "startup" / "imports.py", STARTUP)
         self.log = home / "server.log"
         self._runtime = home / "runtime"
         options = [
@@ -51,9 +51,18 @@ class LabServer:
         ]
         if hasattr(os, "geteuid") and os.geteuid() == 0:
             options.append("--allow-root")
+        commands = [[sys.executable, "-m", "jupyterlab", *options]]
+        if sys.platform == "linux":  # elsewhere a process that has imported torch may not be forked
+            socket = "kernels.socket"  # relative, because a socket's path must be short
+            commands.insert(0, [sys.executable, str(KERNELS), "serve", socket])
+            begin = [sys.executable, "-S", str(KERNELS), "begin", f"../{socket}", "{connection_file}"]
+            kernel = json.dumps(get_kernel_dict() | {"argv": begin})
+            write(home / "forked" / "kernels" / "python3" / "kernel.json", kernel)
+        environment = self._environment(home)
         with self.log.open("wb") as log:
-            command = [sys.executable, "-m", "jupyterlab", *options]
-            self._process = subprocess.Popen(command, env=self._environment(home), stdout=log, stderr=log, cwd=home)
+            self._processes = [
+                subprocess.Popen(command, env=environment, stdout=log, stderr=log, cwd=home) for command in commands
+            ]
         try:
             self.url, self.token = self._answer()
         except BaseException:
@@ -67,6 +76,7 @@ class LabServer:
         return environment | {
             "JUPYTER_CONFIG_DIR": str(home / "config"),
             "JUPYTER_DATA_DIR": str(home / "data"),
+            "JUPYTER_PATH": str(home / "forked"),  # before the kernel of the environment
             "JUPYTER_RUNTIME_DIR": str(self._runtime),
             "JUPYTERLAB_SETTINGS_DIR": str(home / "settings"),
             "JUPYTERLAB_WORKSPACES_DIR": str(home / "workspaces"),
@@ -82,7 +92,7 @@ class LabServer:
         """The server's (url, token), as soon as it answers."""
         until = time.monotonic() + PATIENCE
         while time.monotonic() < until:
-            if self._process.poll() is not None:
+            if self._processes[-1].poll() is not None:
                 raise RuntimeError(f"JupyterLab ended at once; {self._said()}")
             for file in self._runtime.glob("jpserver-*.json"):
                 try:
@@ -118,12 +128,13 @@ class LabServer:
 
     def close(self) -> None:
         """End the server and its kernels."""
-        self._process.terminate()
-        try:
-            self._process.wait(timeout=20)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        for process in reversed(self._processes):
+            process.terminate()
+            try:
+                process.wait(timeout=20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
 
 
 def write(path: Path, text: str) -> None:
