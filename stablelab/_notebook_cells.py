@@ -6,6 +6,7 @@ Nothing is imported here: in a plain script, where there are no cells, this cost
 from __future__ import annotations
 
 import gc
+import os
 import sys
 import threading
 import weakref
@@ -79,6 +80,30 @@ def before_next_cell(call: Callable[[], object]) -> None:
         call()
 
     events.register("pre_run_cell", once)
+
+
+def keep_figures_until_cells_end() -> None:
+    """Let matplotlib show and close pyplot's figures when a cell has ended, and at no message of a widget.
+
+    Whoever answers such a message tells IPython that something was executed. A kernel with subshells answers in another
+    thread while a cell may be drawing, whose figure would be closed half drawn. Only in a notebook.
+
+    Source: comm 0.2.3, ``BaseComm.handle_msg`` (triggers post_execute); matplotlib-inline 0.2, ``flush_figures``.
+    """
+    if "matplotlib_inline" not in os.environ.get("MPLBACKEND", ""):
+        return
+    from matplotlib_inline.backend_inline import flush_figures  # registers itself when it is imported
+
+    shown = _shell().events.callbacks["post_execute"]
+    if flush_figures in shown:
+        shown[shown.index(flush_figures)] = _flush_figures
+
+
+def _flush_figures() -> None:
+    if threading.current_thread() is threading.main_thread():
+        from matplotlib_inline.backend_inline import flush_figures
+
+        flush_figures()
 
 
 def release_memory() -> None:

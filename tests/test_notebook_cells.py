@@ -10,6 +10,7 @@ import threading
 import weakref
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -210,6 +211,58 @@ def test_memory_that_training_let_go_of_goes_back_to_the_system() -> None:
     cells.release_memory()
     assert sys.platform != "linux" or resident() < before - 100e6
     assert last.sum() == 16_000
+
+
+@pytest.mark.slow
+def test_a_message_of_a_widget_does_not_close_what_a_cell_is_drawing() -> None:
+    """The messages of a page come to a subshell, whose thread is not the one that executes cells."""
+    from jupyter_client.manager import start_new_kernel
+
+    shows = "from stablelab.widgets import move, slider; move(lambda ax, a: str(ax.plot([0, a])), a=slider(1.0, 0, 2))"
+    draws = """
+import time, matplotlib.pyplot as plt
+plt.plot([0, 1])
+print("drawing", flush=True)
+time.sleep(1)
+plt.plot([1, 0])
+print(len(plt.gca().lines), "lines")
+"""
+    manager, client = start_new_kernel(kernel_name="python3")
+
+    def send(channel: Any, kind: str, content: dict[str, Any], **header: Any) -> str:
+        request = client.session.msg(kind, content)
+        request["header"] |= header
+        channel.send(request)
+        return request["header"]["msg_id"]
+
+    try:
+        request = send(client.control_channel, "create_subshell_request", {})
+        subshell = client.get_control_msg(timeout=60)["content"]["subshell_id"]
+        comms: list[str] = []
+        printed = ""
+        pictures = 0
+        for code in (shows, draws):
+            request = client.execute(code)
+            while True:
+                message = client.get_iopub_msg(timeout=60)
+                content, mine = message["content"], message["parent_header"].get("msg_id") == request
+                assert message["msg_type"] != "error", content
+                if message["msg_type"] == "comm_open":
+                    comms.append(content["comm_id"])
+                if code == draws and message["msg_type"] == "display_data":
+                    pictures += 1
+                if mine and message["msg_type"] == "stream":
+                    printed += content["text"]
+                    if content["text"].startswith("drawing"):
+                        asked = {"comm_id": comms[-1], "data": {"method": "request_state"}}
+                        send(client.shell_channel, "comm_msg", asked, subshell_id=subshell)
+                if mine and content.get("execution_state") == "idle":
+                    break
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)
+    assert printed.split("\n")[1:2] == ["2 lines"], printed
+    assert pictures == 1
 
 
 @pytest.mark.slow

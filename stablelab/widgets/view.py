@@ -14,7 +14,7 @@ from typing import Any, Self
 
 import ipywidgets as w
 
-from .._notebook_cells import before_next_cell, claim, in_notebook
+from .._notebook_cells import before_next_cell, claim, in_notebook, keep_figures_until_cells_end
 from ..plots.display import png_bundle, png_size
 from ..training.background import BackgroundThread
 
@@ -80,6 +80,8 @@ class CellView:
 
     def show(self) -> Self:
         """Put it into the cell being executed; nothing outside a notebook."""
+        if in_notebook():
+            keep_figures_until_cells_end()
         with self._placing:
             self._outputs.show()
             self._placed = (None, "", False)
