@@ -58,7 +58,7 @@ def test_only_pictures_and_tables_go_unchecked_and_each_such_notebook_checks_som
 
 
 def test_no_figure_is_one_of_pyplots(notebook: NotebookNode) -> None:
-    """Each message of a widget shows and closes pyplot's figures, half drawn as they may be, from another thread."""
+    """Before a view of ours is shown, a widget's message closes pyplot's figures from another thread, half drawn."""
     assert not [cell.source for cell in _code(notebook) if "pyplot" in cell.source]
 
 

@@ -384,14 +384,17 @@ def main() -> None:
     part, end = arguments.out / "pretraining.part.jsonl", time.monotonic() + 60 * arguments.minutes
     rows = read_lines(part)
     done = {(row["task"], row["features"], row["steps"], row["learning_rate"], row["seed"]) for row in rows}
-    missing = [(task, trial) for task, trial in trials() if (task, *trial) not in done]
-    for task, trial in list(missing):
+    missing = 0
+    for task, trial in trials():
+        if (task, *trial) in done:
+            continue
         if task in arguments.tasks and time.monotonic() < end:
             rows.append(run(task, trial))
             add_line(part, rows[-1])
-            missing.remove((task, trial))
+        else:
+            missing += 1
     if missing:
-        print(f"{len(missing)} runs to go")
+        print(f"{missing} runs to go")
         return
     write(rows, part.with_name("pretraining.npz"))
 
