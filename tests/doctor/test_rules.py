@@ -285,7 +285,8 @@ def test_overfitting_on_either_side() -> None:
     assert not judged(both, better).alarm and judged(both, better).causes[0] == Cause.CONFIDENCE
     assert cause(judged(both)) == Cause.OVERFITTING
     assert judged(np.linspace(1.5, 0.8, 10), better) is None
-    assert not judged(both - 0.6, same).alarm  # the gap is below a quarter of ln 10
+    assert not judged(both - 0.2, same).alarm  # 0.65 to 1.0 is not doubled
+    assert cause(judged(both - 0.6, same)) == Cause.OVERFITTING  # 0.3 to 0.6 is more than doubled
     assert judged(both, worse, training=1.0) is None  # the training loss is up there, too
     assert cause(judged(np.concatenate([falls, np.full(5, 0.8)]), same, training=0.01)) == Cause.OVERFITTING
     with pytest.raises(UnknownError, match="4 validations are too few"):

@@ -314,8 +314,12 @@ TRAINPROOF = Peer(
     "github.com/Mormolykos/trainproof; the rules of its command `epoch`, MIT",
 )
 
+PUBLISHED: tuple[Peer, ...] = (AUTO_TRAINER, SAGEMAKER, SAGEMAKER_SIMPLE, UMLAUT, TRAINPROOF)
+TUNED: tuple[float, ...] = (2**-4, 2**0.5, 2**-1, 2**-0.5, 2**-0.5)  # what `tuned` finds on the kept development half
 PEERS: dict[str, Callable[[RunRecord], tuple[Verdict, ...]]] = {
-    peer.name: peer for peer in (AUTO_TRAINER, SAGEMAKER, SAGEMAKER_SIMPLE, UMLAUT, TRAINPROOF)
+    peer.name: peer
+    for each, scale in zip(PUBLISHED, TUNED, strict=True)
+    for peer in (each, replace(each, name=f"{each.name}, tuned", scale=scale))
 }
 LEFT_OUT: dict[str, str] = {  # what of the peers is not run, and why
     "AutoTrainer, improper data, activation and loss of its later version": (

@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 
 from ..._files import reason_of
+from ..._logging import log_level
 from ..._validation import choice
 from ..probes import measure_all
 from .faults import FAULTS
@@ -106,7 +107,6 @@ def run(jobs: Iterable[Job], folder: Path, seconds: float = float("inf")) -> Ite
         folder: where the records lie; it is made.
         seconds: none is begun after so long.
     """
-    logging.getLogger("stablelab").setLevel(logging.WARNING)
     torch.set_num_threads(1)
     folder.mkdir(parents=True, exist_ok=True)
     began = time.perf_counter()
@@ -115,7 +115,8 @@ def run(jobs: Iterable[Job], folder: Path, seconds: float = float("inf")) -> Ite
             return
         if job.file(folder).exists():
             continue
-        record = job.do()
+        with log_level(logging.WARNING):
+            record = job.do()
         record.save(job.file(folder))
         yield record
 
