@@ -423,4 +423,4 @@ TASKS: dict[str, Callable[[], Recipe]] = {
     "patches": patches,
     "tweets": tweets,
 }
-HALVES = {"development": ("digits", "movies", "fractals", "products"), "test": ("patches", "tweets")}
+PARTS = {"development": ("digits", "movies", "fractals", "products"), "test": ("patches", "tweets")}

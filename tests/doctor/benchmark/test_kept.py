@@ -1,4 +1,4 @@
-"""What is kept of the benchmark: runs done again are judged alike, and peers were tuned on the development half."""
+"""What is kept of the benchmark: runs done again are judged alike, and peers were tuned on the development part."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from stablelab.doctor.benchmark.peers import PUBLISHED, SCALES, TUNED, tuned
 from stablelab.doctor.benchmark.record import load_records, provenance_of
 from stablelab.doctor.benchmark.runs import KEPT, plan
 from stablelab.doctor.benchmark.scoring import examined, harms, health
-from stablelab.doctor.benchmark.tasks import HALVES
+from stablelab.doctor.benchmark.tasks import PARTS
 
 
-@pytest.mark.parametrize("half", HALVES)
+@pytest.mark.parametrize("part", PARTS)
 @pytest.mark.slow
-def test_runs_done_again_are_judged_as_the_kept_ones(half: str) -> None:
-    kept = {(each.task, each.kind, each.seed): each for each in load_records(KEPT / f"{half}.npz")}
-    jobs = plan(half)
+def test_runs_done_again_are_judged_as_the_kept_ones(part: str) -> None:
+    kept = {(each.task, each.kind, each.seed): each for each in load_records(KEPT / f"{part}.npz")}
+    jobs = plan(part)
     assert set(kept) == {(job.task, job.kind, job.seed) for job in jobs}
-    assert "python -m stablelab.doctor.benchmark" in provenance_of(KEPT / f"{half}.npz")
+    assert "python -m stablelab.doctor.benchmark" in provenance_of(KEPT / f"{part}.npz")
     again = jobs[5::120]
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
