@@ -298,7 +298,9 @@ def test_overfitting_on_either_side() -> None:
     both = np.concatenate([falls, rises])
     worse, same, better = (np.concatenate([np.linspace(0.5, 0.8, 5), np.full(5, 0.8) + d]) for d in (-0.3, 0, 0.03))
     assert judged(both, worse).confidence == "certain" and cause(judged(both, worse)) == Cause.OVERFITTING
-    assert not judged(both, same).alarm  # below the loss of guessing
+    assert not judged(both - 0.2, same).alarm  # 0.67 to 0.99 is not doubled
+    assert cause(judged(both - 0.6, same)) == Cause.OVERFITTING  # 0.27 to 0.59 is more than doubled
+    assert not judged(both - 0.6, better).alarm
     assert not judged(both + 2.0, same).alarm  # 3.3 is 1.43 times it
     assert cause(judged(both + 2.4, same)) == Cause.OVERFITTING  # above 1.5 times
     assert not judged(both + 2.4, better).alarm
