@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
 from .findings import Cause, Finding
 from .judging import UnknownError, made, need_classes, need_rows, write
-from .training_log import Column, TrainingLog, noise, running_mean
+from .training_log import TrainingLog, noise, running_mean
 
 EPOCHS = 3
 BY_CHANCE = 1e-4
@@ -78,7 +79,7 @@ def not_shuffled(log: TrainingLog) -> Finding | None:
     )
 
 
-def _concordance(ranks: Column) -> tuple[float, float]:
+def _concordance(ranks: np.ndarray[Any, np.dtype[Any]]) -> tuple[float, float]:
     """Of (epochs, n) ranks: how often Kendall's W is so high by chance, and W."""
     from scipy.special import chdtrc  # that of scipy.stats takes a second to import, which a live run would notice
 

@@ -8,17 +8,21 @@ feed-forward layers of BERT cut to their first 256 units, its vocabulary to what
 
 Fractals and products were the test half of the first version of the doctor, whose thresholds had been set on digits
 and movies alone. It was asked once: recall 0.91 of 320 sick runs, false alarms in 0.19 of 256 healthy ones, chiefly of
-``overfitting``. Then they went over to development, and two new tasks took their place.
+``overfitting``. Then they went over to development, and two new tasks took their place. Of these the tweets were first
+split as they came; the doctor was alarmed by all of their healthy runs, and was right: 7 % of the validation tweets
+stood in the training data with other signs at their end. Copies were taken out and the tweets were trained anew; no
+threshold was touched after that first look.
 
 The rates were tried on clean runs of three seeds, by the accuracy on test: digits 0.02, 0.05, 0.1, 0.2 (0.912 to
 0.929), movies 1.5e-4, 3e-4, 6e-4 (0.768, 0.817, 0.835), fractals 0.04, 0.08, 0.16, 0.32 (0.945, 0.959, 0.956, 0.950),
-products 1.5e-3, 3e-3, 6e-3 (0.800, 0.789, 0.806), patches 2e-3, 4e-3 (0.886, 0.904), tweets 5e-4, 1e-3, 2e-3 (0.929,
-0.940, 0.954). What is taken is the best or within two points of it.
+products 1.5e-3, 3e-3, 6e-3 (0.800, 0.789, 0.806), patches 2e-3, 4e-3 (0.886, 0.904), tweets 1e-3, 2e-3, 4e-3 (0.954,
+0.960, 0.959). What is taken is the best or within two points of it.
 """
 
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Callable, Sequence
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
@@ -101,8 +105,18 @@ def digits() -> Recipe:
 # -- movie reviews, BERT -----------------------------------------------------------------------------------------------
 
 
+def _without_copies(sentences: Sequence[str]) -> list[int]:
+    """Which sentences stay if of those that share more than half of their words, signs apart, only the first does."""
+    kept: list[int] = []
+    words = [frozenset(re.findall(r"[a-z']+", sentence.lower())) for sentence in sentences]
+    for i, mine in enumerate(words):
+        if mine and all(2 * len(mine & words[j]) <= len(mine | words[j]) for j in kept):
+            kept.append(i)
+    return kept
+
+
 def short_reviews(
-    corpus: str, at_least: float, tokens: int, sizes: Sequence[int]
+    corpus: str, at_least: float, tokens: int, sizes: Sequence[int], copies: bool = True
 ) -> tuple[list[TensorExamples], PreTrainedTokenizerBase]:
     """Sentences of at most so many tokens that people were clear about, balanced, and the tokenizer cut to them.
 
@@ -111,11 +125,15 @@ def short_reviews(
         at_least: how far from 0 the mean rating has to be.
         tokens: how many a sentence may have; shorter ones are padded to it.
         sizes: how many examples each part has.
+        copies: whether sentences that share most of their words with another may stay.
 
     Returns:
         A part for each size, and a tokenizer of the pieces that occur, which cuts these sentences as MiniLM's does.
     """
     sentences, ratings = read_corpus(corpus)
+    if not copies:
+        kept_ones = _without_copies(sentences)
+        sentences, ratings = [sentences[i] for i in kept_ones], ratings[kept_ones]
     clear = (ratings.abs() >= at_least).nonzero().flatten().tolist()
     whole = tokenizer_for(None)
     cut = whole([sentences[i] for i in clear])["input_ids"]
@@ -396,8 +414,12 @@ def _convolutional(embeddings: Tensor, classes: int) -> nn.Module:
 
 @cache
 def tweets() -> Recipe:
-    """Tweets of at most 28 tokens and convolutions over MiniLM's word embeddings; AdamW at a constant rate."""
-    parts, tokenizer = short_reviews("tweets", 1.0, 28, (560, 200, 420))
+    """Tweets of at most 28 tokens and convolutions over MiniLM's word embeddings; AdamW at a constant rate.
+
+    The corpus holds many a tweet several times with other words left out or other signs at its end. Split as they came,
+    7 % of the validation tweets stood in the training data as well, so that the doctor called every healthy run sick.
+    """
+    parts, tokenizer = short_reviews("tweets", 1.0, 28, (480, 160, 320), copies=False)
     table = bert(2, pooling="mean").bert.embeddings.word_embeddings.weight.detach()[tokenizer.stablelab_pieces].clone()
     return Recipe(
         name="tweets",
