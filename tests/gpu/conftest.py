@@ -1,0 +1,71 @@
+"""Tests that need CUDA: where there is none these files are not collected, so that nothing is reported as skipped."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Callable, Iterator
+
+import pytest
+import torch
+from support.gpu import DEVICE, HERE, ON_GPU
+from torch import nn
+
+import stablelab as lab
+from stablelab.data import Task
+from stablelab.training import Run
+
+collect_ignore_glob = [] if HERE else ["test_*.py"]
+if HERE:
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # before CUDA starts; see the fixture below
+
+
+@pytest.fixture(autouse=True)
+def ieee_products() -> Iterator[None]:
+    """Convolutions in fp32 as it is, which torch by itself computes with ten bits on a GPU (TF32)."""
+    before, torch.backends.cudnn.allow_tf32 = torch.backends.cudnn.allow_tf32, False
+    yield
+    torch.backends.cudnn.allow_tf32 = before
+
+
+@pytest.fixture
+def deterministic() -> Iterator[None]:
+    """Sums in a fixed order."""
+    torch.use_deterministic_algorithms(True)
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+@pytest.fixture(scope="session")
+def pretrained(digits: Task, movies: Task) -> dict[str, tuple[nn.Module, Task]]:
+    """The workbook's two models, on the processor, each with its task."""
+    return {"resnet": (lab.resnet(digits), digits), "bert": (lab.bert(movies.classes), movies)}
+
+
+@pytest.fixture(params=["resnet", "bert"])
+def make_run(request: pytest.FixtureRequest, pretrained: dict[str, tuple[nn.Module, Task]]) -> Callable[..., Run]:
+    """A function: a run of twelve steps on the device, of a copy of the model."""
+    model, task = pretrained[request.param]
+
+    def make(**arguments: object) -> Run:
+        rate = 1e-3 if request.param == "resnet" else 1e-4
+        plan = {"steps": 12, "batch_size": 10, "learning_rate": rate, "evaluate_every": 4, "seed": 3, "device": DEVICE}
+        return lab.fine_tune(copy.deepcopy(model), task, **(plan | arguments))
+
+    return make
+
+
+@pytest.fixture
+def memory() -> Callable[[], int]:
+    """A function: bytes of the GPU that tensors take, after all that can be let go of is gone."""
+    import gc
+
+    def taken() -> int:
+        gc.collect()
+        if not ON_GPU:
+            return 0
+        torch.cuda.synchronize(DEVICE)
+        torch._C._cuda_clearCublasWorkspaces()
+        return torch.cuda.memory_allocated(DEVICE)
+
+    return taken
