@@ -40,7 +40,9 @@ def test_precision(make_run, precision):
     half = {"bf16": torch.bfloat16, "fp16": torch.float16}[precision]
     assert seen == [torch.float32] * 8 + [half, torch.float32] * 8 + seen[24:] and set(seen[24:]) <= {torch.float32}
     assert [step.optimizer.endswith(precision) for step in run.history] == [False] * 4 + [True] * 8
-    assert {p.dtype for p in run.model.parameters()} == {p.grad.dtype for p in run.model.parameters()} == {torch.float32}
+    assert (
+        {p.dtype for p in run.model.parameters()} == {p.grad.dtype for p in run.model.parameters()} == {torch.float32}
+    )
     assert all(step.scalars.get("loss_scale") for step in run.history.since(4)) == (precision == "fp16")
 
 

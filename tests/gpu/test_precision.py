@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from itertools import pairwise
 
 import pytest
 import torch
@@ -83,7 +84,7 @@ def test_fp16_steps_that_overflow_are_left_out_until_the_scale_fits(make_run):
     scales = [step.scalars["loss_scale"] for step in run.history]
     print("scales", scales)
     assert run.state == "finished" and scales[0] == 2.0**16 > scales[-1]
-    assert all(b in (a, a / 2) for a, b in zip(scales, scales[1:], strict=False))
+    assert all(b in (a, a / 2) for a, b in pairwise(scales))
     assert rested and not all(torch.equal(p, old) for p, old in zip(run.model.parameters(), first, strict=True))
     assert not any(step.diverged for step in run.history) and all(p.isfinite().all() for p in run.model.parameters())
 

@@ -101,5 +101,7 @@ def test_processes_that_share_the_device_come_to_the_same(tiny_task):
 
 
 def test_sharpness_is_measured_at_the_end_of_each_run(digits):
-    results = lab.sweep(lab.resnet, digits, steps=2, batch_size=10, seeds=[0], sharpness=20, device=DEVICE).run(bar=False)
+    results = lab.sweep(lab.resnet, digits, steps=2, batch_size=10, seeds=[0], sharpness=20, device=DEVICE).run(
+        bar=False
+    )
     assert all(each.sharpness > 0 for each in results.outcomes)
