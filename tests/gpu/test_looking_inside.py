@@ -79,8 +79,8 @@ def test_measures_are_those_of_a_processor(make_run, pretrained):
 def test_a_range_test_puts_everything_back(make_run):
     run = make_run()
     before = [tensor.clone() for tensor in run.model.state_dict().values()]
-    found = lab.range_test(run.model, run.batches, low=1e-6, high=1e-2, steps=8, stretches=2)
-    assert len(found.rates) == 2
+    found = lab.range_test(run.model, run.batches, low=1e-6, high=1e-2, steps=8, stretches=3)
+    assert len(found.rates) == 3
     assert all(map(torch.equal, run.model.state_dict().values(), before))
 
 

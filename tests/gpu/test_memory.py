@@ -33,7 +33,7 @@ def test_a_run_with_branch_and_dashboard_leaves_nothing_when_it_is_closed(make_r
     assert left < 100_000
 
 
-def test_checkpoints_stay_within_what_they_are_given(make_run, memory):
+def test_checkpoints_take_little_memory_of_the_gpu_where_little_is_given(make_run, memory):
     make_run(steps=2).start().wait(120)
     run = make_run(steps=24, checkpoint_memory=0).start().wait(120)
     weights = sum(t.nbytes for t in run.model.state_dict().values())

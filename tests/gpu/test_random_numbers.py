@@ -37,7 +37,7 @@ def test_a_step_draws_the_same_whatever_was_drawn_before_and_puts_the_state_back
 def test_a_cell_that_draws_between_two_steps_does_not_change_the_run(make_run, deterministic):
     plain, other = make_run(), make_run()
     plain.start().wait(120)
-    for number in range(4):
+    for number in range(3):
         other.step(3)
         other.wait_paused()
         seed(number)

@@ -83,7 +83,8 @@ def test_a_head_trains_on_the_features_that_the_gpu_computed(make_run, pretraine
     head = lab.fine_tune(model, task, train="head", device=DEVICE, steps=4, batch_size=10, seed=3, learning_rate=1e-2)
     head.start().wait(120)
     assert {p.device.type for p in model.parameters()} == {DEVICE.type}
-    with freeze(copy.deepcopy(run.model)) as frozen:
+    frozen = copy.deepcopy(run.model)
+    with freeze(frozen):
         whole = Run(frozen, task, settings=head.settings, steps=4, batch_size=10, seed=3).start().wait(120)
     for one, other in zip(head.history, whole.history, strict=True):
         assert one.loss == pytest.approx(other.loss, abs=1e-3)
