@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+import weakref
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -45,16 +46,23 @@ def pretrained(digits: Task, movies: Task) -> dict[str, tuple[nn.Module, Task]]:
 
 
 @pytest.fixture(params=["resnet", "bert"])
-def make_run(request: pytest.FixtureRequest, pretrained: dict[str, tuple[nn.Module, Task]]) -> Callable[..., Run]:
-    """A function: a run of twelve steps on the device, of a copy of the model."""
+def make_run(
+    request: pytest.FixtureRequest, pretrained: dict[str, tuple[nn.Module, Task]]
+) -> Iterator[Callable[..., Run]]:
+    """A function: a run of twelve steps on the device, of a copy of the model; stopped after the test."""
     model, task = pretrained[request.param]
+    runs: weakref.WeakSet[Run] = weakref.WeakSet()  # weakly: a test looks at what is left of a run
 
     def make(**arguments: object) -> Run:
         rate = 1e-3 if request.param == "resnet" else 1e-4
         plan = {"steps": 12, "batch_size": 10, "learning_rate": rate, "evaluate_every": 4, "seed": 3, "device": DEVICE}
-        return lab.fine_tune(copy.deepcopy(model), task, **(plan | arguments))
+        run = lab.fine_tune(copy.deepcopy(model), task, **(plan | arguments))
+        runs.add(run)
+        return run
 
-    return make
+    yield make
+    for run in list(runs):
+        run.stop()
 
 
 @pytest.fixture

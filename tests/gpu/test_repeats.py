@@ -38,15 +38,13 @@ def test_two_runs_are_the_same_bit_for_bit(make_run, deterministic, precision):
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_branches_are_their_parent_bit_for_bit(make_run, deterministic, precision):
     run = touched(make_run(precision=precision))
-    for step in (0, 3, 5, 9):
-        branch = run.branch(step)
-        assert {p.device.type for p in branch.model.parameters()} == {DEVICE.type}
-        branch.start().wait(120)
-        if step >= 5:
-            assert timeless(branch.history) == timeless(run.history) and same_weights(branch.model, run.model)
+    branch = run.branch(9)
+    assert {p.device.type for p in branch.model.parameters()} == {DEVICE.type}
+    branch.start().wait(120)
+    assert timeless(branch.history) == timeless(run.history) and same_weights(branch.model, run.model)
     plain = make_run(precision=precision).start().wait(120)
-    untouched = run.untouched().start().wait(120)
-    for same in (run.branch(3).start().wait(120), untouched):
+    for same in (run.branch(0), run.branch(3), run.untouched()):
+        same.start().wait(120)
         assert timeless(same.history) == timeless(plain.history) and same_weights(same.model, plain.model)
 
 
