@@ -73,7 +73,7 @@ def test_the_losses_are_near_those_of_fp32(make_run, precision):
 
 def test_fp16_steps_that_overflow_are_left_out_until_the_scale_fits(make_run):
     """Losses that are too large by 2¹⁰ overflow under the first scales: the weights rest, the scale is halved."""
-    run = make_run(steps=24, precision="fp16", optimizer="sgd", learning_rate=1e-6, max_norm=1.0, evaluate_every=0)
+    run = make_run(steps=24, precision="fp16", optimizer="sgd", learning_rate=1e-3, max_norm=1.0, evaluate_every=0)
     run.loss = lambda logits, targets: 2.0**10 * cross_entropy(logits, targets)
     first, rested = copy.deepcopy([p.detach() for p in run.model.parameters()]), []
     run.step(1)
