@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 
 import pytest
 import torch
@@ -16,15 +17,18 @@ pytestmark = pytest.mark.gpu
 
 
 class Sentences:
-    """Batches of 24 sentences of up to 32 tokens."""
+    """Batches of sentences of up to so many tokens."""
 
-    per_epoch, batch_size = 3, 24
+    per_epoch = 3
+
+    def __init__(self, batch_size=24, tokens=32):
+        self.batch_size, self.tokens = batch_size, tokens
 
     def __call__(self, k):
-        generator = torch.Generator().manual_seed(k)
-        mask = (torch.arange(32) < torch.randint(3, 33, (24, 1), generator=generator)).long()
-        ids = torch.randint(1000, 20_000, (24, 32), generator=generator) * mask
-        return {"input_ids": ids, "attention_mask": mask}, torch.randint(0, 2, (24,), generator=generator)
+        generator, size = torch.Generator().manual_seed(k), (self.batch_size, self.tokens)
+        mask = (torch.arange(size[1]) < torch.randint(3, size[1] + 1, (size[0], 1), generator=generator)).long()
+        ids = torch.randint(1000, 20_000, size, generator=generator) * mask
+        return {"input_ids": ids, "attention_mask": mask}, torch.randint(0, 2, size[:1], generator=generator)
 
 
 def without_dropout(model: nn.Module) -> nn.Module:
@@ -51,9 +55,10 @@ def test_it_takes_less_memory_of_the_gpu(pretrained):
     for count in (1, 8):
         model = without_dropout(copy.deepcopy(pretrained["bert"][0]))
         control = Control(Settings(learning_rate=1e-4, accumulation=count))
+        gc.collect()
         held = torch.cuda.memory_allocated(DEVICE)
         torch.cuda.reset_peak_memory_stats(DEVICE)
-        list(steps(model, Sentences(), cross_entropy, control, total_steps=2))
+        list(steps(model, Sentences(64, 128), cross_entropy, control, total_steps=2))
         taken.append(torch.cuda.max_memory_allocated(DEVICE) - held)
     print(f"bytes above the weights: whole {taken[0]:,}, in eight parts {taken[1]:,}")
     assert taken[1] < 0.9 * taken[0]

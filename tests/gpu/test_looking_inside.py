@@ -52,6 +52,7 @@ def test_every_probe_measures_on_the_gpu_what_it_measures_on_a_processor(make_ru
     run = make_run().start().wait(120)
     here = measure_all(setup_of_run(run, None))
     run.model.to("cpu")
+    run.optimizer.load_state_dict(run.optimizer.state_dict())  # its moments go where the weights are
     there = measure_all(setup_of_run(run, None))
     for probe in PROBES:
         one, other = here[probe.name], there[probe.name]
