@@ -11,6 +11,8 @@ import torch
 from transformers import BertConfig, BertForSequenceClassification, PrinterCallback, Trainer, TrainingArguments
 
 import stablelab as lab
+from stablelab.doctor.examination import examine_log
+from stablelab.doctor.reading import read
 
 CONFIG = BertConfig(
     hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16, vocab_size=50, num_labels=2
@@ -64,7 +66,7 @@ def test_a_healthy_trainer_has_the_numbers_of_one_without_and_no_alarm(train) ->
     losses = [[e["loss"] for e in each.state.log_history if "loss" in e] for each in (alone, examined)]
     assert losses[0] == losses[1] and len(losses[0]) == 100
     assert said(examined) == [] and doctor.report.alarms == ()
-    assert doctor.report == lab.examine(examined)
+    assert doctor.report == examine_log(read(examined))
 
 
 def test_a_run_that_stays_at_guessing_is_said_once_and_ended_if_asked(train, capsys, tmp_path) -> None:

@@ -13,7 +13,7 @@ from ..training.protocols import Loss
 from ..training.records import FINAL
 from ..training.run import Run
 from .cures import changes_for
-from .data_rules import not_shuffled, overfitting
+from .data_rules import not_shuffled, odd_batch, overfitting
 from .findings import CONFIDENCES, Finding, NotChecked, Report
 from .gradient_rules import clipped_away, growing_gradient, schedule, vanishing_gradient, warm_up
 from .judging import Rule, UnknownError
@@ -35,6 +35,7 @@ RULES = (
     Rule(schedule, "a learning rate off its plan"),
     Rule(vanishing_gradient, "a gradient that falls to nothing"),
     Rule(not_shuffled, "data that are not shuffled"),
+    Rule(odd_batch, "a single batch that stands out"),
     Rule(growing_gradient, "a gradient that grows"),
     Rule(warm_up, "Adam without bias correction and warm-up"),
     Rule(runaway, "a loss thrown far above its start"),
@@ -197,7 +198,11 @@ def _both(log: TrainingLog | None, setup: Callable[[], TrainingSetup]) -> Report
     return joined(by_rules, by_probes)
 
 
-SETTLES = {"softmax_twice": "second_softmax", "summed_loss": "sum_of_losses"}  # rule -> the probe that knows better
+SETTLES = {  # rule -> the probe that knows better
+    "softmax_twice": "second_softmax",
+    "summed_loss": "sum_of_losses",
+    "overfitting": "by_heart",
+}
 
 
 def joined(by_rules: Report, by_probes: Report) -> Report:

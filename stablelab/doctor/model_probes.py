@@ -188,7 +188,7 @@ def frozen(numbers: Numbers) -> Finding | None:
         (Cause.FROZEN,),
         numbers=numbers,
         cure="for p in model.parameters(): p.requires_grad_(True), before the optimizer is built" if alarm else "",
-        confidence="certain" if not meant else "likely" if short else "possible",
+        confidence="certain" if alarm else "possible",
         alarm=alarm,
     )
 
@@ -372,7 +372,7 @@ def underflow(numbers: Numbers) -> Finding | None:
         (Cause.UNDERFLOW, Cause.SATURATED),
         numbers=numbers,
         cure="scale the loss: torch.amp.GradScaler; or compute in bfloat16, which has the range of float32",
-        confidence="certain" if half else "possible",
+        confidence="certain" if half or min(lost, zeros) >= 0.9 else "possible",
     )
 
 

@@ -125,25 +125,27 @@ def decayed_weights(numbers: Numbers) -> Finding | None:
     """Weight decay over the whole run: λ · Σ η, by which weights that nothing else moves shrink to e to the minus it.
 
     An alarm where it is above 0.5 in fewer than 10⁴ steps at full rate, so that weights lose 40 % of their size, and
-    what decay alone takes in a step, η λ, is at least half of r, what a step changes in all.
+    what decay alone takes in a step, η λ, is at least half of r, what a step changes in all, or at least 0.02: half of
+    a weight is gone in 35 steps then, before a gradient could say what it is for.
 
     Source: Loshchilov & Hutter 2019, "Decoupled weight decay regularization", eq. 7; the sum follows from
     (1 − ηλ)ᵀ ≈ e^(−λ Σ η). The numbers are choices, set on development runs.
     """
     shrinks = need(numbers, "shrinks", "the learning rates are not in the log")
     steps = numbers["steps_at_full_rate"]
-    if shrinks < 0.5 or not steps < 1e4 or _decay_per_step(numbers) < 0.5 * numbers["median"]:
+    takes = _decay_per_step(numbers)
+    if shrinks < 0.5 or not steps < 1e4 or takes < min(0.5 * numbers["median"], 0.02):
         return None
     return made(
         decayed_weights,
         "the weight decay moves the weights more than the gradient does",
         f"Weight decay {write(numbers['weight_decay'])} shrinks what the gradient leaves alone to "
-        f"{write(math.exp(-shrinks))} of its size over the run: {write(_decay_per_step(numbers))} of it "
+        f"{write(math.exp(-shrinks))} of its size over the run: {write(takes)} of it "
         f"with each step at the full rate, where a step changes {write(numbers['median'])} in all.",
         (Cause.WEIGHT_DECAY,),
         numbers=numbers,
         cure="lower weight_decay: 0.01 to 0.1 for AdamW, 1e-4 for SGD",
-        confidence="likely",
+        confidence="certain" if takes >= 0.02 else "likely",
     )
 
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from stablelab.doctor.findings import Cause
+from stablelab.doctor.examination import joined
+from stablelab.doctor.findings import Cause, Finding, Report
 from stablelab.doctor.judging import UnknownError
 from stablelab.doctor.probes import PROBES
 from stablelab.doctor.start_rules import softmax_floor
@@ -137,6 +138,7 @@ ANSWERS = {
     "control_before": 0.0,
     "control_after": 0.0,
 }
+KNOWN = ANSWERS | {"train_accuracy": 1.0, "train_loss": 0.01}
 NOTHING = {"gain": 0.05, "gain_error": 0.05, "above_chance": 1.0}
 
 # probe, healthy numbers, just short of the threshold, just past it, the first cause
@@ -205,6 +207,21 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any], dict[str, Any], Cause]] =
         Cause.WEIGHT_DECAY,
     ),
     ("collapsed_weights", UNITS, {"gain": 0.11}, {"gain": 0.09}, Cause.WEIGHT_DECAY),
+    (
+        "decayed_weights",
+        UPDATE,
+        {"shrinks": 2.0, "weight_decay": 19.0, "median": 1.0},
+        {"shrinks": 2.0, "weight_decay": 21.0, "median": 1.0},
+        Cause.WEIGHT_DECAY,
+    ),
+    ("by_heart", KNOWN, {"accuracy": 0.79}, {"accuracy": 0.76}, Cause.OVERFITTING),
+    (
+        "by_heart",
+        ANSWERS | {"train_accuracy": 1.0, "accuracy": 0.7},
+        {"train_loss": 0.14},
+        {"train_loss": 0.12},
+        Cause.OVERFITTING,
+    ),
     ("dead_units", UNITS, {"dead": 0.49}, {"dead": 0.51}, Cause.SATURATED),
     ("dead_units", UNITS, {"worst_layer": 0.89}, {"worst_layer": 0.91}, Cause.SATURATED),
     ("one_batch", BATCH, {"lowest": 2.2}, {"lowest": 2.25}, Cause.NO_GRADIENT),
@@ -264,14 +281,23 @@ def test_an_alarm_begins_at_the_threshold(
 
 
 def test_every_judge_was_asked() -> None:
-    assert {name for name, *_ in CASES} | {"by_heart"} == set(BY_NAME)
+    assert {name for name, *_ in CASES} == set(BY_NAME)
 
 
-def test_what_is_known_by_heart_is_said_and_no_alarm() -> None:
+def test_on_few_validation_examples_a_gap_may_be_chance() -> None:
     judge = BY_NAME["by_heart"].judge
-    assert judge(ANSWERS) is None
-    finding = judge(ANSWERS | {"train_accuracy": 1.0, "accuracy": 0.7, "train_loss": 0.01})
-    assert finding is not None and not finding.alarm and finding.causes[0] == Cause.OVERFITTING
+    assert judge(KNOWN | {"accuracy": 0.7}) is not None
+    assert judge(KNOWN | {"accuracy": 0.7, "validation": 16.0}) is None
+    causes = [judge(KNOWN | {"accuracy": 0.7, "text": text}).causes for text in (0.0, 1.0)]
+    assert Cause.TOKENIZER in causes[1] and Cause.TOKENIZER not in causes[0]
+
+
+def test_what_overfitting_is_by_the_curves_is_dropped_where_the_gap_is_small() -> None:
+    rises = Finding("overfitting", "it rises", "", {}, (0, 9), (Cause.OVERFITTING,), "", "certain", "")
+    by_rules = Report("a run", (rises,), (), ())
+    answers = {probe.name: probe.looks_for for probe in PROBES}
+    assert joined(by_rules, Report("a run", (), (), ())).alarms == (rises,)
+    assert joined(by_rules, Report("a run", (), (), (answers["by_heart"],))).alarms == ()
 
 
 @pytest.mark.parametrize(

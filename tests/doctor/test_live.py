@@ -18,6 +18,7 @@ from stablelab.doctor.cures import changes_for, why_not_applied
 from stablelab.doctor.examination import examine_log
 from stablelab.doctor.findings import Cause, Finding
 from stablelab.doctor.live import SHARE, Budget, Course, LiveDoctor, doctor_of, is_lost
+from stablelab.doctor.reading import read
 from stablelab.doctor.step_columns import StepColumns
 from stablelab.training.history import History
 from stablelab.training.knobs import Knobs
@@ -100,7 +101,7 @@ def test_a_run_examined_as_it_trains_comes_to_what_examine_finds(make_run) -> No
             seen.add(doctor.version)
             time.sleep(0.01)
         doctor.look(run, run.state)
-        assert doctor.report == lab.examine(run)
+        assert doctor.report == examine_log(read(run))
         assert doctor.verdict.word == ("healthy" if settings["learning_rate"] < 1 else "ill")
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from support.constructed import falling, log_of, noisy
 
-from stablelab.doctor.data_rules import not_shuffled, overfitting
+from stablelab.doctor.data_rules import not_shuffled, odd_batch, overfitting
 from stablelab.doctor.examination import examine_log
 from stablelab.doctor.findings import Cause
 from stablelab.doctor.gradient_rules import clipped_away, growing_gradient, schedule, vanishing_gradient, warm_up
@@ -267,6 +267,24 @@ def test_shuffled_data_raise_one_false_alarm_in_ten_thousand() -> None:
     assert sum(each is not None for each in found) <= 1
 
 
+def test_an_odd_batch_on_either_side() -> None:
+    def of(*losses: float, base: float = 0.3, **known):
+        curve = base + noisy(np.zeros(80), 0.02)
+        curve[50 : 50 + len(losses)] = losses
+        return odd_batch(log_of(curve, classes=10, **known))
+
+    found = of(4.5)
+    assert cause(found) == Cause.BAD_BATCH and found.steps == (51, 51) and found.numbers["count"] == 1
+    assert of(3.6) is None  # 1.43 times the loss of guessing above its neighbours
+    assert of(4.5, 3.0) is None and of(4.5, 2.0, 1.0) is None  # it does not come back at once: a step was too large
+    assert of(6.0, base=1.5) is None  # where little is learnt yet, batches differ
+    assert odd_batch(log_of(noisy(np.full(80, 0.3), 0.5), classes=10)) is None
+    with pytest.raises(UnknownError, match="log every step"):
+        of(4.5, averaged=10)
+    with pytest.raises(UnknownError, match="29 steps are too few; it takes 30"):
+        odd_batch(log_of(falling(29), classes=10))
+
+
 def judged(losses, accuracies=None, training=0.05, **known):
     losses = np.asarray(losses, dtype=float)
     steps = np.linspace(20, 200, len(losses))
@@ -278,16 +296,21 @@ def judged(losses, accuracies=None, training=0.05, **known):
 def test_overfitting_on_either_side() -> None:
     falls, rises = np.linspace(1.5, 0.8, 5), np.linspace(0.85, 1.3, 5)
     both = np.concatenate([falls, rises])
-    worse, same, better = (np.concatenate([np.linspace(0.5, 0.8, 5), np.full(5, 0.8) + d]) for d in (-0.03, 0, 0.03))
+    worse, same, better = (np.concatenate([np.linspace(0.5, 0.8, 5), np.full(5, 0.8) + d]) for d in (-0.3, 0, 0.03))
     assert judged(both, worse).confidence == "certain" and cause(judged(both, worse)) == Cause.OVERFITTING
-    assert not judged(both, same).alarm  # below the loss of guessing
-    assert cause(judged(both + 1.2, same)) == Cause.OVERFITTING  # above it
+    assert not judged(both - 0.2, same).alarm  # 0.67 to 0.99 is not doubled
+    assert cause(judged(both - 0.6, same)) == Cause.OVERFITTING  # 0.27 to 0.59 is more than doubled
+    assert not judged(both - 0.6, better).alarm
+    assert not judged(both + 2.0, same).alarm  # 3.3 is 1.43 times it
+    assert cause(judged(both + 2.4, same)) == Cause.OVERFITTING  # above 1.5 times
+    assert not judged(both + 2.4, better).alarm
     assert not judged(both, better).alarm and judged(both, better).causes[0] == Cause.CONFIDENCE
-    assert cause(judged(both)) == Cause.OVERFITTING
+    assert not judged(both - 0.2).alarm  # 0.65 to 1.0 is not doubled
+    assert cause(judged(both - 0.6)) == Cause.OVERFITTING  # 0.3 to 0.6 is more than doubled
     assert judged(np.linspace(1.5, 0.8, 10), better) is None
-    assert not judged(both - 0.6, same).alarm  # the gap is below a quarter of ln 10
     assert judged(both, worse, training=1.0) is None  # the training loss is up there, too
-    assert cause(judged(np.concatenate([falls, np.full(5, 0.8)]), same, training=0.01)) == Cause.OVERFITTING
+    apart = judged(np.concatenate([falls, np.full(5, 0.8)]), same, training=0.01)
+    assert "stays far above" in apart.symptom and not apart.alarm
     with pytest.raises(UnknownError, match="4 validations are too few"):
         judged(falls[:4])
     with pytest.raises(UnknownError, match="no validation loss is in the log"):

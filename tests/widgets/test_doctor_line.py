@@ -12,8 +12,9 @@ import pytest
 from ipywidgets.widgets.widget import _instances
 from support.helpers import threads_of_ours, until
 
-import stablelab as lab
+from stablelab.doctor.examination import examine_log
 from stablelab.doctor.live import doctor_of
+from stablelab.doctor.reading import read
 from stablelab.training.own_loop import OwnLoop
 from stablelab.widgets import Dashboard
 
@@ -197,5 +198,5 @@ def test_examine_and_the_line_agree(make_run) -> None:
     board = Dashboard(run).show()
     run.start()
     board.wait()
-    assert doctor_of(run).report == lab.examine(run)
+    assert doctor_of(run).report == examine_log(read(run))
     board.close()

@@ -11,14 +11,14 @@ from ...data.cache import cache_folder
 from .record import load_records, provenance_of
 from .runs import KEPT, SEEDS, gather, keep, missing, plan, run, run_in_processes
 from .scoring import score
-from .tasks import HALVES
+from .tasks import PARTS
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what the command line says; the exit status."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     parser = argparse.ArgumentParser(prog="python -m stablelab.doctor.benchmark", description=__doc__)
-    parser.add_argument("--half", choices=[*HALVES, "both"], default="both", help="which tasks (default: both)")
+    parser.add_argument("--part", choices=[*PARTS, "both"], default="both", help="which tasks (default: both)")
     parser.add_argument("--workers", type=int, default=2, help="processes, of one thread each (default: 2)")
     parser.add_argument("--only", action="append", default=[], metavar="KIND", help="only this fault or variant")
     parser.add_argument("--tenth", action="store_true", help="only a tenth of the runs")
@@ -31,13 +31,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--share", default="", help=argparse.SUPPRESS)  # "0/2": what one of two processes does
     options = parser.parse_args(given)
     folder = options.folder or cache_folder() / "doctor-benchmark"
-    halves = list(HALVES) if options.half == "both" else [options.half]
-    for half in halves:
+    parts = list(PARTS) if options.part == "both" else [options.part]
+    for part in parts:
         if options.kept:
-            file = KEPT / f"{half}.npz"
-            print(f"{half}: {provenance_of(file)}\n\n{score(load_records(file))}\n", flush=True)
+            file = KEPT / f"{part}.npz"
+            print(f"{part}: {provenance_of(file)}\n\n{score(load_records(file))}\n", flush=True)
             continue
-        jobs = plan(half, options.only, options.tenth, options.seeds)
+        jobs = plan(part, options.only, options.tenth, options.seeds)
         if options.share:
             number, workers = map(int, options.share.split("/"))
             for record in run(jobs[number::workers], folder, options.seconds):
@@ -47,25 +47,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
             continue
         todo = missing(jobs, folder)
         if todo and not options.keep:
-            print(f"{half}: {len(jobs) - len(todo)} of {len(jobs)} runs are done", flush=True)
-            run_in_processes(["--half", half, *_without_half(given)], max(1, options.workers))
+            print(f"{part}: {len(jobs) - len(todo)} of {len(jobs)} runs are done", flush=True)
+            run_in_processes(["--part", part, *_without_part(given)], max(1, options.workers))
         left = len(missing(jobs, folder))
         if options.keep:
-            file = KEPT / f"{half}.npz"
-            keep(gather(jobs, folder), file, f"python -m stablelab.doctor.benchmark --half {half}")
-            print(f"{half}: {file.name}, {file.stat().st_size / 2**20:.1f} MiB, {left} runs are not in it", flush=True)
+            file = KEPT / f"{part}.npz"
+            keep(gather(jobs, folder), file, f"python -m stablelab.doctor.benchmark --part {part}")
+            print(f"{part}: {file.name}, {file.stat().st_size / 2**20:.1f} MiB, {left} runs are not in it", flush=True)
         elif not options.no_tables:
-            print(f"{half}, {left} runs are missing\n\n{score(gather(jobs, folder))}\n", flush=True)
+            print(f"{part}, {left} runs are missing\n\n{score(gather(jobs, folder))}\n", flush=True)
     return 0
 
 
-def _without_half(given: Sequence[str]) -> list[str]:
-    """What was given but for ``--half``, whose place the half at hand takes."""
+def _without_part(given: Sequence[str]) -> list[str]:
+    """What was given but for ``--part``, whose place the part at hand takes."""
     kept = list(given)
-    while "--half" in kept:
-        at = kept.index("--half")
+    while "--part" in kept:
+        at = kept.index("--part")
         del kept[at : at + 2]
-    return [each for each in kept if not each.startswith("--half=")]
+    return [each for each in kept if not each.startswith("--part=")]
 
 
 if __name__ == "__main__":

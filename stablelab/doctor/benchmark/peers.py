@@ -314,8 +314,12 @@ TRAINPROOF = Peer(
     "github.com/Mormolykos/trainproof; the rules of its command `epoch`, MIT",
 )
 
+PUBLISHED: tuple[Peer, ...] = (AUTO_TRAINER, SAGEMAKER, SAGEMAKER_SIMPLE, UMLAUT, TRAINPROOF)
+TUNED: tuple[float, ...] = (2**-4, 2**0.5, 2**-3.5, 2**-0.5, 2**-0.5)  # what `tuned` finds on the kept development runs
 PEERS: dict[str, Callable[[RunRecord], tuple[Verdict, ...]]] = {
-    peer.name: peer for peer in (AUTO_TRAINER, SAGEMAKER, SAGEMAKER_SIMPLE, UMLAUT, TRAINPROOF)
+    peer.name: peer
+    for each, scale in zip(PUBLISHED, TUNED, strict=True)
+    for peer in (each, replace(each, name=f"{each.name}, tuned", scale=scale))
 }
 LEFT_OUT: dict[str, str] = {  # what of the peers is not run, and why
     "AutoTrainer, improper data, activation and loss of its later version": (
@@ -347,11 +351,11 @@ SCALES = tuple(2.0 ** (k / 2) for k in range(-8, 21))  # 1/16 to 1024
 def tuned(peer: Peer, records: Sequence[RunRecord], sick: Sequence[bool]) -> Peer:
     """The same tool with all its thresholds moved by the one factor that gives the highest F1 on these runs.
 
-    What knows no degree (not finite, exactly 0) cannot be moved. To be called with the development half only.
+    What knows no degree (not finite, exactly 0) cannot be moved. To be called with the development tasks only.
 
     Args:
         peer: as published.
-        records: of the development half.
+        records: of the development tasks.
         sick: which of them have a fault that hurts.
 
     Returns:

@@ -51,6 +51,11 @@ def linear_to_0(k: int, steps: int) -> float:
     return max(0.0, 1 - k / steps)
 
 
+def cosine_to_0(k: int, steps: int) -> float:
+    """A learning rate that falls on half a cosine, to 0 after the last step."""
+    return 0.5 * (1 + math.cos(math.pi * k / steps))
+
+
 @dataclass(frozen=True, eq=False)
 class Recipe:
     """What a loop does.

@@ -14,13 +14,14 @@ from pathlib import Path
 import torch
 
 from ..._files import reason_of
+from ..._logging import log_level
 from ..._validation import choice
 from ..probes import measure_all
 from .faults import FAULTS
 from .healthy import HEALTHY
 from .recipe import Recipe, train
 from .record import RunRecord, load_records, save_records
-from .tasks import HALVES, TASKS
+from .tasks import PARTS, TASKS
 
 SEEDS = 8
 CLEAN = "clean"
@@ -66,19 +67,19 @@ class Job:
         return record
 
 
-def plan(half: str, only: Iterable[str] = (), tenth: bool = False, seeds: int = SEEDS) -> list[Job]:
-    """The runs of one half, seed by seed, the clean ones first.
+def plan(part: str, only: Iterable[str] = (), tenth: bool = False, seeds: int = SEEDS) -> list[Job]:
+    """The runs of one part, seed by seed, the clean ones first.
 
     Args:
-        half: ``development`` or ``test``.
+        part: ``development`` or ``test``.
         only: names of kinds; all where there are none.
         tenth: a tenth of the runs, evenly spread over tasks, kinds and seeds.
         seeds: how many of each kind.
 
     Raises:
-        ValueError: no such half, or no such kind.
+        ValueError: no such part, or no such kind.
     """
-    choice("half", half, list(HALVES))
+    choice("part", part, list(PARTS))
     known = [CLEAN, *(fault.name for fault in FAULTS), *(each.name for each in HEALTHY)]
     wanted = [choice("only", kind, known) for kind in only] or known
     applies: dict[str, Callable[[Recipe], bool]] = {fault.name: fault.applies_to for fault in FAULTS}
@@ -87,7 +88,7 @@ def plan(half: str, only: Iterable[str] = (), tenth: bool = False, seeds: int = 
         Job(task, kind, seed)
         for seed in range(seeds)
         for kind in wanted
-        for task in HALVES[half]
+        for task in PARTS[part]
         if kind == CLEAN or applies[kind](TASKS[task]())
     ]
     return jobs[::10] if tenth else jobs
@@ -106,7 +107,6 @@ def run(jobs: Iterable[Job], folder: Path, seconds: float = float("inf")) -> Ite
         folder: where the records lie; it is made.
         seconds: none is begun after so long.
     """
-    logging.getLogger("stablelab").setLevel(logging.WARNING)
     torch.set_num_threads(1)
     folder.mkdir(parents=True, exist_ok=True)
     began = time.perf_counter()
@@ -115,7 +115,8 @@ def run(jobs: Iterable[Job], folder: Path, seconds: float = float("inf")) -> Ite
             return
         if job.file(folder).exists():
             continue
-        record = job.do()
+        with log_level(logging.WARNING):
+            record = job.do()
         record.save(job.file(folder))
         yield record
 
@@ -159,7 +160,7 @@ def gather(jobs: Sequence[Job], folder: Path) -> list[RunRecord]:
 
 
 def keep(records: Sequence[RunRecord], file: Path, command: str) -> None:
-    """Write the records of one half into one file, with what made them."""
+    """Write the records of one part into one file, with what made them."""
     seconds = sum(each.outcome["seconds"] + each.outcome.get("probe_seconds", 0.0) for each in records)
     seeds = sorted({each.seed for each in records})
     by = (

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from stablelab.doctor.benchmark.peers import PEERS, SCALES, Peer, Verdict, tuned
+from stablelab.doctor.benchmark.peers import PEERS, PUBLISHED, SCALES, Peer, Verdict, tuned
 from stablelab.doctor.benchmark.recipe import Recipe, train
 from stablelab.doctor.benchmark.record import Observed, RunRecord
 from stablelab.doctor.findings import Cause
@@ -19,7 +19,7 @@ from stablelab.doctor.setup import TensorExamples
 from stablelab.doctor.training_log import TrainingLog
 
 N, M, WEIGHTS = 120, 12, ("embeddings.word_embeddings.weight", "layer.weight", "head.weight")
-AUTO, SAGEMAKER, SIMPLE, UMLAUT, TRAINPROOF = PEERS
+AUTO, SAGEMAKER, SIMPLE, UMLAUT, TRAINPROOF = (peer.name for peer in PUBLISHED)
 LATE = np.arange(10, 121, 10)  # the steps of the validations
 LOSSES, RATES = np.linspace(2.0, 1.0, N), np.full(N, 1e-3)
 
@@ -77,7 +77,7 @@ def at(column: np.ndarray, place: Any, value: float) -> np.ndarray:
     return changed
 
 
-@pytest.mark.parametrize("peer", PEERS)
+@pytest.mark.parametrize("peer", [peer.name for peer in PUBLISHED])
 def test_a_run_within_all_thresholds_is_called_healthy(peer: str) -> None:
     assert said(peer) == {}
 

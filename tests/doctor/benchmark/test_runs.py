@@ -19,6 +19,7 @@ KINDS = ["clean", "labels_shifted"]
 def small_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, recipe in (("digits", picture_recipe), ("movies", text_recipe)):
         monkeypatch.setitem(runs.TASKS, name, recipe)
+    monkeypatch.setitem(runs.PARTS, "development", ("digits", "movies"))
 
 
 def test_the_plan_holds_each_kind_on_each_task_that_can_have_it() -> None:
@@ -64,7 +65,7 @@ def test_a_stopped_benchmark_goes_on_and_loses_one_run_at_most(tmp_path: Path, m
 
 
 def test_the_command_does_its_share_and_prints_tables(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    given = ["--half", "development", "--seeds", "2", "--folder", str(tmp_path)]
+    given = ["--part", "development", "--seeds", "2", "--folder", str(tmp_path)]
     given += [word for kind in KINDS for word in ("--only", kind)]
     for share in ("0/2", "1/2"):
         assert command.main([*given, "--share", share]) == 0
