@@ -11,6 +11,7 @@ from support.gpu import APART, DEVICE, ON_GPU
 from torch import nn
 
 import stablelab as lab
+from stablelab.formulas import cross_entropy
 from stablelab.models import freeze
 from stablelab.training import Run, Settings
 from stablelab.training.settings import OPTIMIZERS
@@ -64,6 +65,17 @@ def test_every_optimizer_makes_the_step_of_a_processor(clouds, make_network, opt
         Run(model, clouds, settings=settings, batch_size=20, steps=5, seed=1).start().wait(60)
         ends.append(torch.cat([p.detach().cpu().flatten() for p in model.parameters()]))
     torch.testing.assert_close(*ends, rtol=1e-3, atol=1e-4)
+
+
+def test_a_label_that_is_no_class_is_said_and_the_gpu_goes_on(clouds, make_network):
+    network = make_network()
+    network[4] = nn.Linear(16, 2)  # for three classes
+    run = Run(network.to(DEVICE), clouds, settings=Settings(), batch_size=20, steps=5, seed=1).start()
+    with pytest.raises(ValueError, match=r"^targets must lie in 0\.\.1 for 2 classes, but they span 0\.\.2"):
+        run.wait(60)
+    if ON_GPU:
+        assert math.isnan(cross_entropy(torch.zeros(2, 3, device=DEVICE), torch.tensor([0, 3], device=DEVICE)))
+    assert float(cross_entropy(torch.zeros(2, 3, device=DEVICE), torch.tensor([0, 2], device=DEVICE))) > 1
 
 
 @pytest.mark.parametrize("clip", ["norm", "tensor", "value"])
