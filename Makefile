@@ -5,6 +5,7 @@
 #
 # make portable      tests and notebooks (or ARGS="notebooks/01…ipynb tests/formulas") as on older processors; long
 # make tolerances    how far the numbers of ARGS=notebooks/01…ipynb are apart there, and what its cells ask
+# make gpu           on a machine with CUDA, in six minutes: the tests that need it, notebooks 07 and 08, the speed there
 # make fuzz MINUTES=20    look for what breaks: random settings, presses, tables, pictures, damaged files; for so long in all
 # make notebooks    run the notebooks (or ARGS=notebooks/01…ipynb) from fresh kernels and store their outputs
 #
@@ -24,7 +25,7 @@ ANY_PYTHON = $(shell for name in python3 python3.13 python3.12 python3.11; do $$
 NO_PYTHON = $(error stablelab: no Python 3 found: install Python 3.12 (python.org), then run make again)
 SET_UP = $(or $(ANY_PYTHON),$(NO_PYTHON)) -I setup_venv.py --python="$(PYTHON)"
 
-.PHONY: lab test quick check bench fuzz portable tolerances notebooks clean venv venv-tests
+.PHONY: lab test quick check bench gpu fuzz portable tolerances notebooks clean venv venv-tests
 
 lab: venv
 	@$(VENV) -m stablelab lab $(ARGS)
@@ -45,6 +46,16 @@ check: venv-tests
 bench: venv-tests
 	@$(VENV) -m stablelab fetch
 	HF_HUB_OFFLINE=1 $(VENV) tests/benchmarks $(ARGS)
+
+# Three parts, of which each runs though one before it has failed.
+gpu: venv-tests
+	@$(VENV) -m stablelab fetch
+	@$(VENV) -c "import torch, sys; torch.cuda.is_available() or sys.exit('make gpu: torch finds no CUDA device here')"
+	failed=0; \
+	$(PYTEST) tests/gpu -m gpu $(ARGS) || failed=1; \
+	$(PYTEST) notebooks/07*.ipynb notebooks/08*.ipynb --nbval --nbval-current-env --nbval-cell-timeout=600 || failed=1; \
+	HF_HUB_OFFLINE=1 $(VENV) tests/benchmarks gpu || failed=1; \
+	exit $$failed
 
 fuzz: venv-tests
 	@$(VENV) -m stablelab fetch

@@ -70,14 +70,31 @@ def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
         The loss in nats, a 0-dim tensor; log C for a model that guesses evenly.
 
     Raises:
-        ValueError: shapes that do not fit, an empty batch, targets that are not integers or not a class.
+        ValueError: shapes that do not fit, an empty batch, targets that are not integers or not a class. On a GPU,
+            where looking at them would make it wait, the loss is NaN for targets that are not a class.
 
     Source:
         Goodfellow, Bengio & Courville 2016, "Deep learning", Section 6.2.2.3 (softmax units and maximum likelihood).
     """
     _check_targets(logits, targets)
-    right = logits.gather(1, targets.long().unsqueeze(1)).squeeze(1)  # (N,)
-    return (logits.logsumexp(dim=1) - right).mean()
+    index = targets.long()
+    if not targets.is_cuda:
+        check_values(targets, logits.shape[1])
+        return (logits.logsumexp(dim=1) - _at(logits, index)).mean()
+    within = index.clamp(0, logits.shape[1] - 1)
+    loss = (logits.logsumexp(dim=1) - _at(logits, within)).mean()
+    return torch.where((within == index).all(), loss, torch.nan)
+
+
+def _at(logits: Tensor, index: Tensor) -> Tensor:
+    return logits.gather(1, index.unsqueeze(1)).squeeze(1)  # (N,)
+
+
+def check_values(targets: Tensor, classes: int) -> None:
+    """Raise ValueError, in one line, where targets (N,) are not all in 0..classes-1."""
+    low, high = torch.stack(torch.aminmax(targets)).tolist()  # one trip from the GPU for both
+    if low < 0 or high >= classes:
+        raise ValueError(f"targets must lie in 0..{classes - 1} for {classes} classes, but they span {low}..{high}")
 
 
 def _check_targets(logits: Tensor, targets: Tensor) -> None:
@@ -88,7 +105,3 @@ def _check_targets(logits: Tensor, targets: Tensor) -> None:
         raise ValueError("the cross-entropy of no examples is undefined: the batch is empty")
     if targets.is_floating_point() or targets.is_complex() or targets.dtype == torch.bool:
         raise ValueError(f"targets must be integers (the index of the right class), not {targets.dtype}")
-    classes = logits.shape[1]
-    low, high = torch.stack(torch.aminmax(targets)).tolist()  # one trip from the GPU for both
-    if low < 0 or high >= classes:
-        raise ValueError(f"targets must lie in 0..{classes - 1} for {classes} classes, but they span {low}..{high}")

@@ -10,7 +10,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from ..formulas import clip_, multiplier
+from ..formulas import clip_, cross_entropy, multiplier
+from ..formulas.losses import check_values
 from .checkpoints import (
     MOST,
     SHARE_OF_TIME,
@@ -128,10 +129,11 @@ class TrainingLoop:
         self.device = next(model.parameters()).device
         self.layers = Layers(model, layers)
         self._randomness = SharedGenerator(model, seed)
-        self.trainable = trainable_names(model)
+        self.trainable, self._parameters = trainable_names(model), tuple(model.parameters())
         self.checkpoints = Checkpoints(memory=0) if checkpoints is None else checkpoints
         self.safe_interval = safe_interval(self._live())
         self.settings: Settings | None = None
+        self._classes = 0
         self.validation_losses: list[float] = []
         self.best: Best | None = None
         self.loss_scale = LossScale()
@@ -196,14 +198,17 @@ class TrainingLoop:
         )
         learning_rates = apply_settings(settings, settings.learning_rate * factor, self.optimizer)
         inputs, targets = self.batches(k)
-        loss = self._gradients(k, settings, inputs, targets)
+        losses = self._gradients(k, settings, inputs, targets)
         gradients = [p.grad for group in self.optimizer.param_groups for p in group["params"] if p.grad is not None]
         scale = self.loss_scale.value if settings.precision == "fp16" else 1.0
         if scale != 1.0:
             self.loss_scale.unscale_(gradients)
         before, after, clipped = clip_(gradients, settings.clip, settings.max_norm)
+        loss = sum(share * float(value) for share, value in losses)  # not before: on a GPU a step waits only once
         overflows = scale > 1.0 and math.isfinite(loss) and not math.isfinite(before)
         diverged = not (math.isfinite(loss) and math.isfinite(before)) and not overflows
+        if diverged and self.device.type == "cuda" and self.loss is cross_entropy:
+            check_values(targets, self._classes)  # what a processor would have said before the step
         if settings.precision == "fp16":
             self.loss_scale = self.loss_scale.after(overflows)
         if before_it is not None and not diverged:  # only now is it known that its weights give a finite loss
@@ -272,10 +277,11 @@ class TrainingLoop:
             return ()
         return tuple(Intervention(step, *each, self._gesture_of(each[0])) for each in old.differences(settings))
 
-    def _gradients(self, k: int, settings: Settings, inputs: Inputs, targets: Tensor) -> float:
-        """Forward and backward with step k's randomness; leaves p.grad filled and returns the loss."""
+    def _gradients(self, k: int, settings: Settings, inputs: Inputs, targets: Tensor) -> list[tuple[float, Tensor]]:
+        """Forward and backward with step k's randomness; leaves p.grad filled; returns shares and losses."""
         self.layers.hold(self.layers.trained(settings, k))
-        self.model.zero_grad(set_to_none=True)
+        for parameter in self._parameters:  # as zero_grad() does, which goes through all modules again
+            parameter.grad = None
         with self._randomness.step(k) as looked_at, torch.enable_grad():
             with looked_at:
                 if self.augment is not None:
@@ -288,11 +294,12 @@ class TrainingLoop:
                         logits = forward(self.model, to_device(part, self.device))
                     if settings.precision != "fp32":
                         logits = logits.float()
+                    self._classes = logits.shape[-1]
                     loss = self.loss(logits, right.to(self.device))
                 weight = share * self.loss_scale.value if settings.precision == "fp16" else share
                 (loss if weight == 1.0 else weight * loss).backward()
-                losses.append(share * float(loss.detach()))
-        return sum(losses)
+                losses.append((share, loss.detach()))
+        return losses
 
     def _go_back(self, k: int, settings: Settings, loss: float, before_it: Checkpoint | None) -> int:
         """After a non-finite step: weights from before the trouble, and an optimizer that remembers none of it."""

@@ -9,6 +9,7 @@ import adam
 import against_trainer
 import cached_head
 import going_back
+import gpu
 import importing
 import live_doctor
 import many_heads
@@ -36,6 +37,7 @@ BENCHMARKS = {
     "sharpness": sharpness,
     "adam": adam,
     "texts": texts,
+    "gpu": gpu,
 }
 
 

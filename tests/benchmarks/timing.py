@@ -29,11 +29,12 @@ class Row:
 
     def __str__(self) -> str:
         verdict = "met" if self.ratio <= self.at_most else "MISSED"
-        ours, theirs = statistics.median(self.ours), statistics.median(self.theirs)
-        return (
-            f"| {self.what} | {ours:.3f} s | {self.peer} | {theirs:.3f} s "
-            f"| {self.ratio:.3f} | {self.at_most:.3f} | {verdict} |"
-        )
+        ours, theirs = (_called(statistics.median(each)) for each in (self.ours, self.theirs))
+        return f"| {self.what} | {ours} | {self.peer} | {theirs} | {self.ratio:.3f} | {self.at_most:.3f} | {verdict} |"
+
+
+def _called(spent: float) -> str:
+    return f"{spent:.3f} s" if spent >= 0.1 else f"{1000 * spent:.2f} ms"
 
 
 HEADER = "| ours | median | peer | median | ours / peer | at most | |\n|---|---|---|---|---|---|---|"

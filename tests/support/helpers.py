@@ -19,7 +19,9 @@ def timeless(history: Iterable[Step]) -> list[str]:
     def still(s: Step) -> Step:
         changes = tuple(replace(each, gesture=0) for each in s.interventions)  # the clock tells gestures apart
         judged = s.evaluation and replace(s.evaluation, seconds=0)
-        return replace(s, seconds=0, examples_per_second=0, interventions=changes, evaluation=judged)
+        return replace(
+            s, seconds=0, examples_per_second=0, tokens_per_second=None, interventions=changes, evaluation=judged
+        )
 
     return [repr(still(s)) for s in history]
 

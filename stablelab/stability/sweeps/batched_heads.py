@@ -153,7 +153,8 @@ def train_heads(
     theta = weights.new_zeros(R, C, inputs.shape[1])
     theta[..., :D], theta[..., D] = weights, biases
     losses, norms = features.new_empty(2, R, steps)
-    clipped, diverged = torch.empty(R, steps, dtype=torch.bool), torch.empty(R, dtype=torch.int64)
+    clipped = torch.empty(R, steps, dtype=torch.bool, device=features.device)
+    diverged = torch.empty(R, dtype=torch.int64)
     done = 0
     for members, orders in _blocks(settings, positions, theta[0].numel(), len(positions[0](0)) * inputs.shape[1]):
         runs = torch.tensor(members)
@@ -164,7 +165,7 @@ def train_heads(
                 progress(done + step * len(own), R * steps)
         done += steps * len(own)
         theta[runs], losses[runs], norms[runs] = block.theta, block.losses.T, block.norms.T
-        clipped[runs], diverged[runs] = block.clipped.T, block.diverged
+        clipped[runs], diverged[runs] = block.clipped.T, block.diverged.cpu()
     ends = tuple(step or None for step in diverged.tolist())
     return Heads(theta[..., :D].clone(), theta[..., D].clone(), losses, norms, clipped, ends)
 
@@ -240,13 +241,13 @@ class _Block:
         bounds = [torch.inf if own.max_norm is None else own.max_norm for own in settings]
         self.clip, self.bounds = settings[0].clip, theta.new_tensor(bounds)  # (R,)
         self.clips = bool(self.bounds.isfinite().any())
-        self.learning_rates = _learning_rates(settings, steps)  # (T, R)
+        self.learning_rates = _learning_rates(settings, steps).to(theta.device)  # (T, R)
         self.update = Update(settings[0], theta, _weight_decay(settings, theta, matrix))
         self.g = torch.empty_like(theta)
         self._gathered = inputs.new_empty(0, inputs.shape[1])
         self.losses, self.norms = theta.new_full((2, steps, runs), torch.nan)
-        self.clipped = torch.zeros(steps, runs, dtype=torch.bool)
-        self.diverged = torch.zeros(runs, dtype=torch.int64)
+        self.clipped = torch.zeros(steps, runs, dtype=torch.bool, device=theta.device)
+        self.diverged = torch.zeros(runs, dtype=torch.int64, device=theta.device)
 
     def train(self) -> Iterator[int]:
         """All steps; yields the number of steps done after each."""
@@ -265,7 +266,7 @@ class _Block:
             yield k + 1
         over = self.diverged > 0
         self.theta[over] = last[over]
-        steps = torch.arange(1, len(self.losses) + 1)[:, None]  # (T, 1)
+        steps = torch.arange(1, len(self.losses) + 1, device=over.device)[:, None]  # (T, 1)
         for record in (self.losses, self.norms):
             record[over & (steps > self.diverged)] = torch.nan
         self.clipped[over & (steps >= self.diverged)] = False
@@ -305,13 +306,17 @@ class _Block:
             real = torch.arange(max(sizes)) < lengths
             # Filled up with their own first example: another's logits might overflow where theirs do not.
             positions = torch.where(real, positions, positions[:, :1])
-            share = (real.to(self.inputs.dtype) / lengths)[:, None, None]
+            share = (real.to(self.inputs.dtype) / lengths)[:, None, None].to(self.inputs.device)
         if len(self._gathered) != positions.numel():
             self._gathered = self.inputs.new_empty(positions.numel(), self.inputs.shape[1])
+        most = len(self.inputs) - 1
         try:
+            if self.inputs.is_cuda:  # where an index that is outside breaks the GPU for the whole process
+                if positions.min() < 0 or positions.max() > most:
+                    raise IndexError
+                positions = positions.to(self.inputs.device)
             torch.index_select(self.inputs, 0, positions.view(-1), out=self._gathered)
         except IndexError:
-            most = len(self.inputs) - 1
             raise ValueError(f"positions of batch {k} lie outside 0..{most}, the examples that there are") from None
         return self._gathered.view(*positions.shape, -1), self.targets[positions][:, None, None], share
 
