@@ -91,8 +91,9 @@ def _concordance(ranks: np.ndarray[Any, np.dtype[Any]]) -> tuple[float, float]:
 def odd_batch(log: TrainingLog) -> Finding | None:
     """A single batch that costs far more than those around it, which is the batch's doing and not the weights'.
 
-    With H the loss of guessing: a loss above those of the three steps before and after it by more than 1.5 H, and by
-    more than 20 robust standard deviations (1.4826 MAD) above the median of the 20 before, which had come below H / 2.
+    With H the loss of guessing: a loss above those of the three steps before and after it by more than 1.5 H, which are
+    below H themselves; and by more than 20 robust standard deviations (1.4826 MAD) above the median of the 20 before,
+    which had come below H / 2.
     A step that was too large shows in the steps that follow it; a loss that is back at the next step was high because
     of its examples.
 
@@ -111,7 +112,7 @@ def odd_batch(log: TrainingLog) -> Finding | None:
     near = np.stack([losses[places + d] for d in (-3, -2, -1, 1, 2, 3)])
     above = losses[places] - near.max(axis=0)
     found = []
-    for k in places[above > 1.5 * H].tolist():
+    for k in places[(above > 1.5 * H) & (near.max(axis=0) < H)].tolist():
         before = losses[max(0, k - AROUND) : k]
         median = float(np.nanmedian(before))
         deviation = 1.4826 * float(np.nanmedian(np.abs(before - median)))

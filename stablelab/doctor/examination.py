@@ -2,7 +2,7 @@
 
 # No `from __future__ import annotations` here: Shift-Tab would show every type in quotes.
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -128,8 +128,8 @@ def examine(
     return _both(log, lambda: _at_hand(what, log))
 
 
-def examine_log(log: TrainingLog) -> Report:
-    """Let every rule look at a log."""
+def examine_log(log: TrainingLog, settled: Collection[str] = ()) -> Report:
+    """Let every rule look at a log, but for those that are ``settled`` by a probe."""
     if not len(log):
         raise ValueError(f"{log.source} is empty: it holds no step yet")
     log = log.thinned()
@@ -137,6 +137,8 @@ def examine_log(log: TrainingLog) -> Report:
     not_checked = [NotChecked("reading", "the log itself", remark) for remark in log.remarks]
     passed = []
     for rule in RULES:
+        if rule.name in settled:
+            continue
         try:
             found = rule.function(log)
         except UnknownError as reason:
@@ -186,16 +188,12 @@ def judge_measured(measured: Mapping[str, Mapping[str, float] | str], source: st
 
 def _both(log: TrainingLog | None, setup: Callable[[], TrainingSetup]) -> Report:
     """The report on a log and the one on model and data as one, the likeliest first."""
-    if log is None:
-        by_rules = Report("", (), tuple(NotChecked(each.name, each.looks_for, NO_LOG) for each in RULES), ())
-    else:
-        by_rules = examine_log(log)
     try:
         by_probes = examine_setup(setup())
     except UnknownError as reason:
         unknown = tuple(NotChecked(each.name, each.looks_for, str(reason)) for each in PROBES)
         by_probes = Report("", (), unknown, ())
-    return joined(by_rules, by_probes)
+    return joined(log, by_probes)
 
 
 SETTLES = {  # rule -> the probe that knows better
@@ -205,16 +203,19 @@ SETTLES = {  # rule -> the probe that knows better
 }
 
 
-def joined(by_rules: Report, by_probes: Report) -> Report:
-    """What rules and what probes say of one run, as one report, the likeliest first.
+def joined(log: TrainingLog | None, by_probes: Report) -> Report:
+    """What rules say of a log and probes of model and data as one report, the likeliest first.
 
-    Where a probe has measured what a rule only infers, and found nothing, the rule's finding is dropped.
+    Where a probe has measured what a rule only infers, and found nothing, the rule is not asked.
     """
     cleared = {probe.name for probe in PROBES if probe.looks_for in by_probes.passed}
-    kept = [each for each in by_rules.findings if SETTLES.get(each.rule) not in cleared]
+    if log is None:
+        by_rules = Report("", (), tuple(NotChecked(each.name, each.looks_for, NO_LOG) for each in RULES), ())
+    else:
+        by_rules = examine_log(log, [rule for rule, probe in SETTLES.items() if probe in cleared])
     return Report(
         by_rules.source or by_probes.source,
-        _in_order((*by_probes.findings, *kept)),
+        _in_order((*by_probes.findings, *by_rules.findings)),
         (*by_rules.not_checked, *by_probes.not_checked),
         (*by_rules.passed, *by_probes.passed),
     )

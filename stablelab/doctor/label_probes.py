@@ -221,7 +221,7 @@ def by_heart(numbers: Numbers) -> Finding | None:
 
     A fault where they are more than 22.5 points apart and by three standard errors, and the training loss is below a
     third of the validation loss. A validation loss that rises tells less: it does so in healthy runs, too, whose
-    answers only grow more certain, and ``joined`` drops what ``overfitting`` says of it where this gap is small.
+    answers only grow more certain, and ``joined`` does not ask ``overfitting`` where this gap is small.
 
     Source: Zhang et al. 2017, "Understanding deep learning requires rethinking generalization", Table 1 (random labels
     are learnt to 100 %). The third and the points are choices: of the development runs the healthy ones stay below 22

@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import pytest
+from support.constructed import falling, log_of
 
 from stablelab.doctor.examination import joined
-from stablelab.doctor.findings import Cause, Finding, Report
+from stablelab.doctor.findings import Cause, Report
 from stablelab.doctor.judging import UnknownError
 from stablelab.doctor.probes import PROBES
 from stablelab.doctor.start_rules import softmax_floor
@@ -292,12 +294,24 @@ def test_on_few_validation_examples_a_gap_may_be_chance() -> None:
     assert Cause.TOKENIZER in causes[1] and Cause.TOKENIZER not in causes[0]
 
 
+def passed_by(name: str) -> Report:
+    """What probes say of a run in which this one has found nothing, and no other was asked."""
+    return Report("a run", (), (), tuple(probe.looks_for for probe in PROBES if probe.name == name))
+
+
 def test_what_overfitting_is_by_the_curves_is_dropped_where_the_gap_is_small() -> None:
-    rises = Finding("overfitting", "it rises", "", {}, (0, 9), (Cause.OVERFITTING,), "", "certain", "")
-    by_rules = Report("a run", (rises,), (), ())
-    answers = {probe.name: probe.looks_for for probe in PROBES}
-    assert joined(by_rules, Report("a run", (), (), ())).alarms == (rises,)
-    assert joined(by_rules, Report("a run", (), (), (answers["by_heart"],))).alarms == ()
+    rises = np.concatenate([np.linspace(1.5, 0.3, 5), np.linspace(0.3, 0.9, 5)])
+    scores = {"validation_steps": np.linspace(20, 200, 10), "validation_losses": rises, "accuracies": np.full(10, 0.8)}
+    log = log_of(falling(end=0.05), classes=10, **scores)
+    assert [each.rule for each in joined(log, Report("a run", (), (), ())).alarms] == ["overfitting"]
+    assert joined(log, passed_by("by_heart")).alarms == ()
+
+
+def test_where_a_loss_is_no_sum_its_start_is_judged_as_it_is() -> None:
+    log = log_of([2.3 * 32, *falling(start=2.3)], classes=10, batch_size=32)
+    assert [each.rule for each in joined(log, Report("a run", (), (), ())).alarms] == ["summed_loss"]
+    (alarm,) = joined(log, passed_by("sum_of_losses")).alarms
+    assert alarm.rule == "first_loss" and alarm.causes[0] == Cause.BROKEN_HEAD
 
 
 @pytest.mark.parametrize(

@@ -144,14 +144,14 @@ def test_a_trainer_and_its_state_on_disk(trainer: Trainer) -> None:
     assert (len(log), len(log.validation_losses), log.steps_per_epoch, log.max_norms[0]) == (60, 6, 10, 1.0)
     assert log.adam_like and log.begins
     report = lab.examine(trainer)
-    assert {each.rule for each in report.alarms} == {"cut_off", "overfitting"}, str(report)  # 160 texts of 6 tokens
+    assert {each.rule for each in report.alarms} == {"cut_off"}, str(report)  # texts of 6 tokens each
     assert any("logging_nan_inf_filter" in each.reason for each in report.not_checked)
     folder = Path(trainer.args.output_dir) / "checkpoint-60"
     for path in (folder, folder / "trainer_state.json", str(folder)):
         state = read(path)
         np.testing.assert_array_equal(state.losses, log.losses)
         assert (state.classes, state.batch_size, state.over) == (None, 16, True)
-    assert [each.rule for each in lab.examine(folder, classes=2).alarms] == ["overfitting"]
+    assert lab.examine(folder, classes=2).alarms == ()
 
 
 def test_a_watched_trainer_knows_its_classes(trainer: Trainer) -> None:

@@ -54,10 +54,9 @@ Examiner: TypeAlias = Callable[[RunRecord], Opinion]
 
 def examined(record: RunRecord, probes: bool = True) -> Report:
     """The doctor's report on a record: its log, and with ``probes`` what was measured at its end."""
-    by_rules = examine_log(record.log)
     if not probes:
-        return by_rules
-    return joined(by_rules, judge_measured(record.probes, record.log.source, int(record.log.steps[-1])))
+        return examine_log(record.log)
+    return joined(record.log, judge_measured(record.probes, record.log.source, int(record.log.steps[-1])))
 
 
 def prefix(log: TrainingLog, n: int) -> TrainingLog:
