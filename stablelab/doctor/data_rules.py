@@ -107,8 +107,6 @@ def odd_batch(log: TrainingLog) -> Finding | None:
         raise UnknownError(f"each line is the mean of {log.averaged:g} steps: log every step (logging_steps=1)")
     losses = log.losses
     places = np.arange(10, len(losses) - 3)
-    if not len(places):
-        return None
     near = np.stack([losses[places + d] for d in (-3, -2, -1, 1, 2, 3)])
     above = losses[places] - near.max(axis=0)
     found = []

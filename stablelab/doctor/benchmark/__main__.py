@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         todo = missing(jobs, folder)
         if todo and not options.keep:
             print(f"{part}: {len(jobs) - len(todo)} of {len(jobs)} runs are done", flush=True)
-            run_in_processes(["--part", part, *_without_part(given)], max(1, options.workers))
+            run_in_processes([*given, "--part", part], max(1, options.workers))  # of two --part the last holds
         left = len(missing(jobs, folder))
         if options.keep:
             file = KEPT / f"{part}.npz"
@@ -57,15 +57,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         elif not options.no_tables:
             print(f"{part}, {left} runs are missing\n\n{score(gather(jobs, folder))}\n", flush=True)
     return 0
-
-
-def _without_part(given: Sequence[str]) -> list[str]:
-    """What was given but for ``--part``, whose place the part at hand takes."""
-    kept = list(given)
-    while "--part" in kept:
-        at = kept.index("--part")
-        del kept[at : at + 2]
-    return [each for each in kept if not each.startswith("--part=")]
 
 
 if __name__ == "__main__":

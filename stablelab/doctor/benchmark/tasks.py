@@ -297,18 +297,20 @@ class RecurrentNet(nn.Module):
         return self.head(self.dropout(self.relu(self.hidden(mean))))
 
 
-def _recurrent(embeddings: Tensor, classes: int) -> nn.Module:
-    return RecurrentNet(embeddings.clone(), classes)
+def _on_words(net: type[nn.Module], tokenizer: PreTrainedTokenizerBase, classes: int) -> Callable[[], nn.Module]:
+    """What makes such a net, on MiniLM's vectors of the pieces of this tokenizer, ten times as long."""
+    words = bert(2, pooling="mean").bert.embeddings.word_embeddings.weight.detach()
+    vectors = 10 * words[tokenizer.stablelab_pieces].clone()
+    return lambda: net(vectors.clone(), classes)
 
 
 @cache
 def products() -> Recipe:
     """Product reviews of at most 20 tokens and a recurrent net on MiniLM's word embeddings; AdamW."""
     parts, tokenizer = short_reviews("products", 1.0, 20, (480, 160, 280))
-    table = bert(2, pooling="mean").bert.embeddings.word_embeddings.weight.detach()[tokenizer.stablelab_pieces].clone()
     return Recipe(
         name="products",
-        make_model=partial(_recurrent, 10 * table, 2),
+        make_model=_on_words(RecurrentNet, tokenizer, 2),
         train=parts[0],
         validation=parts[1],
         test=parts[2],
@@ -408,10 +410,6 @@ class TextConvNet(nn.Module):
         return self.head(self.dropout(torch.cat(found, dim=1)))
 
 
-def _convolutional(embeddings: Tensor, classes: int) -> nn.Module:
-    return TextConvNet(embeddings.clone(), classes)
-
-
 @cache
 def tweets() -> Recipe:
     """Tweets of at most 28 tokens and convolutions over MiniLM's word embeddings; AdamW at a constant rate.
@@ -420,10 +418,9 @@ def tweets() -> Recipe:
     7 % of the validation tweets stood in the training data as well, so that the doctor called every healthy run sick.
     """
     parts, tokenizer = short_reviews("tweets", 1.0, 28, (480, 160, 320), copies=False)
-    table = bert(2, pooling="mean").bert.embeddings.word_embeddings.weight.detach()[tokenizer.stablelab_pieces].clone()
     return Recipe(
         name="tweets",
-        make_model=partial(_convolutional, 10 * table, 2),
+        make_model=_on_words(TextConvNet, tokenizer, 2),
         train=parts[0],
         validation=parts[1],
         test=parts[2],

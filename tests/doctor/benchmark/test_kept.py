@@ -1,4 +1,4 @@
-"""What is kept of the benchmark: runs done again are judged alike, and peers were tuned on the development part."""
+"""What is kept of the benchmark: runs done again are judged alike, and peers were tuned on the development tasks."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_runs_done_again_are_judged_as_the_kept_ones(part: str) -> None:
 
 
 @pytest.mark.slow
-def test_tuned_peers_have_the_scale_that_is_best_on_the_development_half(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tuned_peers_have_the_scale_that_is_best_on_the_development_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
     records = load_records(KEPT / "development.npz")
     hurt = {(row.task, row.fault) for row in harms(records).itertuples() if row.hurts}
     well = {(row.task, row.variant) for row in health(records).itertuples() if row.healthy}
