@@ -123,7 +123,14 @@ def export(
 
     Beside it come the weights that training began with, the examples and the order of the batches. On one machine, and
     with as many threads, the script comes to the same losses, bit for bit on a CPU, changes by hand included; it writes
-    them to ``losses.json`` and the weights to ``trained.safetensors``.
+    them to ``losses.json`` and the weights to ``trained.safetensors``. Where it was cut off, it goes on from its last
+    checkpoint, at most a minute back.
+
+    ``accelerate launch --multi_gpu --num_processes 2 train.py`` runs it in two processes, on two GPUs or, where there
+    are none, on the processor (without ``--multi_gpu`` accelerate starts only one there). Each computes half of every
+    batch, and ``DistributedDataParallel`` averages the gradients: the numbers of one process within rounding, but for
+    dropout, which draws anew for each, and for batch norm, which normalizes each half by itself. Where a process is
+    killed, the others end at once with one line; where one hangs, after two minutes.
 
     Args:
         run: what it has done so far is exported.

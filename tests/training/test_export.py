@@ -137,7 +137,7 @@ def test_a_script_that_was_cut_off_goes_on_from_its_checkpoint(kind, clouds, mak
     script = Path(export(run, tmp_path / "plain", BUILD))
     script.write_text(script.read_text().replace("CHECKPOINT_EVERY = 60", "CHECKPOINT_EVERY = 0"))
 
-    def interrupted(line: str) -> None:
+    def interrupted(line: str, **_: object) -> None:
         if line.startswith("step   14 "):
             raise KeyboardInterrupt
 

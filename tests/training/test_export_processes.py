@@ -32,8 +32,9 @@ SLOW = "import time\n\n\nclass Slow(torch.nn.Linear):\n    def forward(self, x):
     "        return super().forward(x)\n\n\nmodel = Slow(4, 3)"
 )
 TWO = ("--multi_gpu", "--num_processes", "2", "--main_process_port", "0")  # so it is called without GPUs too
-LOST = r"process (\d) of 2 ends: (?:another process has ended, or does not answer|it was told to, as when another one has " + (
-    r"ended)\. Started again, training goes on from checkpoint\.pt"
+LOST = (
+    r"process (\d) of 2 ends: (?:another process has ended, or does not answer|it was told to, as when another one has "
+    + (r"ended)\. Started again, training (goes on from checkpoint\.pt|begins anew)")
 )
 
 
@@ -100,7 +101,9 @@ def small_run(clouds):
             exec(build, names)
         batch_size, steps = int(settings.pop("batch_size", 30)), int(settings.pop("steps", 20))
         layers = LAYERS if build == BUILD else None
-        return Run(names["model"], clouds, settings=Settings(**settings), steps=steps, batch_size=batch_size, layers=layers)
+        return Run(
+            names["model"], clouds, settings=Settings(**settings), steps=steps, batch_size=batch_size, layers=layers
+        )
 
     return make
 
@@ -111,7 +114,9 @@ def test_two_processes_come_to_the_numbers_of_one_for_a_bert(tmp_path):
     ids = torch.randint(1, 90, (60, 12), generator=generator)
     ids[torch.arange(12) >= torch.randint(4, 13, (60, 1), generator=generator)] = 0
     stores = dict(zip(SPLITS, map(Sentences, (ids[:40], ids[40:50], ids[50:])), strict=True))
-    task = make_task("text", "text", ("no", "yes"), stores, {name: torch.arange(len(s)) % 2 for name, s in stores.items()})
+    task = make_task(
+        "text", "text", ("no", "yes"), stores, {name: torch.arange(len(s)) % 2 for name, s in stores.items()}
+    )
     config = transformers.BertConfig(
         vocab_size=90,
         hidden_size=32,
@@ -129,21 +134,22 @@ def test_two_processes_come_to_the_numbers_of_one_for_a_bert(tmp_path):
     run.start().wait(60)
     lab.export(run, tmp_path / "plain")
     words_of(tmp_path / "plain", *TWO)
-    losses, weights = furthest(run, tmp_path / "plain")
-    assert losses < 1e-6 and weights < 1e-6
+    assert max(furthest(run, tmp_path / "plain")) < 1e-6
 
 
 @pytest.mark.slow
-def test_shares_of_another_size_micro_batches_and_layers_that_stand_still(small_run, clouds, tmp_path):
-    examples = len(clouds.splits["train"])
-    size = next(size for size in range(4, examples) if examples % size == 1)  # the last batch is for one of them
-    steps = 2 * (examples // size + 1) + 3
-    settings = {"optimizer": "momentum", "accumulation": 2, "unfrozen": 1, "unfreeze_every": 6, "learning_rate": 0.02}
-    run = small_run(batch_size=size, steps=steps, **settings).start().wait(60)
+def test_shares_of_another_size_micro_batches_and_layers_that_stand_still(small_run, tmp_path):
+    settings = {"optimizer": "momentum", "accumulation": 7, "unfrozen": 1, "unfreeze_every": 6, "learning_rate": 0.02}
+    run = small_run(batch_size=21, steps=24, **settings)  # of 200: the last batch has 11, micro-batches 3, 3, 3 and 2
+    run.step(14)
+    while run.state != "paused" or len(run.history) < 14:
+        time.sleep(0.002)
+    run.control.change(accumulation=21)  # of one example each: nothing is left for the second process
+    run.resume()
+    run.wait(60)
     export(run, tmp_path / "plain", BUILD)
     words_of(tmp_path / "plain", *TWO)
-    losses, weights = furthest(run, tmp_path / "plain")
-    assert losses < 1e-6 and weights < 1e-6
+    assert max(furthest(run, tmp_path / "plain")) < 1e-6
 
 
 def edited(script: Path, **constants: int) -> None:
@@ -179,14 +185,13 @@ def test_where_one_process_is_killed_the_other_says_so_and_started_again_they_go
             began = time.monotonic()
             _, error = process.communicate(timeout=60)
         assert time.monotonic() - began < 20  # the launcher too
-        assert re.findall(LOST, error) == [str(1 - killed)]
+        assert re.findall(LOST, error) == [(str(1 - killed), "goes on from checkpoint.pt")]
         assert process.returncode != 0 and "Traceback" not in error.split(" ends: ")[0]
     done = torch.load(script.parent / "checkpoint.pt", weights_only=True)["step"]
     assert 29 <= done < 60
     out = words_of(script.parent, *TWO)
     assert out.startswith(f"going on after step {done}, from checkpoint.pt\nstep {done + 1:4d} ")
-    losses, weights = furthest(run, script.parent)
-    assert losses < 1e-6 and weights < 1e-6
+    assert max(furthest(run, script.parent)) < 1e-6
     assert not (script.parent / "checkpoint.pt").exists()
 
 
@@ -203,7 +208,7 @@ def test_where_one_process_hangs_the_other_ends_when_its_patience_does(small_run
         assert 3 < time.monotonic() - began < 15
         hanging.kill()
         process.communicate(timeout=60)
-    assert re.match(LOST, line)[1] == "0"
+    assert re.match(LOST, line).groups() == ("0", "begins anew")
 
 
 @pytest.mark.slow
@@ -212,7 +217,7 @@ def test_a_launch_of_no_processes_and_without_a_config_says_what_it_is(small_run
     folder = Path(export(run, tmp_path / "plain", BUILD)).parent
     line = "accelerate has started one process; two: accelerate launch --multi_gpu --num_processes 2 train.py"
     assert words_of(folder, "--num_processes", "0").splitlines()[0] == line
-    assert result_of(folder)[0] == [step.loss for step in run.history]
+    assert max(furthest(run, folder)) < 1e-6
 
 
 def test_a_world_of_no_processes_is_refused(small_run, tmp_path, monkeypatch):
