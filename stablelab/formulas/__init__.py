@@ -13,6 +13,7 @@ from .clipping import (
     clip_coefficient,
     global_norm,
 )
+from .data_parallel import bytes_per_device, bytes_sent_per_step, ring_all_reduce, ring_all_reduce_bytes
 from .losses import cross_entropy, log_softmax, mean_squared_error
 from .optimizers import adam, adamw, gradient_descent, lamb, momentum, trust_ratio
 from .regularization import dropout, early_stopping, l1, l2, l2_sp, mixout, smoothed_targets, soft_threshold
@@ -36,6 +37,8 @@ __all__ = [
     "adam",
     "adamw",
     "attention_weights",
+    "bytes_per_device",
+    "bytes_sent_per_step",
     "causal_mask",
     "check_end",
     "clip_",
@@ -65,6 +68,8 @@ __all__ = [
     "moving_average",
     "multiplier",
     "plateau",
+    "ring_all_reduce",
+    "ring_all_reduce_bytes",
     "sam_ascent",
     "scaled_dot_product_attention",
     "smoothed_targets",

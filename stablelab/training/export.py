@@ -24,7 +24,7 @@ from .run import Run
 from .settings import AUGMENTATIONS, Settings
 
 FILES = ("train.py", "start.safetensors", "data.safetensors")
-RESULTS = ("losses.json", "trained.safetensors", "__pycache__")
+RESULTS = ("losses.json", "trained.safetensors", "checkpoint.pt", "checkpoint.tmp", "__pycache__")
 WRITTEN_DOWN = (  # the settings that a script may have to know, in the order in which it writes them down
     "learning_rate",
     "weight_decay",
@@ -79,6 +79,7 @@ class Plan:
         seed: of the randomness inside a step.
         batch_size: of a whole batch; None where the batches do not say.
         layers: from the head down, the names of their parts; None for a model that is one layer.
+        unused: whether there are parameters that some step does not train.
         plateau: (step, factor): from which step on the plateau schedule multiplies by what.
         kept: the step whose weights are the result; None for the last.
         digests: of each file of tensors beside it, the sha256.
@@ -94,6 +95,7 @@ class Plan:
     seed: int
     batch_size: int | None
     layers: list[list[str]] | None
+    unused: bool
     plateau: list[tuple[int, float]]
     kept: int | None
     digests: dict[str, str]
@@ -121,7 +123,14 @@ def export(
 
     Beside it come the weights that training began with, the examples and the order of the batches. On one machine, and
     with as many threads, the script comes to the same losses, bit for bit on a CPU, changes by hand included; it writes
-    them to ``losses.json`` and the weights to ``trained.safetensors``.
+    them to ``losses.json`` and the weights to ``trained.safetensors``. Where it was cut off, it goes on from its last
+    checkpoint, at most a minute back.
+
+    ``accelerate launch --multi_gpu --num_processes 2 train.py`` runs it in two processes, on two GPUs or, where there
+    are none, on the processor (without ``--multi_gpu`` accelerate starts only one there). Each computes half of every
+    batch, and ``DistributedDataParallel`` averages the gradients: the numbers of one process within rounding, but for
+    dropout, which draws anew for each, and for batch norm, which normalizes each half by itself. Where a process is
+    killed, the others end at once with one line; where one hangs, after two minutes.
 
     Args:
         run: what it has done so far is exported.
@@ -155,6 +164,7 @@ def export(
     start = _start(run, first_weights)
     try:
         target.mkdir(parents=True, exist_ok=True)
+        (target / "checkpoint.pt").unlink(missing_ok=True)  # it is of the export before
         for name, text in (files or {}).items():
             write_atomically(target / name, text)
         _check_build(build, start, target)
@@ -273,6 +283,8 @@ def _plan(
         seed=run.seed,
         batch_size=getattr(run.batches, "batch_size", None),
         layers=None if run.layers is None else [list(each) for each in run.layers],
+        unused=any(each.unfrozen is not None for each in at.values())
+        or len({parameter.grad is None for parameter in run.trains.parameters()}) > 1,
         plateau=_drops(history, at),
         kept=kept,
         digests=digests,

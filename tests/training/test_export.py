@@ -129,6 +129,28 @@ def test_the_script_comes_to_the_same_losses(kind, clouds, make_network, tmp_pat
     assert all(torch.equal(tensor, end[name]) for name, tensor in run.model.state_dict().items())
 
 
+@pytest.mark.parametrize("kind", ["AdamW, cosine", "Adam by hand", "frozen, then thawed", "from one hand to the other"])
+def test_a_script_that_was_cut_off_goes_on_from_its_checkpoint(kind, clouds, make_network, tmp_path, here, monkeypatch):
+    settings, changes = KINDS[kind]
+    run = Run(make_network(), clouds, settings=Settings(**settings), steps=25, batch_size=30, layers=LAYERS)
+    trained(run, 9, **changes)
+    script = Path(export(run, tmp_path / "plain", BUILD))
+    script.write_text(script.read_text().replace("CHECKPOINT_EVERY = 60", "CHECKPOINT_EVERY = 0"))
+
+    def interrupted(line: str, **_: object) -> None:
+        if line.startswith("step   14 "):
+            raise KeyboardInterrupt
+
+    monkeypatch.chdir(script.parent)
+    with torch.random.fork_rng(devices=[]), pytest.raises(KeyboardInterrupt):
+        exec(script.read_text(), {"print": interrupted})
+    assert torch.load("checkpoint.pt", weights_only=True)["step"] == 13
+    assert here(script.parent) == [step.loss for step in run.history]
+    end = load_file("trained.safetensors")
+    assert all(torch.equal(tensor, end[name]) for name, tensor in run.model.state_dict().items())
+    assert not Path("checkpoint.pt").exists()
+
+
 def test_a_script_by_hand_quotes_the_formulas(clouds, make_network, tmp_path):
     settings = Settings(implementation="workbook", schedule="cosine", max_norm=0.3)
     run = trained(Run(make_network(), clouds, settings=settings, steps=6), 3, optimizer="momentum")
@@ -136,7 +158,7 @@ def test_a_script_by_hand_quotes_the_formulas(clouds, make_network, tmp_path):
     for formula in ("adamw_", "adam_direction_", "momentum_", "plus_decay"):
         assert inspect.getsource(getattr(optimizers, formula)) in text
     assert "gradient_descent_" not in text and "{{" not in text and "{%" not in text
-    assert "\n\n\n\n" not in text and text.endswith('"trained.safetensors")\n')
+    assert "\n\n\n\n" not in text and text.endswith("end_training()\n")
 
 
 def test_the_best_weights_are_those_that_early_stopping_kept(clouds, make_network, tmp_path, here):
