@@ -61,7 +61,9 @@ def lora_merged(weight: Tensor, A: Tensor, B: Tensor, alpha: float) -> Tensor:
 def _scale(weight: Tensor, A: Tensor, B: Tensor, alpha: float) -> float:
     shapes = tuple(weight.shape), tuple(A.shape), tuple(B.shape)
     if not all(len(shape) == 2 for shape in shapes) or len(A) == 0 or (len(B), A.shape[1]) != shapes[0]:
-        raise ValueError(f"LoRA needs a weight (k, d), A (r, d) and B (k, r), not {shapes[0]}, {shapes[1]}, {shapes[2]}")
+        raise ValueError(
+            f"LoRA needs a weight (k, d), A (r, d) and B (k, r), not {shapes[0]}, {shapes[1]}, {shapes[2]}"
+        )
     if len(A) != B.shape[1]:
         raise ValueError(f"A has rank {len(A)} and B has rank {B.shape[1]}; they must be the same")
     return number("alpha", alpha, above=0) / len(A)

@@ -188,11 +188,10 @@ def encoder_activation_bytes(
 ) -> int:
     """Activations of a transformer encoder as BERT or MiniLM in training, from its embeddings to its last layer.
 
-    In fp32 each layer is ``encoder_layer_bytes``, and 4 numbers of fp32 for each token: mean and deviation of two norms.
-    One fused attention kernel keeps a s b numbers more, the logarithms of its sums, and a mask of b s² where there is
-    padding. Under autocast not all of it halves: each of the three products that
-    take x casts it anew (3 copies), the sums before the norms stay in fp32, and a CPU that has to drop out attention
-    weights computes attention in fp32.
+    In fp32 each layer is ``encoder_layer_bytes``, and mean and deviation of its two norms: 4 numbers for each token. A
+    fused attention kernel keeps a s b numbers more, the logarithms of its sums, and a mask of b s² where there is
+    padding. Under autocast not all of it halves: each of the three products that take x casts it anew (3 copies), the
+    sums before the norms stay in fp32, and a CPU that has to drop out attention weights computes attention in fp32.
 
     What differs between devices: the mask of a dropout has a number for each element on a CPU and a byte on a GPU; a
     GPU runs attention as one fused kernel (``scaled_dot_product_attention``), a CPU does without dropout.
@@ -239,14 +238,14 @@ def encoder_activation_bytes(
 
 
 def resnet18_activation_bytes(batch: int, height: int, width: int, precision: str = "fp32") -> int:
-    """Activations of a ResNet-18 in training: 102½ numbers for each pixel (h w, three colours), and 4 indices.
+    """Activations of a ResNet-18 in training: 102½ numbers for each pixel of three colours, and 4 indices of eight bytes.
 
     Each convolution keeps its input, and each batch norm its own, the convolution's output; ReLU works in place, and
     what it leaves is the input of the next convolution: two maps for each convolution. With H W pixels the first one
     has maps of 64 · HW/4, and max pooling keeps an index of eight bytes for each of its 64 · HW/16 outputs. Each of
     the four stages has nine maps (its input or shortcut, and two for each of four convolutions) of 64, 32, 16 and
-    8 · HW/16 numbers: 3 + 2 · 16 + 9 · (4 + 2 + 1 + ½) = 102½ for each pixel. Odd sizes are rounded up. The head keeps its 512
-    inputs, and the batch norms mean and deviation of 4,800 channels in all.
+    8 · HW/16 numbers: 3 + 2 · 16 + 9 · (4 + 2 + 1 + ½) = 102½ for each pixel. Odd sizes are rounded up. The head keeps
+    its 512 inputs, and the batch norms mean and deviation of 4,800 channels in all.
 
     Args:
         batch: pictures.

@@ -29,7 +29,7 @@ def magnitude_masks(weights: Sequence[Tensor], sparsity: float) -> list[Tensor]:
 
     Source:
         Han et al. 2015, "Learning both weights and connections for efficient neural networks", Section 3; that the
-        curvatures are not alike: LeCun, Denker & Solla 1990, "Optimal brain damage", Equation 2.
+        curvatures are not alike, and what to do then: LeCun, Denker & Solla 1990, "Optimal brain damage".
     """
     sparsity = number("sparsity", sparsity, at_least=0, at_most=1)
     if not weights:

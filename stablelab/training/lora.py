@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from .._validation import number, whole
+from .._validation import number, seed_number, whole
 from ..formulas.lora import lora, lora_merged
 
 
@@ -48,10 +48,10 @@ class LoraLinear(nn.Module):
 
 def add_lora(
     model: nn.Module,
-    targets: Sequence[str] = ("query", "value"),
+    targets: str | Sequence[str] = ("query", "value"),
     rank: int = 8,
     alpha: float = 16.0,
-    trained: Sequence[str] = (),
+    trained: str | Sequence[str] = (),
     seed: int = 0,
 ) -> list[str]:
     """Put a change of low rank beside linear layers of a model, in place, and freeze all other parameters.
@@ -68,31 +68,30 @@ def add_lora(
         The full names of the layers that were changed.
 
     Raises:
-        ValueError: no linear layer, or no module, has such a name: the line says which there are.
+        ValueError: no linear layer, or no module, has such a name (the line says which there are), one is both a
+            target and trained, or a number is outside its range. The model is as it was.
 
     Source:
-        Hu et al. 2022, "LoRA: low-rank adaptation of large language models", Section 4.2: queries and values are
-        changed in most of their experiments.
+        Hu et al. 2022, "LoRA: low-rank adaptation of large language models", Section 4.2; that queries and values are
+        a good choice: Section 7.1.
     """
     whole("rank", rank, 1)
     number("alpha", alpha, above=0)
-    linear = {name: each for name, each in model.named_modules() if isinstance(each, nn.Linear)}
-    found = [name for name in linear if _named(name, targets)]
-    if isinstance(targets, str) or not all(any(_named(name, [each]) for name in linear) for each in targets) or not found:
-        there = ", ".join(dict.fromkeys(name.rpartition(".")[2] for name in linear)) or "none"
-        asked = targets if isinstance(targets, str) else ", ".join(targets)
-        raise ValueError(f"no linear layer of the model is named {asked or '(no name given)'}; there are: {there}")
-    kept = [each for name, each in model.named_modules() if name and _named(name, trained)]
-    if trained and not kept:
-        there = ", ".join(name for name, _ in model.named_children())
-        raise ValueError(f"no module of the model is named {', '.join(trained)}; there are: {there}")
+    seed_number("seed", seed)
+    linear = {name: each for name, each in model.named_modules() if isinstance(each, nn.Linear) and name}
+    found = _found(linear, targets, "linear layer")
+    if not found:
+        raise ValueError("targets is empty; it must name at least one linear layer, such as query")
+    others = {name: each for name, each in model.named_modules() if name}
+    kept = _found(others, trained, "module", [name for name, _ in model.named_children()])
+    if both := [name for name in found if any(name == each or name.startswith(f"{each}.") for each in kept)]:
+        raise ValueError(f"{both[0]} is in targets and in trained; it can be one of them")
     generator = torch.Generator().manual_seed(seed)
     model.requires_grad_(False)
     for name in found:
-        parent, _, last = name.rpartition(".")
-        setattr(model.get_submodule(parent), last, LoraLinear(linear[name], rank, alpha, generator))
-    for each in kept:
-        each.requires_grad_()
+        _put(model, name, LoraLinear(linear[name], rank, alpha, generator))
+    for name in kept:
+        others[name].requires_grad_()
     return found
 
 
@@ -100,9 +99,23 @@ def merge_lora(model: nn.Module) -> None:
     """Put plain linear layers, with what was learned added to their weights, in the place of LoRA's; in place."""
     for name, each in list(model.named_modules()):
         if isinstance(each, LoraLinear):
-            parent, _, last = name.rpartition(".")
-            setattr(model.get_submodule(parent), last, each.merged())
+            _put(model, name, each.merged())
 
 
-def _named(name: str, wanted: Sequence[str]) -> bool:
-    return any(name == each or name.endswith(f".{each}") for each in wanted)
+def _put(model: nn.Module, name: str, module: nn.Module) -> None:
+    parent, _, last = name.rpartition(".")
+    setattr(model.get_submodule(parent), last, module)
+
+
+def _found(
+    modules: Mapping[str, nn.Module], wanted: str | Sequence[str], what: str, shown: Sequence[str] | None = None
+) -> list[str]:
+    """Full names of those that are meant; a one-line ValueError that says what there is where one is missing."""
+    wanted = (wanted,) if isinstance(wanted, str) else wanted
+    meant = {each: [name for name in modules if f".{name}".endswith(f".{each}")] for each in wanted}
+    if missing := [each for each, names in meant.items() if not names]:
+        last = shown or list(dict.fromkeys(name.rpartition(".")[2] for name in modules))
+        there = f"there are {', '.join(last)}" if modules else "there is none at all"
+        raise ValueError(f"the model has no {what} named {' or '.join(missing)}; {there}")
+    named = {name for names in meant.values() for name in names}
+    return [name for name in modules if name in named]
