@@ -238,7 +238,7 @@ def encoder_activation_bytes(
 
 
 def resnet18_activation_bytes(batch: int, height: int, width: int, precision: str = "fp32") -> int:
-    """Activations of a ResNet-18 in training: 102½ numbers for each pixel of three colours, and 4 indices of eight bytes.
+    """Activations of a ResNet-18 in training: 102½ numbers and 4 indices for each pixel.
 
     Each convolution keeps its input, and each batch norm its own, the convolution's output; ReLU works in place, and
     what it leaves is the input of the next convolution: two maps for each convolution. With H W pixels the first one
