@@ -182,7 +182,7 @@ MAGNITUDE_MASKS = Exercise(
         Slip("sparsity is the share that goes, not the share that stays", lambda a, b, s: magnitude_masks(a, b, 1 - s)),
     ),
     hints=(
-        "Lay the sizes of both end to end with torch.cat; which are the round(sparsity · n) smallest? argsort, or topk.",
+        "Lay the sizes of both end to end (torch.cat). Which are the round(sparsity · n) smallest? argsort, or topk.",
         "Make a mask of ones, set those positions to False, cut it in two and give each part its shape back.",
     ),
 )
