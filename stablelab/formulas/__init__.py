@@ -14,8 +14,21 @@ from .clipping import (
     global_norm,
 )
 from .data_parallel import bytes_per_device, bytes_sent_per_step, ring_all_reduce, ring_all_reduce_bytes
+from .distillation import distillation_loss, soft_loss
+from .lora import lora, lora_merged
 from .losses import cross_entropy, log_softmax, mean_squared_error
+from .memory import (
+    adafactor_bytes,
+    checkpointed_bytes,
+    encoder_activation_bytes,
+    encoder_layer_bytes,
+    optimizer_bytes,
+    resnet18_activation_bytes,
+    step_bytes,
+)
 from .optimizers import adam, adamw, gradient_descent, lamb, momentum, trust_ratio
+from .pruning import gradual_sparsity, magnitude_masks
+from .quantization import dequantize_int8, quantize_int8
 from .regularization import dropout, early_stopping, l1, l2, l2_sp, mixout, smoothed_targets, soft_threshold
 from .sam import sam_ascent
 from .schedules import (
@@ -34,6 +47,7 @@ from .schedules import (
 __all__ = [
     "CLIPS",
     "SCHEDULES",
+    "adafactor_bytes",
     "adam",
     "adamw",
     "attention_weights",
@@ -41,6 +55,7 @@ __all__ = [
     "bytes_sent_per_step",
     "causal_mask",
     "check_end",
+    "checkpointed_bytes",
     "clip_",
     "clip_by_global_norm",
     "clip_by_tensor_norm",
@@ -49,11 +64,16 @@ __all__ = [
     "constant",
     "cosine",
     "cross_entropy",
+    "dequantize_int8",
+    "distillation_loss",
     "dropout",
     "early_stopping",
+    "encoder_activation_bytes",
+    "encoder_layer_bytes",
     "exponential",
     "global_norm",
     "gradient_descent",
+    "gradual_sparsity",
     "info_nce",
     "l1",
     "l2",
@@ -61,19 +81,27 @@ __all__ = [
     "lamb",
     "linear",
     "log_softmax",
+    "lora",
+    "lora_merged",
+    "magnitude_masks",
     "mean_squared_error",
     "missing_correction",
     "mixout",
     "momentum",
     "moving_average",
     "multiplier",
+    "optimizer_bytes",
     "plateau",
+    "quantize_int8",
+    "resnet18_activation_bytes",
     "ring_all_reduce",
     "ring_all_reduce_bytes",
     "sam_ascent",
     "scaled_dot_product_attention",
     "smoothed_targets",
+    "soft_loss",
     "soft_threshold",
+    "step_bytes",
     "trust_ratio",
     "warmup",
 ]
