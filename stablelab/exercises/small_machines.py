@@ -1,233 +1,307 @@
-"""The exercises of notebook 12 on one machine: bytes of a step, LoRA, distillation, pruning, eight bits."""
+"""The exercises of notebook 12 on parts of a batch: accumulation, a scaled loss, a ring of devices, a broken DDP."""
 
 from __future__ import annotations
 
 import torch
+from torch.nn.functional import cross_entropy
 
-from .exercise import Case, Exercise, Slip, float64, normal
-
-
-def step_bytes(parameters, trained, moments, half, activations):
-    weights = 4 * parameters + (2 * parameters if half else 0)
-    gradients = 4 * trained
-    optimizer = 4 * moments * trained
-    return weights + gradients + optimizer + activations
+from .exercise import Case, Exercise, Slip, normal
 
 
-STEP_BYTES = Exercise(
-    name="small.step_bytes",
-    returns="the bytes of a step: weights, their copies in half precision, gradients, moments and activations together",
-    solution=step_bytes,
-    cases=(
-        Case("Adam in fp32", (1_000_000, 1_000_000, 2, False, 5_000_000)),
-        Case("Adam under autocast", (1_000_000, 1_000_000, 2, True, 3_000_000)),
-        Case("momentum, a tenth of the parameters is trained", (1_000_000, 100_000, 1, False, 2_000_000)),
-        Case("gradient descent on a head, in half precision", (500_000, 1_000, 0, True, 700_000)),
-    ),
-    slips=(
-        Slip(
-            "what is not trained has no moments",
-            lambda p, t, m, h, a: step_bytes(p, t, 0, h, a) + 4 * m * p,
-        ),
-        Slip("what is not trained has no gradient", lambda p, t, m, h, a: step_bytes(p, t, m, h, a) + 4 * (p - t)),
-        Slip(
-            "autocast keeps the weights in fp32 and makes copies of two bytes besides",
-            lambda p, t, m, h, a: step_bytes(p, t, m, False, a) - (2 * p if h else 0),
-        ),
-        Slip("the copies that autocast makes are missing", lambda p, t, m, h, a: step_bytes(p, t, m, False, a)),
-        Slip(
-            "the moments stay in fp32, four bytes each",
-            lambda p, t, m, h, a: step_bytes(p, t, m, h, a) - (2 * m * t if h else 0),
-        ),
-        Slip("the gradients are missing", lambda p, t, m, h, a: step_bytes(p, t, m, h, a) - 4 * t),
-    ),
-    hints=(
-        "Which of the four terms are there for every parameter, and which for those alone that are trained?",
-        "Weights 4 P, in half precision 2 P more, gradients 4 P', moments 4 · moments · P', and the activations.",
-    ),
-)
+def _classes(n: int, classes: int, seed: int) -> torch.Tensor:
+    """(n,) classes drawn at random."""
+    return torch.randint(classes, (n,), generator=torch.Generator().manual_seed(seed))
 
 
-def lora_forward(x, weight, A, B, alpha):
-    r = A.shape[0]
-    return x @ weight.T + alpha / r * (x @ A.T) @ B.T
+# -- accumulation ------------------------------------------------------------------------------------------------------
 
 
-LORA_FORWARD = Exercise(
-    name="small.lora_forward",
-    returns="what the layer gives out, W₀ x + (α/r) B A x for each row x",
-    solution=lora_forward,
-    cases=(
-        Case("rank 2", (normal(5, 4, seed=1), normal(3, 4, seed=2), normal(2, 4, seed=3), normal(3, 2, seed=4), 6.0)),
-        Case(
-            "B is 0, as at the start",
-            (
-                normal(5, 4, seed=5),
-                normal(4, 4, seed=6),
-                normal(1, 4, seed=7),
-                torch.zeros(4, 1, dtype=torch.float64),
-                1.0,
-            ),
-        ),
-        Case(
-            "rank 3, a batch of sequences",
-            (normal(2, 5, 6, seed=8), normal(3, 6, seed=9), normal(3, 6, seed=10), normal(3, 3, seed=11), 16.0),
-        ),
-    ),
-    slips=(
-        Slip("the change is scaled by α/r, not by α", lambda x, W, A, B, a: lora_forward(x, W, A, B, a * len(A))),
-        Slip("the change is not scaled at all", lambda x, W, A, B, a: lora_forward(x, W, A, B, len(A))),
-        Slip("the scale is α/r, not r/α", lambda x, W, A, B, a: lora_forward(x, W, A, B, len(A) ** 2 / a)),
-        Slip(
-            "only the change is scaled, not what the layer itself does",
-            lambda x, W, A, B, a: a / len(A) * (x @ W.T + x @ A.T @ B.T),
-        ),
-        Slip(
-            "r is the number of rows of A, not of its columns",
-            lambda x, W, A, B, a: lora_forward(x, W, A, B, a * len(A) / A.shape[1]),
-        ),
-        Slip("that is the change alone", lambda x, W, A, B, a: lora_forward(x, 0 * W, A, B, a)),
-    ),
-    hints=(
-        "What are the shapes? x is (…, d), A is (r, d), B is (k, r): which products fit without forming B A?",
-        "(x @ A.T) @ B.T is the change for each row; it is multiplied by alpha / r and added to x @ weight.T.",
-    ),
-)
+def accumulate(X, y, W, parts):
+    W = W.clone().requires_grad_()
+    for inputs, targets in zip(X.tensor_split(parts), y.tensor_split(parts), strict=True):
+        loss = torch.nn.functional.cross_entropy(inputs @ W, targets)
+        (len(targets) / len(y) * loss).backward()  # backward adds to what is in W.grad
+    return W.grad
 
 
-def soft_loss(logits, teacher_logits, T):
-    log_q = torch.log_softmax(logits / T, dim=1)
-    log_p = torch.log_softmax(teacher_logits / T, dim=1)
-    return T**2 * (log_p.exp() * (log_p - log_q)).sum(dim=1).mean()
+def _accumulated(weight, kept=lambda k, parts: True):
+    """The sum of the parts' gradients, each times weight(examples of the part, of all, parts)."""
 
-
-def _kl(log_p, log_q):
-    return (log_p.exp() * (log_p - log_q)).sum(dim=1).mean()
-
-
-SOFT_LOSS = Exercise(
-    name="small.soft_loss",
-    returns="T² KL(p ‖ q), the mean over the batch; p of the teacher and q of the student at temperature T",
-    solution=soft_loss,
-    cases=(
-        Case("temperature 1", (normal(4, 3, seed=1), normal(4, 3, seed=2), 1.0)),
-        Case("temperature 4", (3 * normal(6, 5, seed=3), 3 * normal(6, 5, seed=4), 4.0)),
-        Case("below 1", (normal(3, 2, seed=5), normal(3, 2, seed=6), 0.5)),
-        Case("a sure teacher", (normal(2, 3, seed=7), 900 * normal(2, 3, seed=8), 2.0)),
-    ),
-    slips=(
-        Slip("T² is missing: the gradient would fall with 1/T²", lambda z, v, T: soft_loss(z, v, T) / T**2),
-        Slip("the factor is T², not T", lambda z, v, T: soft_loss(z, v, T) / T),
-        Slip(
-            "KL the other way round: the teacher's probabilities weigh the logarithms",
-            lambda z, v, T: soft_loss(v, z, T),
-        ),
-        Slip(
-            "the mean is over the examples, not over classes as well", lambda z, v, T: soft_loss(z, v, T) / z.shape[1]
-        ),
-        Slip("that is the sum over the batch, not the mean", lambda z, v, T: soft_loss(z, v, T) * len(z)),
-        Slip(
-            "the teacher's logits are divided by T as well",
-            lambda z, v, T: T**2 * _kl(torch.log_softmax(v, 1), torch.log_softmax(z / T, 1)),
-        ),
-    ),
-    hints=(
-        "Take both log-softmaxes of logits / T. KL(p ‖ q) is the sum over classes of p (log p - log q).",
-        "Sum over the classes, mean over the examples, times T². Where p is 0, log_softmax gives no nan.",
-    ),
-)
-
-
-def magnitude_masks(first, second, sparsity):
-    sizes = torch.cat([first.abs().flatten(), second.abs().flatten()])
-    keep = torch.ones(len(sizes), dtype=torch.bool)
-    keep[sizes.argsort()[: round(sparsity * len(sizes))]] = False
-    return keep[: first.numel()].view(first.shape), keep[first.numel() :].view(second.shape)
-
-
-def _masks(change=abs, count=round, inverted=False):
-    """Global masks with one thing done otherwise."""
-
-    def answer(first, second, sparsity):
-        sizes = change(torch.cat([first.flatten(), second.flatten()]))
-        keep = torch.ones(len(sizes), dtype=torch.bool)
-        keep[sizes.argsort()[: count(sparsity * len(sizes))]] = False
-        keep = ~keep if inverted else keep
-        return keep[: first.numel()].view(first.shape), keep[first.numel() :].view(second.shape)
+    def answer(X, y, W, parts):
+        total = torch.zeros_like(W)
+        for k, (x, t) in enumerate(zip(X.tensor_split(parts), y.tensor_split(parts), strict=True)):
+            w = W.clone().requires_grad_()
+            (g,) = torch.autograd.grad(cross_entropy(x @ w, t), w)
+            if kept(k, parts):
+                total += weight(len(t), len(y), parts) * g
+        return total
 
     return answer
 
 
-def _one_by_one(first, second, sparsity):
-    nothing = first.new_zeros(0)
-    return magnitude_masks(first, nothing, sparsity)[0], magnitude_masks(second, nothing, sparsity)[0]
+def _stepped_between(X, y, W, parts):
+    total = torch.zeros_like(W)
+    for x, t in zip(X.tensor_split(parts), y.tensor_split(parts), strict=True):
+        w = (W - total).clone().requires_grad_()
+        (g,) = torch.autograd.grad(cross_entropy(x @ w, t), w)
+        total += len(t) / len(y) * g
+    return total
 
 
-MAGNITUDE_MASKS = Exercise(
-    name="small.magnitude_masks",
-    returns="two masks, True where a weight stays; of both tensors together round(sparsity · n) smallest |w| go",
-    solution=magnitude_masks,
+ACCUMULATE = Exercise(
+    name="small.accumulate",
+    returns="the gradient of the mean loss of all examples, from one backward pass for each part of the batch",
+    solution=accumulate,
     cases=(
-        Case("a layer of small weights and one of large ones", (0.1 * normal(4, 5, seed=1), normal(3, 4, seed=2), 0.4)),
-        Case("most of them", (normal(6, 5, seed=3), 2 * normal(7, seed=4), 0.83)),
-        Case("none", (normal(2, 3, seed=5), normal(3, seed=6), 0.0)),
-        Case("a convolution", (normal(2, 3, 3, 3, seed=7), normal(5, 2, seed=8), 0.6)),
+        Case("8 examples in 2 parts", (normal(8, 3, seed=1), _classes(8, 4, 2), normal(3, 4, seed=3), 2)),
+        Case("7 examples in 3 parts: 3, 2 and 2", (normal(7, 2, seed=4), _classes(7, 3, 5), normal(2, 3, seed=6), 3)),
+        Case("one part", (normal(5, 3, seed=7), _classes(5, 2, 8), normal(3, 2, seed=9), 1)),
+        Case("11 examples in 4 parts", (normal(11, 4, seed=10), _classes(11, 3, 11), normal(4, 3, seed=12), 4)),
     ),
     slips=(
-        Slip("one threshold for both tensors together, not one for each", _one_by_one),
-        Slip("small is |w|, not w: a weight of -5 is large", _masks(change=lambda w: w)),
-        Slip("the largest went, the smallest should", _masks(change=lambda w: -w.abs())),
-        Slip("True is where a weight stays", _masks(inverted=True)),
-        Slip("the number that goes is rounded to the nearest, not down", _masks(count=int)),
-        Slip("sparsity is the share that goes, not the share that stays", lambda a, b, s: magnitude_masks(a, b, 1 - s)),
+        Slip(
+            "that is the sum of the parts' mean gradients: as if the rate were as many times",
+            _accumulated(lambda n, N, k: 1),
+        ),
+        Slip("the parts are not equally large: a mean of means is not the mean", _accumulated(lambda n, N, k: 1 / k)),
+        Slip(
+            "only the last part is left: were the others zeroed?",
+            _accumulated(lambda n, N, k: n / N, lambda k, p: k == p - 1),
+        ),
+        Slip("that is the gradient of the summed loss, not of the mean", _accumulated(lambda n, N, k: n)),
+        Slip("the last part is missing", _accumulated(lambda n, N, k: n / N, lambda k, p: k < p - 1 or p == 1)),
+        Slip("the weights must not move between the parts", _stepped_between),
     ),
     hints=(
-        "Lay the sizes of both end to end (torch.cat). Which are the round(sparsity · n) smallest? argsort, or topk.",
-        "Make a mask of ones, set those positions to False, cut it in two and give each part its shape back.",
+        "The mean over all is the sum over the parts of (examples of the part / all examples) · (mean of the part).",
+        "Multiply each part's loss by len(targets) / len(y) and call backward(): W.grad adds up.",
     ),
 )
 
 
-def int8_round_trip(weight):
-    largest = weight.abs().amax(dim=1, keepdim=True)
-    scale = torch.where(largest > 0, largest / 127, 1.0)
-    return (weight / scale).round() * scale
+# -- a scaled loss -----------------------------------------------------------------------------------------------------
 
 
-def _int8(largest=lambda w: w.abs().amax(1, keepdim=True), steps=127, rounded=torch.round, zero=1.0):
-    """The round trip with one thing done otherwise."""
+def scaled_step(theta, scaled_gradient, scale, good, learning_rate, max_norm):
+    if not torch.isfinite(scaled_gradient).all():
+        return theta, scale / 2, 0
+    g = scaled_gradient / scale
+    g = g * min(1.0, max_norm / max(g.norm().item(), 1e-12))
+    good = good + 1
+    if good == 2000:
+        scale, good = 2 * scale, 0
+    return theta - learning_rate * g, scale, good
 
-    def answer(weight):
-        scale = largest(weight) / steps
-        scale = torch.where(scale > 0, scale, zero)
-        return rounded(weight / scale) * scale
+
+def _scaled(unscale=True, clip="after", overflow="skip", halve=True, grow=2000, reset=True):
+    """The step with one thing done otherwise."""
+
+    def answer(theta, gradient, scale, good, learning_rate, max_norm):
+        if overflow == "skip" and not torch.isfinite(gradient).all():
+            return theta, scale / 2 if halve else scale, 0 if reset else good
+        g = gradient.nan_to_num(0, 0, 0) if overflow == "zero" else gradient
+        if clip == "before":
+            g = g * min(1.0, max_norm / max(g.norm().item(), 1e-12))
+        g = g / scale if unscale else g
+        if clip == "after":
+            g = g * min(1.0, max_norm / max(g.norm().item(), 1e-12))
+        good += 1
+        if good == grow:
+            scale, good = 2 * scale, 0
+        return theta - learning_rate * g, scale, good
 
     return answer
 
 
-_ROWS = normal(4, 6, seed=1) * float64(0.01, 0.1, 1.0, 10.0)[:, None]
+_THETA = normal(4, seed=20)
+_INFINITE = torch.tensor([1.0, float("inf"), 0.0, -3.0], dtype=torch.float64)
+_NAN = torch.tensor([1.0, float("nan"), 2.0, -3.0], dtype=torch.float64)
 
-INT8_ROUND_TRIP = Exercise(
-    name="small.int8_round_trip",
-    returns="the weights after a round trip through whole numbers from -127 to 127, with a scale for each row",
-    solution=int8_round_trip,
+SCALED_STEP = Exercise(
+    name="small.scaled_step",
+    returns="the weights after the step, the next scale, and how many good steps there have been since it changed",
+    solution=scaled_step,
     cases=(
-        Case("rows of very different sizes", (_ROWS,)),
-        Case("a row of zeros", (torch.cat([normal(2, 3, seed=2), torch.zeros(1, 3, dtype=torch.float64)]),)),
-        Case("all negative", (-normal(3, 5, seed=3).abs() - 0.1,)),
+        Case("a good step, clipped", (_THETA, 1024 * normal(4, seed=21), 1024.0, 3, 0.1, 0.5)),
+        Case("a good step, below max_norm", (_THETA, 0.01 * normal(4, seed=22), 4.0, 0, 0.1, 1.0)),
+        Case("an overflow", (_THETA, _INFINITE, 65536.0, 17, 0.1, 1.0)),
+        Case("a nan", (_THETA, _NAN, 2048.0, 5, 0.1, 1.0)),
+        Case("the two thousandth good step", (_THETA, normal(4, seed=23), 8.0, 1999, 0.1, 10.0)),
     ),
     slips=(
-        Slip("a scale for each row, not one for all", _int8(lambda w: w.abs().amax())),
-        Slip("a scale for each row, not for each column", _int8(lambda w: w.abs().amax(0, keepdim=True))),
-        Slip("the largest |w| becomes 127, not 128", _int8(steps=128)),
-        Slip("rounded to the nearest, not cut off", _int8(rounded=torch.trunc)),
-        Slip("a row of zeros has a scale of 0, and 0/0 is nan", _int8(zero=0.0)),
-        Slip("the largest |w|, not the largest w", _int8(lambda w: w.amax(1, keepdim=True))),
+        Slip("the gradient is divided by the scale before the step", _scaled(unscale=False)),
+        Slip("the true gradient is clipped: divide by the scale first", _scaled(clip="before")),
+        Slip("the gradient is not clipped", _scaled(clip="never")),
+        Slip("a step that is not finite is left out: the weights stay", _scaled(overflow="step")),
+        Slip(
+            "the other numbers of an overflowed gradient are not to be trusted: leave out the whole step",
+            _scaled(overflow="zero"),
+        ),
+        Slip("after an overflow the scale is halved", _scaled(halve=False)),
+        Slip("after an overflow the count of good steps begins anew", _scaled(reset=False)),
+        Slip("the scale doubles after 2,000 good steps, not before", _scaled(grow=4)),
+        Slip("the scale doubles with the two thousandth good step, counting this one", _scaled(grow=2001)),
     ),
     hints=(
-        "The scale of a row is its largest |w| over 127: amax(dim=1, keepdim=True). What if that is 0?",
-        "Divide by the scale, round, and multiply by it again; where a row is all zeros any scale will do but 0.",
+        "First ask torch.isfinite(scaled_gradient).all(). If not: the old weights, half the scale, a count of 0.",
+        "Else divide by the scale, clip by the norm, count one more good step; at 2,000 double the scale, count anew.",
     ),
 )
 
-EXERCISES = (STEP_BYTES, LORA_FORWARD, SOFT_LOSS, MAGNITUDE_MASKS, INT8_ROUND_TRIP)
+
+# -- the ring ----------------------------------------------------------------------------------------------------------
+
+
+def ring_time(size, n, bandwidth, latency):
+    return 2 * (n - 1) * (size / n / bandwidth + latency)
+
+
+RING_TIME = Exercise(
+    name="small.ring_time",
+    returns="the seconds that n devices in a ring need until all hold the mean of their arrays of this many bytes",
+    solution=ring_time,
+    cases=(
+        Case("two devices", (4e8, 2, 1e10, 1e-5)),
+        Case("64 devices", (1e9, 64, 5e9, 2e-5)),
+        Case("one device", (1e9, 1, 1e10, 1e-5)),
+        Case("a small array: what counts is the wait", (4e3, 1024, 1e10, 1e-4)),
+    ),
+    slips=(
+        Slip(
+            "each chunk goes around twice: once to be summed, once to be known to all",
+            lambda s, n, b, t: ring_time(s, n, b, t) / 2,
+        ),
+        Slip("each message is one chunk, an n-th of the array", lambda s, n, b, t: 2 * (n - 1) * (s / b + t)),
+        Slip("every one of the 2 (n - 1) messages waits", lambda s, n, b, t: 2 * (n - 1) / n * s / b + t * (n > 1)),
+        Slip("after n - 1 steps a chunk has been at all n devices", lambda s, n, b, t: 2 * n * (s / n / b + t)),
+        Slip(
+            "that is what all devices send together, one after the other", lambda s, n, b, t: n * ring_time(s, n, b, t)
+        ),
+        Slip("bandwidth is in bytes per second, not in bits", lambda s, n, b, t: 2 * (n - 1) * (8 * s / n / b + t)),
+    ),
+    hints=(
+        "How many messages does a device send, one after the other, and how many bytes are in each?",
+        "2 (n - 1) messages of size / n bytes; each takes its bytes over the bandwidth, and the latency.",
+    ),
+)
+
+
+# -- a broken DDP ------------------------------------------------------------------------------------------------------
+
+
+def train(X, y, W, learning_rate, order, n):
+    W = W.clone()
+    for rows in order:
+        gradients = []
+        for rank in range(n):  # at the same time, on n devices
+            mine = rows.tensor_split(n)[rank]
+            replica = W.clone().requires_grad_()
+            loss = torch.nn.functional.cross_entropy(X[mine] @ replica, y[mine])
+            (len(mine) * n / len(rows) * loss).backward()
+            gradients.append(replica.grad)
+        W = W - learning_rate * torch.stack(gradients).mean(0)  # all-reduce, then a step on every device
+    return W
+
+
+def _trained(share, weight, combine):
+    """Training with these rows for a device, this weight of its loss, and these gradients put together."""
+
+    def answer(X, y, W, learning_rate, order, n):
+        for rows in order:
+            gradients = []
+            for rank in range(n):
+                mine = share(rows, n, rank)
+                w = W.clone().requires_grad_()
+                (g,) = torch.autograd.grad(cross_entropy(X[mine] @ w, y[mine]), w)
+                gradients.append(weight(len(mine), len(rows), n) * g)
+            W = W - learning_rate * combine(torch.stack(gradients))
+        return W
+
+    return answer
+
+
+def _split(rows, n, rank):
+    return rows.tensor_split(n)[rank]
+
+
+def _equal(rows, n, rank):
+    size = len(rows) // n
+    return rows[rank * size : (rank + 1) * size]
+
+
+def _all(rows, n, rank):
+    return rows
+
+
+def _right(size, all_rows, n):
+    return size * n / all_rows
+
+
+def _plain(size, all_rows, n):
+    return 1.0
+
+
+def _mean(gradients):
+    return gradients.mean(0)
+
+
+def _sum(gradients):
+    return gradients.sum(0)
+
+
+def _first(gradients):
+    return gradients[0]
+
+
+def _order(rows: int, steps: int, batch_size: int, seed: int) -> torch.Tensor:
+    """(steps, batch_size) positions of the examples of each batch."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.stack([torch.randperm(rows, generator=generator)[:batch_size] for _ in range(steps)])
+
+
+MEND_DDP = Exercise(
+    name="small.mend_ddp",
+    returns="the weights after one step for each row of order: those of one device that sees the whole batches",
+    solution=train,
+    cases=(
+        Case(
+            "batches of 6 on 2 devices",
+            (normal(12, 3, seed=30), _classes(12, 3, 31), 0.1 * normal(3, 3, seed=32), 0.5, _order(12, 5, 6, 33), 2),
+        ),
+        Case(
+            "batches of 7 on 3 devices: 3, 2 and 2",
+            (normal(10, 2, seed=34), _classes(10, 4, 35), 0.1 * normal(2, 4, seed=36), 0.3, _order(10, 4, 7, 37), 3),
+        ),
+        Case(
+            "one device",
+            (normal(9, 3, seed=38), _classes(9, 2, 39), 0.1 * normal(3, 2, seed=40), 1.0, _order(9, 3, 4, 41), 1),
+        ),
+        Case(
+            "one step on 4 devices",
+            (normal(9, 2, seed=42), _classes(9, 3, 43), 0.1 * normal(2, 3, seed=44), 0.7, _order(9, 1, 9, 45), 4),
+        ),
+    ),
+    slips=(
+        Slip(
+            "the loop as it was: every device sees the whole batch, and the gradients are added up",
+            _trained(_all, _plain, _sum),
+        ),
+        Slip(
+            "the gradients are added up, not averaged: as if the rate were n times as high",
+            _trained(_split, _plain, _sum),
+        ),
+        Slip(
+            "the parts are not equally large: a mean of means is not the mean over the batch",
+            _trained(_split, _plain, _mean),
+        ),
+        Slip("what does not divide evenly is lost", _trained(_equal, _plain, _mean)),
+        Slip("the gradients of all devices are needed, not those of the first", _trained(_split, _plain, _first)),
+    ),
+    hints=(
+        "Look at what each device is given, and at what becomes of the gradients. With n = 1 the loop is right.",
+        "rows.tensor_split(n)[rank] is a device's part. Take the mean of the gradients.",
+        "The parts are not equally large: multiply the loss of each by len(mine) * n / len(rows).",
+    ),
+)
+
+EXERCISES = (ACCUMULATE, SCALED_STEP, RING_TIME, MEND_DDP)

@@ -1,4 +1,4 @@
-"""Answers to the exercises of notebook 12: right ones written in other ways, and wrong ones that no slip names."""
+"""Answers to the exercises of notebook 12 on parts of a batch: right ones written in other ways, and wrong ones."""
 
 from __future__ import annotations
 
@@ -7,146 +7,147 @@ import math
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import nn
-from torch.nn.utils import prune
 
 from stablelab import formulas
 
 
-def bytes_in_a_loop(parameters, trained, moments, half, activations):
-    total = activations
-    for _ in range(2 + moments - 1):
-        total += 4 * trained
-    return total + (6 if half else 4) * parameters
+def whole_gradient(X, y, W):
+    error = (X @ W).softmax(1) - F.one_hot(y, W.shape[1])
+    return X.T @ error / len(y)
 
 
-def lora_merged(x, weight, A, B, alpha):
-    return F.linear(x, weight + alpha * B @ A / B.shape[1])
+def accumulated_sums(X, y, W, parts):
+    w = W.clone().requires_grad_()
+    for x, t in zip(X.tensor_split(parts), y.tensor_split(parts), strict=True):
+        F.cross_entropy(x @ w, t, reduction="sum").backward()
+    return w.grad / len(y)
 
 
-def lora_in_numpy(x, weight, A, B, alpha):
-    x, weight, A, B = (each.numpy() for each in (x, weight, A, B))
-    return np.einsum("...d,kd->...k", x, weight) + alpha / len(A) * np.einsum("...d,rd,kr->...k", x, A, B)
+def accumulated_by_hand(X, y, W, parts):
+    total = np.zeros(tuple(W.shape))
+    for x, t in zip(X.tensor_split(parts), y.tensor_split(parts), strict=True):
+        total += (whole_gradient(x, t, W) * len(t)).numpy()
+    return total / len(y)
 
 
-def lora_in_modules(x, weight, A, B, alpha):
-    down, up = nn.Linear(*A.T.shape, bias=False), nn.Linear(*B.T.shape, bias=False)
-    down.weight.data, up.weight.data = A, B
-    with torch.no_grad():
-        return F.linear(x, weight).add_(up(down(x)), alpha=alpha / len(A))
+def accumulated_one_by_one(X, y, W, parts):
+    return sum(whole_gradient(X[i : i + 1], y[i : i + 1], W) for i in range(len(y))) / len(y)
 
 
-def soft_by_torch(z, v, T):
-    return F.kl_div(F.log_softmax(z / T, 1), F.log_softmax(v / T, 1), reduction="batchmean", log_target=True) * T * T
+def scaled_by_hand(theta, gradient, scale, good, learning_rate, max_norm):
+    if not math.isfinite(gradient.abs().sum()):
+        return theta, scale * 0.5, 0
+    g = gradient.numpy() / scale
+    norm = float(np.sqrt((g**2).sum()))
+    if norm > max_norm:
+        g = g * max_norm / norm
+    doubled = good + 1 >= 2000
+    return theta - learning_rate * torch.from_numpy(g), scale * (2 if doubled else 1), 0 if doubled else good + 1
 
 
-def soft_by_cross_entropy(z, v, T):
-    p = (v / T).softmax(1)
-    return T**2 * (F.cross_entropy(z / T, p) + torch.special.xlogy(p, p).sum(1).mean())
+def scaled_by_torch(theta, gradient, scale, good, learning_rate, max_norm):
+    if gradient.isnan().any() or gradient.isinf().any():
+        return theta.clone(), scale / 2, torch.tensor(0)
+    p = theta.clone().requires_grad_()
+    p.grad = gradient / scale
+    torch.nn.utils.clip_grad_norm_([p], max_norm)
+    torch.optim.SGD([p], lr=learning_rate).step()
+    return (p.detach(), 2 * scale, 0) if good == 1999 else (p.detach(), scale, good + 1)
 
 
-def soft_row_by_row(z, v, T):
-    total = 0.0
-    for student, teacher in zip(z / T, v / T, strict=True):
-        log_q, log_p = student - student.logsumexp(0), teacher - teacher.logsumexp(0)
-        total += (log_p.exp() * (log_p - log_q)).sum().item()
-    return T**2 * total / len(z)
+def scaled_in_place(theta, gradient, scale, good, learning_rate, max_norm):
+    if (gradient - gradient).abs().sum() != 0:
+        return [theta, torch.tensor(scale / 2), 0]
+    gradient /= scale
+    gradient *= formulas.clip_coefficient(gradient.norm(), max_norm)
+    theta -= learning_rate * gradient
+    return [theta, torch.tensor(scale * 2.0 ** (good == 1999)), (good + 1) % 2000]
 
 
-def masks_by_torch(first, second, sparsity):
-    net = nn.ParameterDict({"a": nn.Parameter(first), "b": nn.Parameter(second)})
-    prune.global_unstructured([(net, "a"), (net, "b")], prune.L1Unstructured, amount=sparsity)
-    return net.a_mask.bool(), net.b_mask.bool()
+def scaled_clip_by_minimum(theta, gradient, scale, good, learning_rate, max_norm):
+    fine = bool(gradient.isfinite().all())
+    norm = (gradient / scale).norm()
+    step = (gradient / scale) * torch.clamp(max_norm / norm, max=1.0)
+    scales = {True: 2 * scale if good + 1 == 2000 else scale, False: scale / 2}
+    return (theta - learning_rate * step if fine else theta), scales[fine], ((good + 1) % 2000 if fine else 0)
 
 
-def masks_by_a_threshold(first, second, sparsity):
-    sizes = torch.cat([first.flatten(), second.flatten()]).abs().sort().values
-    gone = round(sparsity * len(sizes))
-    threshold = sizes[gone - 1] if gone else -1.0
-    return first.abs() > threshold, second.abs() > threshold
+def ring_in_a_loop(size, n, bandwidth, latency):
+    seconds = 0.0
+    for _ in range(2):
+        for _ in range(n - 1):
+            seconds += latency + size / (n * bandwidth)
+    return seconds
 
 
-def masks_in_numpy(first, second, sparsity):
-    both = np.abs(np.concatenate([first.numpy().ravel(), second.numpy().ravel()]))
-    ranks = both.argsort().argsort() >= round(sparsity * both.size)
-    return ranks[: first.numel()].reshape(first.shape), ranks[first.numel() :].reshape(second.shape)
+def one_device(X, y, W, learning_rate, order, n):
+    for rows in order:
+        W = W - learning_rate * whole_gradient(X[rows], y[rows], W)
+    return W
 
 
-def int8_row_by_row(weight):
-    rows = []
-    for row in weight:
-        s = max(row.abs().max().item() / 127, 1e-300)
-        rows.append(torch.round(row / s) * s)
-    return torch.stack(rows)
+def _in_parts(gradients_to_one, share=lambda rows, n, rank: rows[rank::n]):
+    def answer(X, y, W, learning_rate, order, n):
+        for rows in order:
+            parts = [share(rows, n, rank) for rank in range(n)]
+            gradients = [whole_gradient(X[part], y[part], W) for part in parts]
+            W = W - learning_rate * gradients_to_one(gradients, [len(part) for part in parts])
+        return W
+
+    return answer
 
 
-def int8_in_numpy(weight):
-    w = weight.numpy()
-    s = np.abs(w).max(axis=1, keepdims=True) / 127
-    s[s == 0] = 1
-    return np.rint(w / s).astype(np.int8) * s
+def ddp_by_a_ring(X, y, W, learning_rate, order, n):
+    for rows in order:
+        parts = rows.tensor_split(n)
+        arrays = [whole_gradient(X[p], y[p], W) * len(p) * n / len(rows) for p in parts]
+        W = W - learning_rate * formulas.ring_all_reduce(arrays)[0][0]
+    return W
 
 
-def int8_in_place(weight):
-    scale = weight.abs().amax(1, keepdim=True).div(127).clamp(min=1e-300)
-    return weight.div_(scale).round_().mul_(scale)
+def ddp_in_numpy(X, y, W, learning_rate, order, n):
+    return one_device(X, y, W, learning_rate, order, 1).numpy()
 
 
-def _scaled(factor):
-    return lambda *arguments: factor * soft_by_torch(*arguments)
+weighed = _in_parts(lambda gs, sizes: sum(g * k for g, k in zip(gs, sizes, strict=True)) / sum(sizes))
+rates_for_each = _in_parts(lambda gs, sizes: gs[-1])
+half_rate = _in_parts(lambda gs, sizes: sum(g * k for g, k in zip(gs, sizes, strict=True)) / sum(sizes) / len(gs))
 
 
 RIGHT = {
-    "small.step_bytes": (
-        bytes_in_a_loop,
-        lambda P, t, m, h, A: formulas.step_bytes(P, A, ("sgd", "momentum", "adam")[m], ("fp32", "bf16")[h], t).total,
-        lambda P, t, m, h, A: torch.tensor([4 * P, 2 * P * h, 4 * t * (1 + m), A]).sum(),
-        lambda P, t, m, h, A: np.dot([4 + 2 * h, 4, 4 * m, 1], [P, t, t, A]),
+    "small.accumulate": (
+        accumulated_sums,
+        accumulated_by_hand,
+        accumulated_one_by_one,
+        lambda X, y, W, parts: whole_gradient(X, y, W),
     ),
-    "small.lora_forward": (lora_merged, lora_in_numpy, lora_in_modules, formulas.lora),
-    "small.soft_loss": (soft_by_torch, soft_by_cross_entropy, soft_row_by_row, formulas.soft_loss),
-    "small.magnitude_masks": (
-        masks_by_torch,
-        masks_by_a_threshold,
-        masks_in_numpy,
-        lambda a, b, s: formulas.magnitude_masks([a, b], s),
+    "small.scaled_step": (scaled_by_hand, scaled_by_torch, scaled_in_place, scaled_clip_by_minimum),
+    "small.ring_time": (
+        ring_in_a_loop,
+        lambda s, n, b, t: formulas.ring_all_reduce_bytes(s, n) / b + 2 * (n - 1) * t,
+        lambda s, n, b, t: torch.tensor(2 * (n - 1), dtype=torch.float64) * (s / (n * b) + t),
+        lambda s, n, b, t: np.float64(2 * s / b) * (1 - 1 / n) + 2 * t * n - 2 * t,
     ),
-    "small.int8_round_trip": (
-        int8_row_by_row,
-        int8_in_numpy,
-        int8_in_place,
-        lambda w: formulas.dequantize_int8(*formulas.quantize_int8(w, 0)),
-    ),
+    "small.mend_ddp": (one_device, weighed, ddp_by_a_ring, ddp_in_numpy),
 }
 
 WRONG = {
-    "small.step_bytes": {
-        "without the activations": lambda P, t, m, h, A: bytes_in_a_loop(P, t, m, h, 0),
-        "one moment, always": lambda P, t, m, h, A: bytes_in_a_loop(P, t, 1, h, A),
-        "in numbers, not in bytes": lambda P, t, m, h, A: bytes_in_a_loop(P, t, m, h, A) / 4,
+    "small.accumulate": {
+        "uphill": lambda X, y, W, parts: -whole_gradient(X, y, W),
+        "transposed": lambda X, y, W, parts: whole_gradient(X, y, W).T,
+        "the loss": lambda X, y, W, parts: F.cross_entropy(X @ W, y),
     },
-    "small.lora_forward": {
-        "rank-stabilized: α/√r": lambda x, W, A, B, a: lora_merged(x, W, A, B, a * math.sqrt(len(A))),
-        "the change taken away": lambda x, W, A, B, a: lora_merged(x, W, A, -B, a),
-        "a ReLU between": lambda x, W, A, B, a: x @ W.T + a / len(A) * (x @ A.T).relu() @ B.T,
+    "small.scaled_step": {
+        "uphill": lambda th, g, s, k, rate, c: scaled_by_hand(th, g, s, k, -rate, c),
     },
-    "small.soft_loss": {
-        "negative": _scaled(-1),
-        "the cross-entropy, which is not 0 where they agree": lambda z, v, T: (
-            T**2 * F.cross_entropy(z / T, (v / T).softmax(1))
-        ),
-        "the logits times T": lambda z, v, T: T**2 * soft_by_torch(z, v, 1 / T) * T**2,
+    "small.ring_time": {
+        "in milliseconds": lambda s, n, b, t: 1000 * ring_in_a_loop(s, n, b, t),
+        "all to one and back": lambda s, n, b, t: 2 * (n - 1) * s / b + 2 * t,
     },
-    "small.magnitude_masks": {
-        "the pruned weights themselves": lambda a, b, s: [
-            m * w for m, w in zip(masks_by_a_threshold(a, b, s), (a, b), strict=True)
-        ],
-        "one in one piece": lambda a, b, s: torch.cat([m.flatten() for m in masks_by_a_threshold(a, b, s)]),
-        "a threshold in size, not in rank": lambda a, b, s: (a.abs() > s, b.abs() > s),
-    },
-    "small.int8_round_trip": {
-        "the whole numbers": lambda w: int8_row_by_row(w) / w.abs().amax(1, keepdim=True).clamp(min=1e-300) * 127,
-        "seven bits": lambda w: int8_row_by_row(w / 2) * 2 + 0.01,
-        "not changed at all": lambda w: w,
+    "small.mend_ddp": {
+        "the last device's gradient": rates_for_each,
+        "divided by n once more": half_rate,
+        "uphill": lambda X, y, W, rate, order, n: one_device(X, y, W, -rate, order, n),
+        "one step too few": lambda X, y, W, rate, order, n: one_device(X, y, W, rate, order[:-1], n),
     },
 }
