@@ -24,6 +24,7 @@ from ..formulas import SCALINGS, scaled_rate
 from ..models import bert, resnet
 from ..stability import gradient_noise_scale
 from ..stability.sweeps.execution import one_thread
+from ..training.evaluation import forward
 from ..training.precision import autocast
 from ..training.protocols import Inputs
 from ..training.settings import Settings
@@ -156,10 +157,10 @@ def noise_along(name: str, task: Task, power: int, seed: int) -> Iterator[dict[s
             yield {"purpose": "noise", "task": name, "step": k, "seed": seed, **numbers}
         if k == total:
             return
-        inputs, targets = batches(k)
+        examples, answers = batches(k)
         with autocast(SETTINGS.precision if name == "movies" else "fp32", torch.device("cpu")):
-            output = model(**inputs).logits if isinstance(inputs, dict) else model(inputs)
-        loss = nn.functional.cross_entropy(output.float(), targets)
+            logits = forward(model, examples)
+        loss = nn.functional.cross_entropy(logits.float(), answers)
         optimizer.zero_grad()
         loss.backward()
         for group in optimizer.param_groups:
@@ -242,11 +243,14 @@ def main() -> None:
             power = tuned[optimizer, batch] = tune(score, power + (batch > BATCHES[0]))
             for scaling in SCALINGS:
                 score(scaled_power(tuned[optimizer, BATCHES[0]], batch, scaling))
-    for seed in NOISE_SEEDS:
-        for name, of in (("movies", task), ("digits", digits())):
-            power = tuned["adamw", BATCHES[0]]
-            with one_thread():
-                once(("noise", name, seed), lambda of=of, name=name, s=seed, p=power: list(noise_along(name, of, p, s)))
+    for name, of in (("movies", task), ("digits", digits())):
+        for seed in NOISE_SEEDS:
+
+            def measure(name: str = name, of: Task = of, seed: int = seed) -> list[dict[str, Any]]:
+                with one_thread():
+                    return list(noise_along(name, of, tuned["adamw", BATCHES[0]], seed))
+
+            once(("noise", name, seed), measure)
     for seed in SEEDS:
         for (optimizer, batch), power in tuned.items():
             train_once("run", optimizer, batch, power, seed)
