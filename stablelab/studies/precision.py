@@ -89,7 +89,14 @@ SETUPS = {
 
 
 def train(
-    model: nn.Module, batches: Batches, settings: Settings, total_steps: int, seed: int, *, whole_model: bool = False
+    model: nn.Module,
+    batches: Batches,
+    settings: Settings,
+    total_steps: int,
+    seed: int,
+    *,
+    whole_model: bool = False,
+    stop: int | None = None,
 ) -> list[float]:
     """Train in place, on one thread; the losses, up to the first that is not finite.
 
@@ -100,6 +107,7 @@ def train(
         total_steps: length of the run.
         seed: of dropout.
         whole_model: put all of the model into bf16 first, weights included.
+        stop: after so many steps of the run, all of them if not given.
     """
     if whole_model:
         model.to(torch.bfloat16)
@@ -107,7 +115,7 @@ def train(
     with one_thread():
         for step in steps(model, batches, cross_entropy, Control(settings), total_steps=total_steps, seed=seed):
             losses.append(step.loss if not step.diverged else math.nan)
-            if step.diverged:
+            if step.diverged or step.step == stop:
                 break
     return losses
 
@@ -161,6 +169,30 @@ def paired(task: str, learning_rate: float, precision: str = "bf16") -> tuple[pa
     runs = precisions()
     here = runs[(runs.task == task) & np.isclose(runs.learning_rate, learning_rate)].sort_values("seed")
     return here[here.precision == "fp32"], here[here.precision == precision]
+
+
+def variance_ratio(a: np.ndarray, b: np.ndarray, level: float = 0.95) -> tuple[float, float, float]:
+    """Variance of a over that of b, whose scores are paired by seed, and its interval for normal scores.
+
+    For the true ratio ρ, a + ρ^½ b and a - ρ^½ b are uncorrelated. The ratios for which Student's test of a correlation
+    does not reject that are w (K ± √(K² - 1)) and what lies between, with w the measured ratio, r the correlation of a
+    and b, and K = 1 + 2 (1 - r²) t² / (n - 2). The better the pairs agree, the narrower it is.
+
+    Args:
+        a: (n,) scores, three or more, not all equal.
+        b: (n,) those of the same seeds.
+        level: of the interval, between 0 and 1.
+
+    Source:
+        Pitman 1939, "A note on normal correlation"; Morgan 1939, "A test for the significance of the difference between
+        the two variances in a sample from a normal bivariate population".
+    """
+    from scipy.stats import t
+
+    n, w, r = len(a), float(a.var(ddof=1) / b.var(ddof=1)), float(np.corrcoef(a, b)[0, 1])
+    K = 1 + 2 * (1 - r**2) * float(t.ppf((1 + level) / 2, n - 2)) ** 2 / (n - 2)
+    half = math.sqrt(K**2 - 1)
+    return w, w * (K - half), w * (K + half)
 
 
 def all_runs() -> list[tuple[str, str, float, int]]:
