@@ -405,7 +405,7 @@ def _built(run: Run) -> tuple[str, dict[str, str]]:
             files = {Path(source).name: Path(source).read_text(encoding="utf-8")}
             files["config.json"] = model.config.to_json_string(use_diff=False)
             return f'{lines}model = {kind}(AutoConfig.from_pretrained("."))', files
-    if trained is model and type(model).__module__ == "stablelab.models.efficientnet":
+    if trained is model and type(model).__module__.startswith("stablelab.models.") and kind == "EfficientNetLite0":
         source = inspect.getsourcefile(type(model)) or ""
         lines = f"from {Path(source).stem} import {kind}\n\nmodel = {kind}({model.fc.out_features})"
         return lines, {Path(source).name: Path(source).read_text(encoding="utf-8")}
