@@ -14,6 +14,7 @@ from .fine_tuning import fine_tune, load, reopen, replay
 from .models.attention import attention_maps
 from .models.attributions import attributions
 from .models.bert import bert
+from .models.imagenet import efficientnet
 from .models.resnet import resnet
 from .plots.attributions import show_attention, show_attributions
 from .plots.display import show_pictures
@@ -70,6 +71,7 @@ __all__ = [
     "diagnose",
     "digits",
     "doctor",
+    "efficientnet",
     "evaluate",
     "examine",
     "exercises",

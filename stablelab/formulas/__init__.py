@@ -26,6 +26,7 @@ from .memory import (
     resnet18_activation_bytes,
     step_bytes,
 )
+from .noise_scale import SCALINGS, best_rate, noise_scale, scaled_rate, unbiased_moments
 from .optimizers import adam, adamw, gradient_descent, lamb, momentum, trust_ratio
 from .pruning import gradual_sparsity, magnitude_masks
 from .quantization import dequantize_int8, quantize_int8
@@ -46,11 +47,13 @@ from .schedules import (
 
 __all__ = [
     "CLIPS",
+    "SCALINGS",
     "SCHEDULES",
     "adafactor_bytes",
     "adam",
     "adamw",
     "attention_weights",
+    "best_rate",
     "bytes_per_device",
     "bytes_sent_per_step",
     "causal_mask",
@@ -90,6 +93,7 @@ __all__ = [
     "momentum",
     "moving_average",
     "multiplier",
+    "noise_scale",
     "optimizer_bytes",
     "plateau",
     "quantize_int8",
@@ -98,10 +102,12 @@ __all__ = [
     "ring_all_reduce_bytes",
     "sam_ascent",
     "scaled_dot_product_attention",
+    "scaled_rate",
     "smoothed_targets",
     "soft_loss",
     "soft_threshold",
     "step_bytes",
     "trust_ratio",
+    "unbiased_moments",
     "warmup",
 ]

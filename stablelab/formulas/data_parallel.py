@@ -30,8 +30,8 @@ def ring_all_reduce_bytes(size: float, n: int) -> float:
         ValueError: in one line, for a size below 0 or no devices.
 
     Source:
-        Patarasuk & Yuan 2009, "Bandwidth optimal all-reduce algorithms for clusters of workstations"; the factor
-        is that of the page "Performance reported by NCCL tests".
+        Patarasuk & Yuan 2009, "Bandwidth optimal all-reduce algorithms for clusters of workstations"; the count of
+        transfers and links: NVIDIA/nccl-tests on GitHub, "Performance reported by NCCL tests", AllReduce.
     """
     return 2 * (whole("n", n, 1, of=" of devices") - 1) / n * number("size", size, at_least=0)
 
@@ -113,6 +113,6 @@ def bytes_sent_per_step(size: float, n: int, stage: int = 0) -> float:
         ValueError: in one line, for a size below 0, no devices or another stage.
 
     Source:
-        Rajbhandari, Rasley, Ruwase & He 2020, Section 7: 2 Ψ and 3 Ψ.
+        Rajbhandari, Rasley, Ruwase & He 2020, Section 7.2: 2 Ψ and 3 Ψ.
     """
     return ring_all_reduce_bytes(size, n) * (1.5 if whole("stage", stage, at_most=3) == 3 else 1.0)

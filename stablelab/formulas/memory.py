@@ -116,7 +116,8 @@ def adafactor_bytes(shapes: Iterable[Sequence[int]]) -> int:
             with fewer keeps a number for each element.
 
     Source:
-        Shazeer & Stern 2018, "Adafactor: adaptive learning rates with sublinear memory cost", Section 3.
+        Shazeer & Stern 2018, "Adafactor: adaptive learning rates with sublinear memory cost", on factored
+        second moment estimation.
     """
     numbers = 0
     for shape in shapes:
@@ -294,7 +295,8 @@ def checkpointed_bytes(layer: int, layer_input: int, layers: int, segments: int 
         ValueError: a number that is no count of at least 1, or more segments than layers.
 
     Source:
-        Chen et al. 2016, "Training deep nets with sublinear memory cost", Section 4.
+        Chen et al. 2016, "Training deep nets with sublinear memory cost", Section 4.3, Equation 1; one segment
+        after the other: Algorithm 1.
     """
     whole("layer", layer, 1)
     whole("layer_input", layer_input, 1)

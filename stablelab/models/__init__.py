@@ -1,4 +1,4 @@
-"""Pre-trained models: BERT and ResNet, their heads, layers and features, and what an answer rests on."""
+"""Pre-trained models: BERT, ResNet and EfficientNet, their heads, layers and features, and what an answer rests on."""
 
 from .attention import AttentionMaps, attention_maps
 from .attributions import Attributions, attributions
@@ -8,6 +8,7 @@ from .fitting import check_fits
 from .fractals.ifs import fractal_images
 from .fractals.weights import verify_fractal_weights
 from .heads import freeze, head_of, unfreeze
+from .imagenet import efficientnet, fetch_efficientnet
 from .inventory import inventory
 from .layers import layer_names, layers_of
 from .pretraining import linear_probe, mask_tokens, probe_hits
@@ -23,6 +24,8 @@ __all__ = [
     "bert",
     "cached_features",
     "check_fits",
+    "efficientnet",
+    "fetch_efficientnet",
     "fractal_images",
     "freeze",
     "head_of",

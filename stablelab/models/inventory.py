@@ -9,6 +9,7 @@ from pathlib import Path
 from ..data.cache import bundled_folder, verify_bundled
 from ..data.reviews import corpora_folder, corpora_present
 from .fractals.weights import fractal_weights_file, verify_fractal_weights
+from .imagenet import NAME, efficientnet_file
 
 
 def inventory(verify: bool = False) -> dict[str, str]:
@@ -22,6 +23,7 @@ def inventory(verify: bool = False) -> dict[str, str]:
         "reviews": str(corpora_folder()) if corpora_present() else "not fetched yet: stablelab fetch",
         "BERT MiniLM-L6": _where(verify_bundled if verify else bundled_folder, verify),
         "fractal weights": _where(verify_fractal_weights if verify else fractal_weights_file, verify),
+        NAME: str(efficientnet_file()) if efficientnet_file().is_file() else "not fetched yet: stablelab fetch",
         "ImageNet weights": _imagenet(),
     }
 

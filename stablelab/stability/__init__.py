@@ -6,6 +6,7 @@ from .contrast_sets import Contrast, contrast
 from .domain_shift import across
 from .ensembles import EnsembleComparison, average, compare_ensembles, fit_weights, spread_by_size, vote
 from .estimates import Estimate
+from .gradient_noise import gradient_noise_scale
 from .hessian import hessian_vector_product, sharpness
 from .lr_sensitivity import learning_rate_sensitivity
 from .model_soups import Soup, average_weights, greedy_soup
@@ -71,6 +72,7 @@ __all__ = [
     "expected_calibration_error",
     "failed_rate",
     "fit_weights",
+    "gradient_noise_scale",
     "greedy_soup",
     "hessian_vector_product",
     "is_failed",

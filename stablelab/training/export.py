@@ -136,7 +136,7 @@ def export(
         run: what it has done so far is exported.
         folder: new or empty, or with an earlier export, which is replaced.
         build: lines of Python that make ``model``, with any weights; they run in the folder. Needed only for a model
-            that is neither torchvision's (made by ``lab.resnet``) nor Hugging Face's.
+            that is neither torchvision's (made by ``lab.resnet``) nor Hugging Face's nor of ``stablelab.models``.
         files: other files that these lines need, by name.
 
     Returns:
@@ -405,6 +405,10 @@ def _built(run: Run) -> tuple[str, dict[str, str]]:
             files = {Path(source).name: Path(source).read_text(encoding="utf-8")}
             files["config.json"] = model.config.to_json_string(use_diff=False)
             return f'{lines}model = {kind}(AutoConfig.from_pretrained("."))', files
+    if trained is model and type(model).__module__.startswith("stablelab.models.") and kind == "EfficientNetLite0":
+        source = inspect.getsourcefile(type(model)) or ""
+        lines = f"from {Path(source).stem} import {kind}\n\nmodel = {kind}({model.fc.out_features})"
+        return lines, {Path(source).name: Path(source).read_text(encoding="utf-8")}
     if trained is model and type(model).__module__.startswith("torchvision."):
         from torchvision import models
 

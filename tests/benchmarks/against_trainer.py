@@ -1,4 +1,4 @@
-"""One epoch of 320 movie reviews: our run against Hugging Face's Trainer on the same batches."""
+"""One epoch of 320 movie reviews: our run against Hugging Face's Trainer on the same batches, at equal precision."""
 
 from __future__ import annotations
 
@@ -9,18 +9,24 @@ import tempfile
 import time
 
 import material
-from timing import REPEATS, Row, seconds
+import torch
+from arithmetic import alone
+from timing import Row, seconds
+
+from stablelab.training.precision import slower_here
+
+EPOCHS = 5
 
 
-def rivals() -> tuple[list[float], list[float]]:
+def rivals(precision: str) -> tuple[list[float], list[float]]:
     """Seconds per epoch of either, after a first one to warm up. They take turns, a few steps each, so that a machine
     that slows down slows both; Trainer holds the floor, and its callback lets our run go on in its own thread."""
     from torch.utils.data import DataLoader
     from transformers import Trainer, TrainerCallback, TrainingArguments
 
     batches = [{**inputs, "labels": targets} for inputs, targets in material.epoch_batches()]
-    epochs = REPEATS + 1
-    run = material.our_run(material.bert(), epochs)
+    epochs = EPOCHS + 1
+    run = material.our_run(material.bert(), epochs, precision)
     ours: list[float] = []
     theirs: list[float] = []
 
@@ -53,7 +59,8 @@ def rivals() -> tuple[list[float], list[float]]:
             save_strategy="no",
             report_to=[],
             disable_tqdm=True,
-            use_cpu=not _gpu(),
+            use_cpu=not torch.cuda.is_available(),
+            bf16=precision == "bf16",
         )
         trainer = SameBatches(material.bert(), arguments, train_dataset=batches, callbacks=[TakeTurns()])
         trainer.train()
@@ -63,14 +70,14 @@ def rivals() -> tuple[list[float], list[float]]:
     return ours[1:], theirs[1:]
 
 
-def _gpu() -> bool:
-    import torch
-
-    return torch.cuda.is_available()
-
-
 def rows() -> list[Row]:
-    """The row of this benchmark."""
+    """A row for each precision in which a processor is fast."""
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    a, b = rivals()
-    return [Row("epoch of 320 reviews, our run", a, "Hugging Face Trainer", b, 1.00)]
+    table = []
+    for precision, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
+        if not slower_here(precision, torch.device("cpu")):
+            ours, theirs = rivals(precision)
+            limit = alone(material.epoch_flops(), dtype)
+            what = f"epoch of 320 reviews in {precision}, our run"
+            table.append(Row(what, ours, "Hugging Face Trainer", theirs, 1.00, limit))
+    return table

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import material
+from arithmetic import alone
 from timing import Row, alternate, seconds
 
 PAIRS, BRANCHES = 5, 5
@@ -22,7 +23,8 @@ def rows() -> list[Row]:
         lambda: seconds(lambda: material.turn(on, every)), lambda: seconds(lambda: material.turn(off, every)), PAIRS
     )
     off.stop()
-    table = [Row(f"{every} steps of BERT with its checkpoints", times[0], "without", times[1], 1.03)]
+    limit = alone(material.steps_flops(every))
+    table = [Row(f"{every} steps of BERT with its checkpoints", times[0], "without", times[1], 1.03, limit)]
     starts, pairs_of_steps = zip(*(branched(on) for _ in range(BRANCHES)), strict=True)
     on.stop()
     return [*table, Row("a branch, until its first step begins", list(starts), "two steps", list(pairs_of_steps), 1.0)]

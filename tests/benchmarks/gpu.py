@@ -14,12 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from arithmetic import alone, peak, step_flops
 from timing import Row, alternate, in_kernel
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 import stablelab as lab
-from stablelab.formulas import cross_entropy
 from stablelab.training import Run
 from stablelab.training.precision import DTYPES, autocast
 
@@ -29,7 +28,6 @@ PICTURES, SIDE = 64, 224
 SENTENCES, TOKENS = 32, 128
 PAIRS, STEPS = 12, 20  # turns of each rival, and steps of a turn
 FEWER = 4  # turns where no promise depends on it
-SQUARE = 8192  # of the matrices whose product is taken for the peak
 DEVICE = torch.device("cuda")
 
 
@@ -131,38 +129,15 @@ def turn(run: Run) -> float:
     return waited(work)
 
 
-def peak(dtype: torch.dtype) -> float:
-    """Floating-point operations per second of a product of two large matrices, the fastest of several."""
-    a, b = (torch.randn(SQUARE, SQUARE, device=DEVICE).to(dtype) for _ in range(2))
-    spent = []
-    for _ in range(10):
-        torch.cuda.synchronize()
-        began = time.perf_counter()
-        a @ b
-        torch.cuda.synchronize()
-        spent.append(time.perf_counter() - began)
-    return 2 * SQUARE**3 / min(spent)
-
-
-def step_flops(model: nn.Module, task: OneBatch) -> int:
-    """Of the products of one forward and backward pass, two for each multiply-add."""
-    inputs, targets = task(0)
-    with FlopCounterMode(display=False) as counter:
-        cross_entropy(logits_of(model, inputs), targets).backward()
-    model.zero_grad()
-    return counter.get_total_flops()
-
-
 def against_bare(which: str) -> Row:
     """Our step in bf16 against the bare one."""
     make = MODELS[which]
     model, task = make()
-    alone = step_flops(model, task) / peak(torch.bfloat16)
+    limit = alone(step_flops(model, *task(0)), torch.bfloat16, DEVICE)
     run, bare = our_run(model, task, "bf16"), bare_steps(*make(), "bf16")
     ours, theirs = alternate(lambda: turn(run), lambda: waited(lambda: [next(bare) for _ in range(STEPS)]), PAIRS)
     run.stop()
-    what = f"step of {task.name}, in bf16 (products alone {1000 * alone:.2f} ms)"
-    return Row(what, ours, "the same loop bare", theirs, 1.05)
+    return Row(f"step of {task.name}, in bf16", ours, "the same loop bare", theirs, 1.05, limit)
 
 
 def against_fp32(which: str, precision: str) -> Row:
@@ -205,7 +180,7 @@ def rows() -> Iterator[Row]:
     if not torch.cuda.is_available():
         print("(no GPU is here: its rows are left out)")
         return
-    card, products = torch.cuda.get_device_name(), peak(torch.bfloat16)
+    card, products = torch.cuda.get_device_name(), peak(torch.bfloat16, DEVICE)
     print(f"({card}, PyTorch {torch.__version__}, products in bf16 at {products:.3g} FLOP/s)", flush=True)
     for which in MODELS:
         yield against_bare(which)

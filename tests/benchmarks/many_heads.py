@@ -12,6 +12,7 @@ import itertools
 import math
 
 import torch
+from arithmetic import alone
 from timing import Row, alternate, seconds
 from torch import Tensor, nn
 
@@ -91,7 +92,12 @@ def compare(what: str, task: Task, optimizer: str, seeds: int, at_most: float) -
         return seconds(lambda: [once(own, seed) for own, seed in some]) * (RUNS / BY_LOOP)
 
     ours, theirs = alternate(batched, loop, 5)
-    return Row(what, ours, "loop over runs", theirs, at_most)
+    return Row(what, ours, "loop over runs", theirs, at_most, alone(heads_flops(RUNS)))
+
+
+def heads_flops(runs: int) -> int:
+    """Of the products: the logits, and the gradient of the weights; features need none."""
+    return runs * STEPS * 2 * (2 * BATCH * D * C)
 
 
 def rows() -> list[Row]:
@@ -107,5 +113,12 @@ def rows() -> list[Row]:
         compare("batched heads, 256 runs by SGD", task, "sgd", 4, 1 / 20),
         compare("batched heads, 256 runs by AdamW", task, "adamw", 4, 1 / 15),
         compare("batched heads, 256 orders, SGD", task, "sgd", RUNS, 1 / 8),
-        Row("16x16 map with 4 seeds, 200 steps", times[1:], "ten seconds", [MAP_SECONDS] * 3, 1.0),
+        Row(
+            "16x16 map with 4 seeds, 200 steps",
+            times[1:],
+            "ten seconds",
+            [MAP_SECONDS] * 3,
+            1.0,
+            alone(heads_flops(16 * 16 * 4)),
+        ),
     ]

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from functools import cache
 
 import torch
+from arithmetic import step_flops
 from torch import nn
 
 import stablelab as lab
@@ -43,6 +44,17 @@ def epoch_batches() -> list[tuple[dict[str, torch.Tensor], torch.Tensor]]:
     return [batches(k) for k in range(batches.per_epoch)]
 
 
+@cache
+def epoch_flops() -> int:
+    """Floating-point operations of the products of one epoch."""
+    return sum(step_flops(bert(), inputs, targets) for inputs, targets in epoch_batches())
+
+
+def steps_flops(n: int) -> float:
+    """The same for n steps of it on average."""
+    return epoch_flops() * n / len(epoch_batches())
+
+
 def bare_steps(model: nn.Module, batches: list) -> Iterator[float]:
     """The loop as a good PyTorch programmer writes it: fused AdamW, clipping at norm 1, the loss kept; without end."""
     decays = [p for p in model.parameters() if p.ndim >= 2]
@@ -59,7 +71,7 @@ def bare_steps(model: nn.Module, batches: list) -> Iterator[float]:
         yield loss.item()
 
 
-def our_run(model: nn.Module, epochs: int = 1) -> lab.Run:
+def our_run(model: nn.Module, epochs: int = 1, precision: str = "fp32") -> lab.Run:
     """The same as a run of the workbook."""
     return lab.fine_tune(
         model,
@@ -70,6 +82,7 @@ def our_run(model: nn.Module, epochs: int = 1) -> lab.Run:
         batch_size=BATCH_SIZE,
         epochs=epochs,
         evaluate_every=0,
+        precision=precision,
     )
 
 

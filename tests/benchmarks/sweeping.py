@@ -5,13 +5,17 @@ Each run has one torch thread. The workers are warm: starting two processes take
 
 from __future__ import annotations
 
+import contextlib
+import io
 import time
 
+import torch
+from arithmetic import alone, flops_of, step_flops
 from timing import Row, alternate
 
 import stablelab as lab
 
-RUNS, STEPS, ROUNDS = 12, 20, 3
+RUNS, STEPS, BATCH_SIZE, ROUNDS = 12, 20, 32, 3
 
 
 def rows() -> list[Row]:
@@ -21,14 +25,22 @@ def rows() -> list[Row]:
     walls, runs = zip(*(swept(task, 1) for _ in range(ROUNDS)), strict=True)
     around = [wall - inside for wall, inside in zip(walls, runs, strict=True)]
     return [
-        Row(f"a sweep of {RUNS} runs on two processes", two, "on one", one, 1 / 1.7),
+        Row(f"a sweep of {RUNS} runs on two processes", two, "on one", one, 1 / 1.7, alone(RUNS * run_flops(task))),
         Row("its bookkeeping", around, "all of it", list(walls), 0.02),
     ]
 
 
+def run_flops(task: lab.data.Task) -> int:
+    """Of the products of one run: its steps, and the validation split before them and after."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        model = lab.resnet(task)
+    judged = flops_of(lambda: lab.predict(model, task.validation))
+    return STEPS * step_flops(model, *task.collate(torch.arange(BATCH_SIZE))) + 2 * judged
+
+
 def swept(task: lab.data.Task, n_jobs: int) -> tuple[float, float]:
     """Seconds of a sweep from the first run to the last, and the seconds of its runs added up."""
-    sweep = lab.sweep(lab.resnet, task, seeds=range(RUNS), steps=STEPS, batch_size=32, learning_rate=1e-3)
+    sweep = lab.sweep(lab.resnet, task, seeds=range(RUNS), steps=STEPS, batch_size=BATCH_SIZE, learning_rate=1e-3)
     began = time.perf_counter()
     results = sweep.run(n_jobs, bar=False)
     wall = time.perf_counter() - began

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import material
+from arithmetic import alone
 from timing import Row, in_kernel
 
 HERE = Path(__file__).parent
@@ -101,9 +103,13 @@ tell("LIGHTNING", [turns.ours, turns.theirs])
 def rows() -> list[Row]:
     """The rows of this benchmark."""
     said = in_kernel(SETUP, OWN_LOOP, TRAINER, LIGHTNING)
-    loop, trainer, lightning = said["LOOP"], said["TRAINER"], said["LIGHTNING"]
+    limit = alone(material.steps_flops(STEPS))
+    kinds = {
+        "LOOP": ("an own loop", "the same loop"),
+        "TRAINER": ("a Trainer", "the same Trainer"),
+        "LIGHTNING": ("Lightning", "the same"),
+    }
     return [
-        Row(f"{STEPS} steps of BERT, an own loop watched", loop[0], "the same loop alone", loop[1], 1.03),
-        Row(f"{STEPS} steps of BERT, a Trainer watched", trainer[0], "the same Trainer alone", trainer[1], 1.03),
-        Row(f"{STEPS} steps of BERT, Lightning watched", lightning[0], "the same alone", lightning[1], 1.03),
+        Row(f"{STEPS} steps of BERT, {what} watched", said[word][0], f"{peer} alone", said[word][1], 1.03, limit)
+        for word, (what, peer) in kinds.items()
     ]

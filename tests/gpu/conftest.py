@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 import torch
-from support.gpu import DEVICE, HERE, ON_GPU
+from support.gpu import DEVICE, HERE, ON_GPU, TWO_HERE
 from support.tiny import tiny_task
 from torch import nn
 
@@ -18,7 +18,7 @@ from stablelab.data import Task
 from stablelab.training import Run
 
 __all__ = ["tiny_task"]
-collect_ignore_glob = [] if HERE else ["test_*.py"]
+collect_ignore_glob = [] if TWO_HERE else ["test_two_gpus.py"] if HERE else ["test_*.py"]
 if HERE:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # before CUDA starts; see the fixture below
 

@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import pytest
+import torch
+from support.gpu import DEVICE, ON_GPU
+from torch import nn
+from transformers import BertConfig, BertForSequenceClassification
 
 import stablelab as lab
+from stablelab.formulas import encoder_activation_bytes
+from stablelab.training.memory import saved_bytes
+from stablelab.training.precision import autocast
 from stablelab.widgets import dashboard
 
 pytestmark = pytest.mark.gpu
@@ -50,3 +57,55 @@ def test_a_sweep_leaves_nothing(digits, memory):
     before = memory()
     lab.sweep(lab.resnet, digits, **plan).run(bar=False)
     assert memory() - before < 100_000
+
+
+EXAMPLES, LENGTH, WIDTH, HEADS, LAYERS = (32, 128, 768, 12, 4) if ON_GPU else (2, 32, 96, 12, 2)
+
+
+def forward_bytes(model: nn.Module, inputs: dict[str, torch.Tensor], precision: str) -> tuple[int, int, int]:
+    """Bytes that a forward pass keeps, and at their most: as asked for, and as the allocator rounds them up."""
+    if not ON_GPU:
+        with autocast(precision, DEVICE), saved_bytes(model) as saved:
+            model(**inputs)
+        return (saved.activations + saved.half_copies,) * 3
+    model(**inputs).logits.sum().backward()  # what libraries keep for ever, and gradients, are there
+    torch.cuda.synchronize()
+    torch.cuda.reset_peak_memory_stats(DEVICE)
+    requested, allocated = torch.cuda.memory_stats(DEVICE)["requested_bytes.all.current"], torch.cuda.memory_allocated()
+    with autocast(precision, DEVICE):
+        logits = model(**inputs).logits
+    torch.cuda.synchronize()
+    assert logits.requires_grad
+    kept = torch.cuda.memory_stats(DEVICE)["requested_bytes.all.current"] - requested
+    peak = torch.cuda.memory_stats(DEVICE)["requested_bytes.all.peak"] - requested
+    return kept, peak, torch.cuda.max_memory_allocated(DEVICE) - allocated
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("dropout", [0.1, 0.0])
+def test_an_encoder_takes_what_the_formula_says(precision, dropout):
+    config = BertConfig(
+        vocab_size=100,
+        hidden_size=WIDTH,
+        num_hidden_layers=LAYERS,
+        num_attention_heads=HEADS,
+        intermediate_size=4 * WIDTH,
+        hidden_dropout_prob=dropout,
+        attention_probs_dropout_prob=dropout,
+    )
+    model = BertForSequenceClassification(config).to(DEVICE).train()
+    mask = torch.ones(EXAMPLES, LENGTH, dtype=torch.long, device=DEVICE)
+    mask[0, LENGTH // 2 :] = 0
+    inputs = {"input_ids": torch.randint(100, (EXAMPLES, LENGTH), device=DEVICE), "attention_mask": mask}
+    kept, peak, allocated = forward_bytes(model, inputs, precision)
+    copies = 0
+    if precision != "fp32":
+        copies = 2 * sum(each.weight.numel() for each in model.modules() if isinstance(each, nn.Linear))
+    expected = copies + encoder_activation_bytes(
+        EXAMPLES, LENGTH, WIDTH, HEADS, LAYERS, precision=precision, dropout=dropout > 0, device=DEVICE.type
+    )
+    print(f"{precision}, dropout {dropout}: {expected:,} bytes expected, kept {kept / expected:.3f} of it, at its most "
+          f"{peak / expected:.3f}, allocated {allocated / expected:.3f}")  # fmt: skip
+    assert kept == pytest.approx(expected, rel=0.03)
+    assert 0.97 * expected < peak < 1.2 * expected  # beside what is kept, what one operation works on
+    assert 0.97 * expected < allocated < 1.3 * expected

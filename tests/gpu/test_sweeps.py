@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -98,6 +100,22 @@ def test_processes_that_share_the_device_come_to_the_same(tiny_task):
     processor = outcomes(lab.sweep(tiny_model(), tiny_task, GRID, **{**plan, "device": "cpu"}))
     close(here, beside, 1e-5)
     close(here, processor, 1e-3)
+
+
+def test_each_worker_has_a_gpu_of_its_own(tiny_task, tmp_path):
+    make = tiny_model()
+
+    def model(task, seed):
+        where = torch.cuda.current_device() if torch.cuda.is_available() else None
+        (tmp_path / f"{os.getpid()} {where}").touch()
+        return make(task, seed)
+
+    plan = {"steps": 40, "batch_size": 10, "seeds": range(12), "device": DEVICE}
+    outcomes(lab.sweep(model, tiny_task, **plan), n_jobs=2)
+    seen = [tuple(each.name.split()) for each in tmp_path.iterdir()]
+    workers = {process: gpu for process, gpu in seen if int(process) != os.getpid()}
+    assert len(workers) == len([process for process, _ in seen if int(process) != os.getpid()])  # one GPU each
+    assert len(set(workers.values())) == min(len(workers), max(1, torch.cuda.device_count()))
 
 
 def test_sharpness_is_measured_at_the_end_of_each_run(digits):

@@ -25,14 +25,17 @@ def test_every_public_name_is_there_and_documented() -> None:
             assert getattr(room, name).__doc__
 
 
-def test_the_inventory_says_what_is_here(corpora: object, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_inventory_says_what_is_here(
+    corpora: object, efficientnet_file: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
     there = models.inventory(verify=True)
     assert there["reviews"] == str(corpora)
+    assert there["efficientnet-lite0"] == str(efficientnet_file)
     assert there["BERT MiniLM-L6"].endswith("(checksum right)")
     monkeypatch.setenv("STABLELAB_CACHE", "nowhere-at-all")
     monkeypatch.setattr("stablelab.data.cache.BUNDLED_PACKAGE", "no_such_package")
     there = models.inventory()
-    assert there["reviews"].startswith("not fetched yet")
+    assert there["reviews"] == there["efficientnet-lite0"] == "not fetched yet: stablelab fetch"
     assert there["BERT MiniLM-L6"].startswith("the bundled BERT is missing")
 
 

@@ -12,6 +12,7 @@ import torch
 HERE = torch.cuda.is_available() or bool(os.environ.get("STABLELAB_GPU_TESTS"))
 DEVICE = torch.device(os.environ.get("STABLELAB_GPU_TESTS") or "cuda")
 ON_GPU = DEVICE.type == "cuda"
+TWO_HERE = torch.cuda.device_count() > 1 or (HERE and not ON_GPU)
 
 # Sums of a GPU come in no fixed order, unless torch is told to keep one. So two runs part, slowly at first: this is how
 # far the losses of a dozen steps may be apart. (Once, on an H100, two of 40 steps of a ResNet were 0.04 apart.)

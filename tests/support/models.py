@@ -21,6 +21,11 @@ def corpora() -> Path:
 
 
 @pytest.fixture(scope="session")
+def efficientnet_file() -> Path:
+    return models.fetch_efficientnet()
+
+
+@pytest.fixture(scope="session")
 def digits() -> data.Task:
     return data.digits(train=60, validation=40, test=40, size=32)
 
@@ -125,7 +130,8 @@ def _trained(model: nn.Module, task: data.Task, settings: dict[str, Any]) -> Non
         curves.append([step.loss for step in run.start().wait(120).history])
         assert len(curves[-1]) == 3 and all(map(math.isfinite, curves[-1]))
         moved = {name for name, p in model.named_parameters() if not torch.equal(p, start[name])}
-        learned = [any(name.startswith(layer) for name in moved) for layer in layers]
+        parts = [tuple(f"{part}." for part in layer) for layer in layers]
+        learned = [any(f"{name}.".startswith(layer) for name in moved) for layer in parts]
         assert learned == [d < depth for d in range(len(layers))]
     assert curves[0] == curves[1] != curves[2]
     assert curves[3] == pytest.approx(curves[4], abs=1e-4)  # a body that rests is a body whose features are kept

@@ -139,6 +139,7 @@ class InventedTrainable:
     task: str = "ring"
     model: str = "net"
     classes: tuple[str, ...] = ("a", "b", "c")
+    device: str | None = None
 
     def describe(self) -> dict[str, Any]:
         return {

@@ -212,6 +212,15 @@ def test_a_resnet_without_the_workbook(tmp_path):
 
 
 @pytest.mark.slow
+def test_our_efficientnet_without_the_workbook(tmp_path, digits):
+    model = lab.efficientnet(digits, weights="random")
+    run = trained(lab.fine_tune(model, digits, steps=4, batch_size=6, learning_rate=1e-3, device="cpu"))
+    script = lab.export(run, tmp_path / "plain")
+    assert losses_of(tmp_path / "plain") == [step.loss for step in run.history]
+    assert "from efficientnet import EfficientNetLite0\n\nmodel = EfficientNetLite0(10)" in Path(script).read_text()
+
+
+@pytest.mark.slow
 def test_a_bert_without_the_workbook(tmp_path):
     generator = torch.Generator().manual_seed(1)
     ids = torch.randint(1, 90, (60, 12), generator=generator)

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
 import pytest
 import torch
 import transformers
-from safetensors.torch import load_file
+from support.launches import TWO, furthest, launched, words_of
 from torch import Tensor
 
 import stablelab as lab
@@ -31,7 +26,6 @@ BUILD = "model = torch.nn.Sequential(torch.nn.Linear(4, 16), torch.nn.LayerNorm(
 SLOW = "import time\n\n\nclass Slow(torch.nn.Linear):\n    def forward(self, x):\n        time.sleep(0.05)\n" + (
     "        return super().forward(x)\n\n\nmodel = Slow(4, 3)"
 )
-TWO = ("--multi_gpu", "--num_processes", "2", "--main_process_port", "0")  # so it is called without GPUs too
 LOST = (
     r"process (\d) of 2 ends: (?:another process has ended, or does not answer|it was told to, as when another one has "
     + (r"ended)\. Started again, training (goes on from checkpoint\.pt|begins anew)")
@@ -53,43 +47,6 @@ class Sentences:
 
     def digest(self) -> bytes:
         return b"ids"
-
-
-@contextmanager
-def launched(folder: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
-    """`accelerate launch` of the script, as it is, on the processor and without a config; ended with all it started."""
-    command = [sys.executable, "-u", "-m", "accelerate.commands.accelerate_cli", "launch", *options, "train.py"]
-    there = {**os.environ, "HF_HOME": str(folder / ".none"), "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
-    there["PYTHONUNBUFFERED"] = "1"
-    files = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen(command, cwd=folder, env=there, **files) as process:
-        started = psutil.Process(process.pid)
-        try:
-            yield process
-        finally:
-            for each in [*started.children(recursive=True), started] if started.is_running() else []:
-                each.kill()
-
-
-def words_of(folder: Path, *options: str) -> str:
-    """What a launch that goes well prints."""
-    with launched(folder, *options) as process:
-        out, error = process.communicate(timeout=120)
-    assert process.returncode == 0, error
-    return out
-
-
-def result_of(folder: Path) -> tuple[list[float], dict[str, Tensor]]:
-    return json.loads((folder / "losses.json").read_text()), load_file(folder / "trained.safetensors")
-
-
-def furthest(run: Run, folder: Path) -> tuple[float, float]:
-    """How far the script's losses and weights are at most from those of the run, which was one process."""
-    losses, weights = result_of(folder)
-    assert len(losses) == len(run.history)
-    apart = [abs(step.loss - loss) for step, loss in zip(run.history, losses, strict=True)]
-    model = run.model.state_dict()
-    return max(apart), max(float((weights[name] - model[name]).abs().max()) for name in model)
 
 
 @pytest.fixture

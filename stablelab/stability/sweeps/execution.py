@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import getpass
+import itertools
 import math
+import os
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -57,6 +62,10 @@ class Trainable(Protocol):
     @property
     def classes(self) -> Sequence[str]:
         """The names of the classes."""
+
+    @property
+    def device(self) -> str | torch.device | None:
+        """Where it was asked to be trained; None for a GPU if there is one."""
 
     def describe(self) -> dict[str, Any]:
         """What decides the numbers of a run besides its trial, as JSON values: data, model, length, arithmetic."""
@@ -276,17 +285,22 @@ def run_trials(
 def run_in_worker(shared: PickledOnce, key: str, trial: Trial) -> WorkerResult:
     """Do one run; an error in it is a result, not the end of the sweep."""
     try:
-        return WorkerResult(key, run_trial(shared.trainable, trial))
+        with own_gpu(shared.trainable) if shared.travelled else nullcontext():
+            return WorkerResult(key, run_trial(shared.trainable, trial))
     except Exception as error:
         reason = str(error).strip().splitlines() or ["no reason given"]
         return WorkerResult(key, f"{type(error).__name__}: {reason[0]}")
 
 
 class PickledOnce:
-    """A trainable that is pickled once and opened once by each worker, though it goes out with every run."""
+    """A trainable that is pickled once and opened once by each worker, though it goes out with every run.
+
+    Attributes:
+        travelled: whether it has come here from another process, so that this one is a worker.
+    """
 
     def __init__(self, trainable: Trainable, pickled: bytes | None = None) -> None:
-        self.trainable, self._pickled = trainable, pickled
+        self.trainable, self._pickled, self.travelled = trainable, pickled, pickled is not None
 
     def __reduce__(self) -> tuple[Any, tuple[bytes]]:
         import cloudpickle
@@ -301,3 +315,59 @@ def _opened(pickled: bytes) -> PickledOnce:
     import cloudpickle
 
     return PickledOnce(cloudpickle.loads(pickled), pickled)
+
+
+# -- one GPU for each worker -------------------------------------------------------------------------------------------
+
+
+def gpu_of_worker(asked: str | torch.device | None, worker: int, gpus: int) -> int | None:
+    """Which GPU is a worker's own: workers 0, 1, 2, … of a machine take its GPUs in turn.
+
+    Args:
+        asked: the device that the sweep was given; None for a GPU if there is one.
+        worker: its number, from 0.
+        gpus: how many it sees. (Where a cluster lets each worker see one of its own, that is the one.)
+
+    Returns:
+        The number of the GPU; None where there is nothing to choose, or one was asked for by its number.
+    """
+    device = torch.device("cuda" if asked is None else asked)
+    if gpus < 2 or device.type != "cuda" or device.index is not None:
+        return None
+    return worker % gpus
+
+
+@contextmanager
+def own_gpu(trainable: Trainable) -> Iterator[None]:
+    """What runs inside finds this worker's GPU where it says "cuda"."""
+    gpus = torch.cuda.device_count()
+    gpu = gpu_of_worker(trainable.device, worker_number() if gpus > 1 else 0, gpus)
+    with nullcontext() if gpu is None else torch.cuda.device(gpu):
+        yield
+
+
+@lru_cache(maxsize=1)
+def worker_number() -> int:
+    """The lowest number that no other process of this user on this machine has that works on sweeps.
+
+    It is a file that this process has locked, so that it is free again when the process ends, however it does.
+    """
+    from filelock import FileLock, Timeout
+
+    folder = Path(tempfile.gettempdir(), f"stablelab-workers-{getpass.getuser()}")
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        for number in itertools.count():
+            lock = FileLock(folder / str(number), thread_local=False)
+            try:
+                lock.acquire(blocking=False)
+            except Timeout:
+                continue
+            _held.append(lock)
+            return number
+    except OSError:  # no place for files
+        pass
+    return os.getpid()
+
+
+_held: list[Any] = []  # locks, for as long as this process lives

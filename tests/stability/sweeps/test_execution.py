@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -14,9 +15,11 @@ import joblib
 import numpy as np
 import psutil
 import pytest
+import torch
 from torch import nn
 
 import stablelab as lab
+from stablelab.stability.sweeps.execution import PickledOnce, gpu_of_worker
 from stablelab.stability.sweeps.ledger import Ledger
 
 MakeSweep = Callable[..., lab.Sweep]
@@ -148,3 +151,54 @@ def test_of_those_under_way_only_the_one_that_kills_its_worker_fails(tiny_task: 
     sweep = lab.sweep(deadly, tiny_task, seeds=range(4), steps=2, batch_size=10)
     assert [trial.init for trial in sweep.run(n_jobs=2, bar=False).trials] == [0, 2, 3]
     assert sweep.errors == ["whoever was at work on it died, 3 times"]
+
+
+# -- one GPU for each worker -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("asked", [None, "cuda", torch.device("cuda")])
+def test_workers_take_the_gpus_in_turn(asked: str | torch.device | None) -> None:
+    assert [gpu_of_worker(asked, worker, 4) for worker in range(4)] == [0, 1, 2, 3]
+    assert [gpu_of_worker(asked, worker, 2) for worker in range(5)] == [0, 1, 0, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("asked", "gpus"), [("cpu", 4), ("cuda:1", 4), (torch.device("cuda", 0), 4), ("cuda", 1), (None, 0)]
+)
+def test_where_there_is_nothing_to_choose_a_worker_takes_what_was_asked_for(
+    asked: str | torch.device | None, gpus: int
+) -> None:
+    assert gpu_of_worker(asked, 3, gpus) is None
+
+
+NUMBER = "from stablelab.stability.sweeps.execution import worker_number; print(worker_number(), flush=True); input()"
+
+
+def test_each_worker_has_a_number_of_its_own_and_leaves_it_when_it_is_killed(tmp_path: Path) -> None:
+    environment = {**os.environ, "TMPDIR": str(tmp_path), "TEMP": str(tmp_path)}
+    workers: list[subprocess.Popen[str]] = []
+
+    def number_of_a_new_one() -> int:
+        command = [sys.executable, "-c", NUMBER]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        workers.append(subprocess.Popen(command, env=environment, **pipes))
+        assert workers[-1].stdout is not None
+        return int(workers[-1].stdout.readline())
+
+    try:
+        assert [number_of_a_new_one() for _ in range(3)] == [0, 1, 2]
+        workers[1].kill()
+        workers[1].wait()
+        assert [number_of_a_new_one() for _ in range(2)] == [1, 3]
+    finally:
+        for worker in workers:
+            worker.kill()
+            worker.communicate()
+
+
+def test_what_has_come_from_another_process_knows_that_it_is_in_a_worker(make_sweep: MakeSweep) -> None:
+    shared = PickledOnce(make_sweep().trainable)
+    assert not shared.travelled
+    there = pickle.loads(pickle.dumps(shared))
+    assert there.travelled and pickle.loads(pickle.dumps(there)).travelled
+    assert there.trainable.device is None

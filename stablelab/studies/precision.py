@@ -1,0 +1,234 @@
+"""Does half precision cost stability? Fine-tuning in bf16 and in fp32, paired by seed.
+
+``python -m stablelab.studies.precision`` makes the results that lie in the package anew, run by run, on one thread, in
+some ten minutes where the processor has bf16 arithmetic; stopped at any time, it goes on from there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from ..data import digits
+from ..data.tasks import Task
+from ..formulas import cross_entropy
+from ..models import bert, resnet
+from ..stability import is_failed
+from ..stability.sweeps.execution import one_thread
+from ..training.control import Control
+from ..training.evaluation import predict
+from ..training.loop import steps
+from ..training.protocols import Batches
+from ..training.settings import Settings
+from .keeping import KEPT, add_line, read_lines, write_columns
+from .large_rates import estimate_statistics
+from .papers import movie_reviews
+
+if TYPE_CHECKING:
+    import pandas
+
+FILE = KEPT / "precision.npz"
+AUTOCAST = ("fp32", "bf16")
+WEIGHTS = "bf16 weights"  # no fp32 anywhere: weights, gradients and Adam's moments in bf16 as well
+COLUMNS = ("task", "precision", "learning_rate", "seed", "accuracy", "test_loss", "failed")
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What is trained, and how long.
+
+    Attributes:
+        task: makes the data.
+        model: (task, seed=...) -> the first weights.
+        settings: but for precision and learning rate.
+        steps, batch: length of a run, and examples a step.
+        arms: of each learning rate the precisions and the seeds. The first rate is too low for bf16 weights, then
+            comes the best one, and the last is at the edge of what is stable; the best and the edge are those that
+            earlier studies found in fp32 (``papers.rate_map``, ``large_rates``).
+    """
+
+    task: Callable[[], Any]
+    model: Callable[..., Any]
+    settings: Settings
+    steps: int
+    batch: int
+    arms: dict[float, tuple[tuple[str, ...], range]]
+
+
+SETUPS = {
+    "movies": Setup(
+        movie_reviews,
+        bert,
+        Settings(schedule="cosine"),
+        steps=40,
+        batch=8,
+        arms={
+            6e-5: ((*AUTOCAST, WEIGHTS), range(10)),
+            3e-4: ((*AUTOCAST, WEIGHTS), range(10)),
+            6e-4: (AUTOCAST, range(20)),
+        },
+    ),
+    "digits": Setup(
+        digits,
+        resnet,
+        Settings(weight_decay=0.01),
+        steps=20,
+        batch=32,
+        arms={1e-3: (AUTOCAST, range(10)), 4.6e-2: (AUTOCAST, range(10))},
+    ),
+}
+
+
+def train(
+    model: nn.Module,
+    batches: Batches,
+    settings: Settings,
+    total_steps: int,
+    seed: int,
+    *,
+    whole_model: bool = False,
+    stop: int | None = None,
+) -> list[float]:
+    """Train in place, on one thread; the losses, up to the first that is not finite.
+
+    Args:
+        model: with its first weights.
+        batches: batch k as a function of k.
+        settings: with the precision.
+        total_steps: length of the run.
+        seed: of dropout.
+        whole_model: put all of the model into bf16 first, weights included.
+        stop: after so many steps of the run, all of them if not given.
+    """
+    if whole_model:
+        model.to(torch.bfloat16)
+    losses = []
+    with one_thread():
+        for step in steps(model, batches, cross_entropy, Control(settings), total_steps=total_steps, seed=seed):
+            losses.append(step.loss if not step.diverged else math.nan)
+            if step.diverged or step.step == stop:
+                break
+    return losses
+
+
+def judged(model: nn.Module, split: Any) -> tuple[float, float, bool]:
+    """Loss and accuracy on a split, and whether that is a failure; nan and True where the loss is not finite."""
+    with one_thread():
+        logits, targets = predict(model, split, 128)
+    loss = float(cross_entropy(logits.double(), targets))
+    if not math.isfinite(loss):
+        return math.nan, math.nan, True
+    accuracy = float((logits.argmax(dim=1) == targets).double().mean())
+    return loss, accuracy, bool(is_failed(accuracy, targets))
+
+
+def run(task: Task, name: str, precision: str, learning_rate: float, seed: int) -> dict[str, Any]:
+    """One run, as JSON values."""
+    setup, whole_model = SETUPS[name], precision == WEIGHTS
+    model = setup.model(task, seed=seed)
+    settings = setup.settings.replace(learning_rate=learning_rate, precision="fp32" if whole_model else precision)
+    batches = task.batches(seed, setup.batch)
+    losses = train(model, batches, settings, setup.steps, seed, whole_model=whole_model)
+    if any(isinstance(module, nn.BatchNorm2d) for module in model.modules()):
+        with one_thread():
+            estimate_statistics(model.train(), task, seed)
+    loss, accuracy, failed = judged(model, task.test) if math.isfinite(losses[-1]) else (math.nan, math.nan, True)
+    found = {"test_loss": loss, "accuracy": accuracy, "failed": failed, "losses": (losses + 3 * [math.nan])[:3]}
+    return {"task": name, "precision": precision, "learning_rate": learning_rate, "seed": seed, **found}
+
+
+def precisions() -> pandas.DataFrame:
+    """All runs that lie in the package, a row each.
+
+    Columns: task, precision ("fp32", "bf16" or "bf16 weights"), learning_rate, seed, accuracy and test_loss (on
+    the test split; nan where the run diverged), failed.
+    """
+    import pandas
+
+    with np.load(FILE) as kept:
+        return pandas.DataFrame({name: kept[name] for name in COLUMNS})
+
+
+def first_losses() -> np.ndarray:
+    """(R, 3) training losses of the first steps of each run, before the update."""
+    with np.load(FILE) as kept:
+        return kept["losses"].copy()
+
+
+def paired(task: str, learning_rate: float, precision: str = "bf16") -> tuple[pandas.DataFrame, pandas.DataFrame]:
+    """The kept runs in fp32 and in another precision, in the same order of seeds."""
+    runs = precisions()
+    here = runs[(runs.task == task) & np.isclose(runs.learning_rate, learning_rate)].sort_values("seed")
+    return here[here.precision == "fp32"], here[here.precision == precision]
+
+
+def variance_ratio(a: np.ndarray, b: np.ndarray, level: float = 0.95) -> tuple[float, float, float]:
+    """Variance of a over that of b, whose scores are paired by seed, and its interval for normal scores.
+
+    For the true ratio ρ, a + ρ^½ b and a - ρ^½ b are uncorrelated. The ratios for which Student's test of a correlation
+    does not reject that are w (K ± √(K² - 1)) and what lies between, with w the measured ratio, r the correlation of a
+    and b, and K = 1 + 2 (1 - r²) t² / (n - 2). The better the pairs agree, the narrower it is.
+
+    Args:
+        a: (n,) scores, three or more, not all equal.
+        b: (n,) those of the same seeds.
+        level: of the interval, between 0 and 1.
+
+    Source:
+        Pitman 1939, "A note on normal correlation"; Morgan 1939, "A test for the significance of the difference between
+        the two variances in a sample from a normal bivariate population".
+    """
+    from scipy.stats import t
+
+    n, w, r = len(a), float(a.var(ddof=1) / b.var(ddof=1)), float(np.corrcoef(a, b)[0, 1])
+    K = 1 + 2 * (1 - r**2) * float(t.ppf((1 + level) / 2, n - 2)) ** 2 / (n - 2)
+    half = math.sqrt(K**2 - 1)
+    return w, w * (K - half), w * (K + half)
+
+
+def all_runs() -> list[tuple[str, str, float, int]]:
+    """Task, precision, rate and seed of each."""
+    return [
+        (name, precision, rate, seed)
+        for name, setup in SETUPS.items()
+        for rate, (arms, seeds) in setup.arms.items()
+        for seed in seeds
+        for precision in arms
+    ]
+
+
+def write(rows: Sequence[dict[str, Any]], file: Path, by: str) -> None:
+    """Keep runs as small as they can be."""
+    kinds: dict[str, Any] = {"seed": np.int16, "accuracy": np.float32, "test_loss": np.float32, "losses": np.float32}
+    write_columns(file, by, **{n: np.array([row[n] for row in rows], dtype=kinds.get(n)) for n in rows[0]})
+
+
+def main() -> None:
+    """Do the runs that are not done, and write the file."""
+    parser = argparse.ArgumentParser(prog="python -m stablelab.studies.precision", description=__doc__)
+    parser.add_argument("--out", type=Path, default=Path(), help="folder for the results (default: here)")
+    part = parser.parse_args().out / "precision.part.jsonl"
+    done = {json.dumps(line["run"]): line["row"] for line in read_lines(part)}
+    tasks = {name: setup.task() for name, setup in SETUPS.items()}
+    for each in all_runs():
+        if json.dumps(each) not in done:
+            row = run(tasks[each[0]], *each)
+            done[json.dumps(each)] = row
+            add_line(part, {"run": each, "row": row})
+    rows = [done[json.dumps(each)] for each in all_runs()]
+    write(
+        rows, part.with_name("precision.npz"), f"python -m stablelab.studies.precision; CPU, torch {torch.__version__}"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,95 @@
+"""The study of half precision that lies in the package: complete, made by the command, and what the page says of it."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from stablelab.stability.sweeps.execution import one_thread
+from stablelab.studies import precision
+
+
+def test_every_run_is_there_once() -> None:
+    runs = precision.precisions()
+    there = [(r.task, r.precision, r.learning_rate, r.seed) for r in runs.itertuples()]
+    assert sorted(there) == sorted(precision.all_runs())
+    assert precision.FILE.stat().st_size < 300_000
+    assert precision.first_losses().shape == (len(runs), 3)
+    for setup in precision.SETUPS.values():
+        assert all(len(seeds) >= 10 for _, seeds in setup.arms.values())
+
+
+def test_pairs_begin_with_the_same_weights_and_the_same_batch() -> None:
+    """The first loss is that of one forward pass: the two precisions differ by the rounding alone."""
+    runs, losses = precision.precisions(), precision.first_losses()
+    plain = losses[(runs.precision == "fp32") & (runs.task == "digits")][:, 0]
+    half = losses[(runs.precision == "bf16") & (runs.task == "digits")][:, 0]
+    np.testing.assert_allclose(plain, half, rtol=2e-2)
+
+
+@pytest.mark.parametrize(("name", "rate"), [("movies", 3e-4), ("digits", 1e-3)])
+def test_a_run_of_it_begins_again_as_it_did(name: str, rate: float) -> None:
+    setup, runs = precision.SETUPS[name], precision.precisions()
+    here = (runs.task == name) & (runs.precision == "fp32") & np.isclose(runs.learning_rate, rate) & (runs.seed == 1)
+    assert here.sum() == 1
+    task = setup.task()
+    settings = setup.settings.replace(learning_rate=rate)
+    with one_thread():
+        found = precision.train(
+            setup.model(task, seed=1), task.batches(1, setup.batch), settings, setup.steps, 1, stop=3
+        )
+    np.testing.assert_allclose(found, precision.first_losses()[here.to_numpy()][0], rtol=5e-3)
+
+
+def test_the_interval_of_the_ratio_holds_the_true_one_as_often_as_it_says() -> None:
+    draws = np.random.default_rng(0)
+    held = 0
+    for _ in range(1000):
+        shared = draws.normal(size=10)
+        a, b = 2 * (shared + 0.5 * draws.normal(size=10)), shared + 0.5 * draws.normal(size=10)
+        _, low, high = precision.variance_ratio(a, b)
+        held += low <= 4 <= high
+    assert 925 <= held <= 975
+
+
+def test_pairs_that_agree_narrow_the_interval() -> None:
+    draws = np.random.default_rng(1)
+    a, b = draws.normal(size=20), draws.normal(size=20)
+    apart, close = precision.variance_ratio(a, b), precision.variance_ratio(a + 0.1 * b, a)
+    assert close[2] / close[1] < apart[2] / apart[1]
+    assert close[1] < close[0] < close[2]
+
+
+def test_the_command_goes_on_where_it_was_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[int] = []
+
+    def run(task: Any, name: str, kind: str, rate: float, seed: int) -> dict[str, Any]:
+        done.append(seed)
+        if len(done) == 2:
+            raise KeyboardInterrupt
+        return {"task": name, "seed": seed, "accuracy": math.nan, "losses": [0.5]}
+
+    monkeypatch.setattr(precision, "all_runs", lambda: [("movies", "fp32", 3e-4, seed) for seed in range(3)])
+    monkeypatch.setattr(precision, "SETUPS", {})
+    monkeypatch.setattr(precision, "run", run)
+    monkeypatch.setattr(sys, "argv", ["precision", "--out", str(tmp_path)])
+    with pytest.raises(KeyboardInterrupt):
+        precision.main()
+    precision.main()
+    assert done == [0, 1, 1, 2]
+    lines = (tmp_path / "precision.part.jsonl").read_text().splitlines()
+    assert [json.loads(line)["row"]["seed"] for line in lines] == [0, 1, 2]
+    with np.load(tmp_path / "precision.npz") as kept:
+        assert kept["seed"].tolist() == [0, 1, 2]
+
+
+def _percent(name: str, rate: float, other: str = "bf16") -> tuple[np.ndarray, np.ndarray]:
+    plain, half = precision.paired(name, rate, other)
+    assert plain.seed.tolist() == half.seed.tolist()
+    return 100 * plain.accuracy.to_numpy(float), 100 * half.accuracy.to_numpy(float)
