@@ -25,14 +25,15 @@ with known_state():  # the inputs that these modules make must not depend on wha
         fine_tuning_bert,
         fine_tuning_resnet,
         gradient_descent,
+        large_batches,
         losses_regularization,
-        many_machines,
         measuring,
         momentum_adam,
         robustness_ensembles,
         robustness_ensembles_loops,
         schedules,
         small_machines,
+        smaller_models,
         stabilizing,
         troubleshooting,
     )
@@ -52,7 +53,10 @@ NOTEBOOKS: dict[str, tuple[Exercise, ...]] = {  # in reading order
     "09b_what_stabilizes_fine_tuning": stabilizing.EXERCISES,
     "10_robustness_and_ensembles": robustness_ensembles.EXERCISES + robustness_ensembles_loops.EXERCISES,
     "11_when_training_goes_wrong": troubleshooting.EXERCISES,
-    "12_small_machines_big_batches": small_machines.EXERCISES + many_machines.EXERCISES,
+    "12_small_machines_big_batches": (
+        small_machines.BEFORE_LARGE_BATCHES + large_batches.EXERCISES + small_machines.AFTER_LARGE_BATCHES
+    ),
+    "12b_smaller_models": smaller_models.EXERCISES,
 }
 
 ALL: dict[str, Exercise] = {exercise.name: exercise for group in NOTEBOOKS.values() for exercise in group}

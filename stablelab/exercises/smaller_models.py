@@ -1,51 +1,10 @@
-"""The exercises of notebook 12 on one machine: bytes of a step, LoRA, distillation, pruning, eight bits."""
+"""The exercises of notebook 12b: LoRA, distillation, pruning, eight bits."""
 
 from __future__ import annotations
 
 import torch
 
 from .exercise import Case, Exercise, Slip, float64, normal
-
-
-def step_bytes(parameters, trained, moments, half, activations):
-    weights = 4 * parameters + (2 * parameters if half else 0)
-    gradients = 4 * trained
-    optimizer = 4 * moments * trained
-    return weights + gradients + optimizer + activations
-
-
-STEP_BYTES = Exercise(
-    name="small.step_bytes",
-    returns="the bytes of a step: weights, their copies in half precision, gradients, moments and activations together",
-    solution=step_bytes,
-    cases=(
-        Case("Adam in fp32", (1_000_000, 1_000_000, 2, False, 5_000_000)),
-        Case("Adam under autocast", (1_000_000, 1_000_000, 2, True, 3_000_000)),
-        Case("momentum, a tenth of the parameters is trained", (1_000_000, 100_000, 1, False, 2_000_000)),
-        Case("gradient descent on a head, in half precision", (500_000, 1_000, 0, True, 700_000)),
-    ),
-    slips=(
-        Slip(
-            "what is not trained has no moments",
-            lambda p, t, m, h, a: step_bytes(p, t, 0, h, a) + 4 * m * p,
-        ),
-        Slip("what is not trained has no gradient", lambda p, t, m, h, a: step_bytes(p, t, m, h, a) + 4 * (p - t)),
-        Slip(
-            "autocast keeps the weights in fp32 and makes copies of two bytes besides",
-            lambda p, t, m, h, a: step_bytes(p, t, m, False, a) - (2 * p if h else 0),
-        ),
-        Slip("the copies that autocast makes are missing", lambda p, t, m, h, a: step_bytes(p, t, m, False, a)),
-        Slip(
-            "the moments stay in fp32, four bytes each",
-            lambda p, t, m, h, a: step_bytes(p, t, m, h, a) - (2 * m * t if h else 0),
-        ),
-        Slip("the gradients are missing", lambda p, t, m, h, a: step_bytes(p, t, m, h, a) - 4 * t),
-    ),
-    hints=(
-        "Which of the four terms are there for every parameter, and which for those alone that are trained?",
-        "Weights 4 P, in half precision 2 P more, gradients 4 P', moments 4 · moments · P', and the activations.",
-    ),
-)
 
 
 def lora_forward(x, weight, A, B, alpha):
@@ -230,4 +189,4 @@ INT8_ROUND_TRIP = Exercise(
     ),
 )
 
-EXERCISES = (STEP_BYTES, LORA_FORWARD, SOFT_LOSS, MAGNITUDE_MASKS, INT8_ROUND_TRIP)
+EXERCISES = (LORA_FORWARD, SOFT_LOSS, MAGNITUDE_MASKS, INT8_ROUND_TRIP)

@@ -1,4 +1,4 @@
-"""Answers to the exercises of notebook 12 on parts of a batch: right ones written in other ways, and wrong ones."""
+"""Answers to the exercises of notebook 12: right ones written in other ways, and wrong ones that no slip names."""
 
 from __future__ import annotations
 
@@ -9,6 +9,13 @@ import torch
 import torch.nn.functional as F
 
 from stablelab import formulas
+
+
+def bytes_in_a_loop(parameters, trained, moments, half, activations):
+    total = activations
+    for _ in range(2 + moments - 1):
+        total += 4 * trained
+    return total + (6 if half else 4) * parameters
 
 
 def whole_gradient(X, y, W):
@@ -115,6 +122,12 @@ half_rate = _in_parts(lambda gs, sizes: sum(g * k for g, k in zip(gs, sizes, str
 
 
 RIGHT = {
+    "small.step_bytes": (
+        bytes_in_a_loop,
+        lambda P, t, m, h, A: formulas.step_bytes(P, A, ("sgd", "momentum", "adam")[m], ("fp32", "bf16")[h], t).total,
+        lambda P, t, m, h, A: torch.tensor([4 * P, 2 * P * h, 4 * t * (1 + m), A]).sum(),
+        lambda P, t, m, h, A: np.dot([4 + 2 * h, 4, 4 * m, 1], [P, t, t, A]),
+    ),
     "small.accumulate": (
         accumulated_sums,
         accumulated_by_hand,
@@ -132,6 +145,11 @@ RIGHT = {
 }
 
 WRONG = {
+    "small.step_bytes": {
+        "without the activations": lambda P, t, m, h, A: bytes_in_a_loop(P, t, m, h, 0),
+        "one moment, always": lambda P, t, m, h, A: bytes_in_a_loop(P, t, 1, h, A),
+        "in numbers, not in bytes": lambda P, t, m, h, A: bytes_in_a_loop(P, t, m, h, A) / 4,
+    },
     "small.accumulate": {
         "uphill": lambda X, y, W, parts: -whole_gradient(X, y, W),
         "transposed": lambda X, y, W, parts: whole_gradient(X, y, W).T,

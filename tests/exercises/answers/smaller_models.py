@@ -1,4 +1,4 @@
-"""Answers to the exercises of notebook 12: right ones written in other ways, and wrong ones that no slip names."""
+"""Answers to the exercises of notebook 12b: right ones written in other ways, and wrong ones that no slip names."""
 
 from __future__ import annotations
 
@@ -11,13 +11,6 @@ from torch import nn
 from torch.nn.utils import prune
 
 from stablelab import formulas
-
-
-def bytes_in_a_loop(parameters, trained, moments, half, activations):
-    total = activations
-    for _ in range(2 + moments - 1):
-        total += 4 * trained
-    return total + (6 if half else 4) * parameters
 
 
 def lora_merged(x, weight, A, B, alpha):
@@ -97,12 +90,6 @@ def _scaled(factor):
 
 
 RIGHT = {
-    "small.step_bytes": (
-        bytes_in_a_loop,
-        lambda P, t, m, h, A: formulas.step_bytes(P, A, ("sgd", "momentum", "adam")[m], ("fp32", "bf16")[h], t).total,
-        lambda P, t, m, h, A: torch.tensor([4 * P, 2 * P * h, 4 * t * (1 + m), A]).sum(),
-        lambda P, t, m, h, A: np.dot([4 + 2 * h, 4, 4 * m, 1], [P, t, t, A]),
-    ),
     "small.lora_forward": (lora_merged, lora_in_numpy, lora_in_modules, formulas.lora),
     "small.soft_loss": (soft_by_torch, soft_by_cross_entropy, soft_row_by_row, formulas.soft_loss),
     "small.magnitude_masks": (
@@ -120,11 +107,6 @@ RIGHT = {
 }
 
 WRONG = {
-    "small.step_bytes": {
-        "without the activations": lambda P, t, m, h, A: bytes_in_a_loop(P, t, m, h, 0),
-        "one moment, always": lambda P, t, m, h, A: bytes_in_a_loop(P, t, 1, h, A),
-        "in numbers, not in bytes": lambda P, t, m, h, A: bytes_in_a_loop(P, t, m, h, A) / 4,
-    },
     "small.lora_forward": {
         "rank-stabilized: α/√r": lambda x, W, A, B, a: lora_merged(x, W, A, B, a * math.sqrt(len(A))),
         "the change taken away": lambda x, W, A, B, a: lora_merged(x, W, A, -B, a),
