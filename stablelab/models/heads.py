@@ -52,8 +52,9 @@ def new_modules(model: nn.Module) -> tuple[tuple[str, nn.Module], ...]:
     last linear layer (or convolution, in the one family that ends in one). In a model of peft, those of the model that
     it wraps.
     """
-    if hasattr(model, "get_base_model"):
-        wrapped = model.get_base_model()
+    wrapped_by_peft: Any = getattr(model, "get_base_model", None)
+    if wrapped_by_peft is not None:
+        wrapped = wrapped_by_peft()
         prefix = next(name for name, module in model.named_modules() if module is wrapped)
         return tuple((f"{prefix}.{name}", module) for name, module in new_modules(wrapped))
     body = getattr(model, getattr(model, "base_model_prefix", ""), None)

@@ -26,14 +26,23 @@ from torch.nn import functional as F
 from ..data import corrupted, digits, reviews
 from ..formulas import clip_, gradual_sparsity, multiplier
 from ..formulas.distillation import distillation_loss
-from ..formulas.quantization import dequantize_int8, quantize_int8
-from ..models import bert, resnet
-from ..models.fractals.small_conv import with_small_map_convs
 from ..stability.calibration import reliability
 from ..stability.sweeps.execution import one_thread
 from ..training.evaluation import forward, predict
 from ..training.reproducibility import step_randomness
 from .keeping import KEPT, add_line, read_lines, write_columns
+from .making_smaller import (
+    full_model,
+    in_int8,
+    in_torchao,
+    leave_out_what_never_acts,
+    left_of,
+    lora_model,
+    prunable,
+    prune_to,
+    stored_bytes,
+    student_model,
+)
 
 if TYPE_CHECKING:
     import pandas
@@ -42,12 +51,10 @@ FILE = KEPT / "smaller_models.npz"
 SEEDS = range(5)
 TUNING = range(2)  # seeds that choose each learning rate; students see the other rates at these seeds alone
 RATES = (3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2)  # of full fine-tuning and of LoRA, of BERT
-RANK, ALPHA = 8, 16
 TEMPERATURES = (1.0, 2.0, 4.0)
 SOFT = 0.9  # weight of the teacher's answers in the loss of a student
 SPARSITIES = (0.5, 0.8, 0.9, 0.95)
 PRUNED_EVERY, PRUNED_UNTIL = 3, 2 / 3  # steps between two rounds of gradual pruning, and the share they take
-KEPT_LAYERS = (1, 3, 5)  # of BERT's six, those that the student begins with
 ROUNDS = 15
 
 
@@ -85,41 +92,7 @@ def task_of(name: str) -> Any:
     return digits(train=500, validation=200, test=300)
 
 
-# -- the models --------------------------------------------------------------------------------------------------------
-
-
-def full_model(name: str, task: Any, seed: int) -> nn.Module:
-    """The pre-trained model with a new head, drawn by the seed. BERT's reads the mean over the tokens."""
-    if name == "BERT":
-        return bert(task, seed=seed, pooling="mean")
-    return with_small_map_convs(resnet(task, seed=seed), 32)  # same numbers, less time
-
-
-def lora_model(name: str, task: Any, seed: int) -> nn.Module:
-    """The same with LoRA of peft beside queries and values; the head is trained as well."""
-    from peft import LoraConfig, get_peft_model
-
-    config = LoraConfig(r=RANK, lora_alpha=ALPHA, target_modules=["query", "value"], modules_to_save=["classifier"])
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)  # of the matrices A
-        model: nn.Module = get_peft_model(full_model(name, task, seed), config)  # type: ignore[arg-type]
-    return model
-
-
-def student_model(name: str, task: Any, seed: int) -> nn.Module:
-    """Three of BERT's pre-trained layers under a new head; or a small net of three convolutions, drawn at random."""
-    if name == "BERT":
-        model: Any = full_model(name, task, seed)
-        model.bert.encoder.layer = nn.ModuleList(model.bert.encoder.layer[i] for i in KEPT_LAYERS)
-        model.config.num_hidden_layers = len(KEPT_LAYERS)
-        return model
-    layers: list[nn.Module] = []
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        for before, after in ((3, 16), (16, 32), (32, 64)):
-            conv = nn.Conv2d(before, after, 3, stride=2, padding=1, bias=False)
-            layers += [conv, nn.BatchNorm2d(after), nn.ReLU()]
-        return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, len(task.classes)))
+# -- training ----------------------------------------------------------------------------------------------------------
 
 
 def training_losses(
@@ -180,39 +153,6 @@ def answers(model: nn.Module, split: Any) -> Tensor:
     return found
 
 
-# -- pruning and int8 --------------------------------------------------------------------------------------------------
-
-
-def prunable(model: nn.Module) -> list[tuple[nn.Module, str]]:
-    """What pruning looks at: the matrices of BERT's blocks, or all convolutions."""
-    blocks = model.get_submodule("bert.encoder") if hasattr(model, "bert") else model
-    kind: Any = nn.Linear if hasattr(model, "bert") else nn.Conv2d
-    return [(module, "weight") for module in blocks.modules() if isinstance(module, kind)]
-
-
-def leave_out_what_never_acts(model: nn.Module) -> None:
-    """Mask the kernels' weights that only ever meet the padding of these small pictures; there are none in a BERT.
-
-    They are 0 already; counted in, they would make most of a ResNet's sparsity for nothing.
-    """
-    from torch.nn.utils import prune
-
-    for module, name in prunable(model):
-        prune.custom_from_mask(module, name, getattr(module, name) != 0)
-
-
-def prune_to(model: nn.Module, sparsity: float) -> None:
-    """Of what acted before pruning this share of the smallest is masked, over all layers together."""
-    from torch.nn.utils import prune
-
-    modules = prunable(model)
-    acting = sum(module.acting for module, _ in modules)  # type: ignore[misc]
-    left = sum(int(module.weight_mask.sum()) for module, _ in modules)  # type: ignore[operator]
-    more = left - (acting - round(sparsity * acting))
-    if more > 0:
-        prune.global_unstructured(modules, prune.L1Unstructured, amount=more)
-
-
 def pruned(
     model: nn.Module, task: Any, setup: Setup, learning_rate: float, seed: int, sparsity: float, gradual: bool
 ) -> nn.Module:
@@ -221,62 +161,20 @@ def pruned(
 
     model = copy.deepcopy(model)
     leave_out_what_never_acts(model)
-    for module, _ in prunable(model):
-        module.acting = int(module.weight_mask.sum())  # type: ignore[assignment, operator]
+    acting = left_of(model)
     last = round(PRUNED_UNTIL * setup.further)
 
     def before_step(k: int) -> None:
         if not gradual and k == 0:
-            prune_to(model, sparsity)
+            prune_to(model, sparsity, acting)
         elif gradual and ((k % PRUNED_EVERY == 0 and k < last) or k == last):
-            prune_to(model, gradual_sparsity(k, 0, last, sparsity))
+            prune_to(model, gradual_sparsity(k, 0, last, sparsity), acting)
 
     for _ in training_losses(model, task, setup, learning_rate, seed + 100, setup.further, before_step=before_step):
         pass
     for module, name in prunable(model):
         prune.remove(module, name)
     return model
-
-
-def in_int8(model: nn.Module) -> nn.Module:
-    """A copy with every matrix and kernel, embeddings included, sent through int8 and back, a scale for each row."""
-    model = copy.deepcopy(model)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.ndim >= 2:
-                parameter.copy_(dequantize_int8(*quantize_int8(parameter, dim=0)))
-    return model
-
-
-def in_torchao(model: nn.Module, activations: bool) -> nn.Module:
-    """A copy whose linear layers torchao keeps in int8: the weights alone, or what comes in as well."""
-    from torchao.quantization import Int8DynamicActivationInt8WeightConfig, Int8WeightOnlyConfig, quantize_
-
-    model = copy.deepcopy(model)
-    quantize_(model, Int8DynamicActivationInt8WeightConfig() if activations else Int8WeightOnlyConfig())
-    return model
-
-
-def stored_bytes(model: nn.Module, kind: str = "") -> int:
-    """Bytes of a model's tensors as they would be stored.
-
-    Args:
-        model: any.
-        kind: "sparse": of what pruning looks at, the weights that are not 0 and a bit for each. "int8": a byte for each
-            number of a matrix or kernel and four for the scale of each row. "adapter": only what was trained. "": all.
-    """
-    masked = {id(module.weight) for module, _ in prunable(model)} if kind == "sparse" else set()
-    total = sum(b.nbytes for b in model.buffers())
-    for p in model.parameters():
-        if kind == "adapter":
-            total += p.nbytes if p.requires_grad else 0
-        elif id(p) in masked:
-            total += 4 * int(p.count_nonzero()) + math.ceil(p.numel() / 8)
-        elif kind == "int8" and p.ndim >= 2:
-            total += p.numel() + 4 * len(p)
-        else:
-            total += p.qdata.nbytes + p.scale.nbytes if hasattr(p, "qdata") else p.nbytes
-    return total
 
 
 # -- the study ---------------------------------------------------------------------------------------------------------
@@ -364,7 +262,8 @@ def timed_rows(name: str, task: Any) -> Iterator[dict[str, Any]]:
     sparse = copy.deepcopy(full)
     with torch.no_grad():
         for module, _ in prunable(sparse):
-            module.weight.mul_(torch.rand(module.weight.shape) > SPARSITIES[-1])  # type: ignore[operator, union-attr]
+            weight = module.get_parameter("weight")
+            weight.mul_(torch.rand(weight.shape) > SPARSITIES[-1])
     models["pruned at once"] = sparse
     if name == "BERT":
         models["LoRA"] = lora_model(name, task, 0).eval()
