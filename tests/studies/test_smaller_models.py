@@ -33,7 +33,7 @@ def test_every_contender_has_five_seeds_and_students_every_rate_at_those_that_ch
         assert set(of[of.method == "full"].rate) == set(setup.rates)
         students = of[of.method.isin(["distilled", "student alone"]) & of.seed.isin(smaller_models.TUNING)]
         assert len(students) == 4 * len(setup.student_rates) * len(smaller_models.TUNING)
-    assert smaller_models.predictions().shape == (len(runs), 300)
+    assert smaller_models.predictions().shape == (len(runs), 200)
     assert smaller_models.FILE.stat().st_size < 300_000
 
 
@@ -110,7 +110,7 @@ def test_a_small_cut_of_the_study_goes_from_the_command_to_what_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     small = smaller_models.Setup(8, 1, 3, 1, (1e-3,), (1e-3,), ("noise",))
-    task = lab.digits(train=64, validation=10, test=300, size=32)
+    task = lab.digits(train=64, validation=10, test=200, size=32)
     cut = {"SETUPS": {"ResNet-18": small}, "SEEDS": range(1), "TUNING": range(1), "SPARSITIES": (0.9,), "ROUNDS": 1}
     for name, value in {**cut, "TEMPERATURES": (2.0,), "task_of": lambda name: task}.items():
         monkeypatch.setattr(smaller_models, name, value)
@@ -127,5 +127,5 @@ def test_a_small_cut_of_the_study_goes_from_the_command_to_what_is_read(
     runs = smaller_models.runs()
     assert runs.dtypes.tolist() == old.dtypes.tolist() and runs.tuned.all()
     methods = ["full", "student alone", "distilled", "trained on", "pruned at once", "pruned gradually", "int8"]
-    assert runs.method.tolist() == methods and smaller_models.predictions().shape == (7, 300)
+    assert runs.method.tolist() == methods and smaller_models.predictions().shape == (7, 200)
     assert set(smaller_models.times().method) == {"full", "student alone", "int8", "pruned at once"}
