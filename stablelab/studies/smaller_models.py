@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.optim.swa_utils import update_bn
 
 from ..data import corrupted, digits, reviews
 from ..formulas import clip_, gradual_sparsity, multiplier
@@ -50,10 +51,11 @@ if TYPE_CHECKING:
 FILE = KEPT / "smaller_models.npz"
 SEEDS = range(5)
 TUNING = range(2)  # seeds that choose each learning rate; students see the other rates at these seeds alone
-RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)  # of full fine-tuning and of LoRA, of BERT
+RATES = (3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2)  # of full fine-tuning and of LoRA, of BERT
 TEMPERATURES = (1.0, 2.0, 4.0)
 SOFT = 0.9  # weight of the teacher's answers in the loss of a student
 SPARSITIES = (0.5, 0.8, 0.9, 0.95)
+STATISTICS_AT = 0.9  # the sparsity at which batch norm's statistics are looked at
 PRUNED_EVERY, PRUNED_UNTIL = 3, 2 / 3  # steps between two rounds of gradual pruning, and the share they take
 ROUNDS = 15
 
@@ -80,7 +82,7 @@ class Setup:
 
 SETUPS = {
     "BERT": Setup(8, 40, 15, 40, RATES, (3e-4, 1e-3), ("typos",)),
-    "ResNet-18": Setup(32, 50, 20, 150, (3e-4, 1e-3, 3e-3), (3e-3, 1e-2), ("noise",)),
+    "ResNet-18": Setup(32, 50, 20, 150, (3e-4, 1e-3, 3e-3), (3e-3, 1e-2, 3e-2), ("noise",)),
 }
 SEVERITY = 3
 
@@ -255,6 +257,18 @@ def smaller_rows(
         yield row(name, task, "torchao dynamic", rate, seed, in_torchao(full, activations=True), tuned=False)
 
 
+def statistics_rows(name: str, task: Any, rate: float, seed: int) -> Iterator[dict[str, Any]]:
+    """Pruned to 0.9 once more, and batch norm's running statistics replaced by those of the training split."""
+    setup = SETUPS[name]
+    full = full_model(name, task, seed)
+    for _ in training_losses(full, task, setup, rate, seed, setup.steps):
+        pass
+    for method, gradual in (("pruned at once", False), ("pruned gradually", True)):
+        model = pruned(full, task, setup, rate, seed, STATISTICS_AT, gradual)
+        update_bn(task.train.batches(50), model)
+        yield row(name, task, f"{method}, new statistics", rate, seed, model, "sparse", STATISTICS_AT, False)
+
+
 def timed_rows(name: str, task: Any) -> Iterator[dict[str, Any]]:
     """Processor seconds for 100 test examples in two batches, one model after another, round after round."""
     full = full_model(name, task, 0).eval()
@@ -386,6 +400,9 @@ def study(name: str, part: Path) -> tuple[list[dict[str, Any]], list[dict[str, A
         do(f"smaller {s}", partial(smaller_rows, name, task, rate_of("full"), s, rates))
     if name == "BERT":  # for the curves over learning rates
         do_trained((m, r, s) for s in SEEDS for m in methods for r in SETUPS[name].rates)
+    if name != "BERT":
+        for s in SEEDS:
+            do(f"statistics {s}", partial(statistics_rows, name, task, rate_of("full"), s))
     timed = do("times", partial(timed_rows, name, task))
     return [row for key, found in done.items() if key != "times" for row in found], timed
 
