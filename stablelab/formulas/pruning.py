@@ -28,7 +28,7 @@ def magnitude_masks(weights: Sequence[Tensor], sparsity: float) -> list[Tensor]:
         ValueError: there are no weights, one of them is nan, or a sparsity outside its range.
 
     Source:
-        Han et al. 2015, "Learning both weights and connections for efficient neural networks", Section 3; that the
+        Han et al. 2015, "Learning both weights and connections for efficient neural networks"; that the
         curvatures are not alike, and what to do then: LeCun, Denker & Solla 1990, "Optimal brain damage".
     """
     sparsity = number("sparsity", sparsity, at_least=0, at_most=1)
@@ -57,7 +57,7 @@ def gradual_sparsity(k: int, first: int, last: int, final: float) -> float:
 
     Source:
         Zhu & Gupta 2017, "To prune, or not to prune: exploring the efficacy of pruning for model compression",
-        Equation 1, with an initial sparsity of 0.
+        the schedule of its automated gradual pruning, with an initial sparsity of 0.
     """
     whole("k, the step,", k)
     whole("last", last, whole("first", first) + 1)

@@ -29,8 +29,9 @@ def quantize_int8(x: Tensor, dim: int | None = None) -> tuple[Tensor, Tensor]:
 
     Source:
         Krishnamoorthi 2018, "Quantizing deep convolutional networks for efficient inference: a whitepaper",
-        Section 2.2 (symmetric quantizer), and its comparison of one scale for a layer with one for each channel; Wu et
-        al. 2020, "Integer quantization for deep learning inference: principles and empirical evaluation", Section 3.1.
+        on the uniform symmetric quantizer, and its comparison of one scale for a layer with one for each channel; Wu et
+        al. 2020, "Integer quantization for deep learning inference: principles and empirical evaluation", Section 3.1
+        (range mapping).
     """
     if not x.is_floating_point() or x.numel() == 0 or not bool(x.isfinite().all()):
         raise ValueError(f"int8 needs finite floating-point numbers, at least one; x is {x.dtype} {tuple(x.shape)}")
@@ -53,6 +54,6 @@ def dequantize_int8(q: Tensor, scale: Tensor) -> Tensor:
         scale: s, as ``quantize_int8`` returns it.
 
     Source:
-        Krishnamoorthi 2018, Section 2.2.
+        As ``quantize_int8``.
     """
     return q.to(scale.dtype) * scale

@@ -49,8 +49,14 @@ def new_modules(model: nn.Module) -> tuple[tuple[str, nn.Module], ...]:
     """The modules (dotted name, module) that are new for a task, in order.
 
     For a Hugging Face model: all with parameters that stand beside its pre-trained base model. For any other: the
-    last linear layer (or convolution, in the one family that ends in one).
+    last linear layer (or convolution, in the one family that ends in one). In a model of peft, those of the model that
+    it wraps.
     """
+    wrapped_by_peft: Any = getattr(model, "get_base_model", None)
+    if wrapped_by_peft is not None:
+        wrapped = wrapped_by_peft()
+        prefix = next(name for name, module in model.named_modules() if module is wrapped)
+        return tuple((f"{prefix}.{name}", module) for name, module in new_modules(wrapped))
     body = getattr(model, getattr(model, "base_model_prefix", ""), None)
     if isinstance(body, nn.Module) and body is not model:
         return tuple((n, m) for n, m in model.named_children() if m is not body and any(True for _ in m.parameters()))

@@ -150,12 +150,12 @@ def export(
     """
     target = Path(folder).expanduser()
     first_weights = run.first_weights("export it")
-    if build is None:
-        build, files = _built(run)
     history = History(run.history.since(0))  # a run that trains on meanwhile is exported as it stands now
     changes = history.interventions()
     at = {step: settings_at(run.settings, changes, step) for step in sorted({1, *(each.step for each in changes)})}
     _check(run, history, at.values())
+    if build is None:
+        build, files = _built(run)
     first, order, sizes = _data(run, len(history))
     other = {each.name for each in target.iterdir()} - {*FILES, *(files or ()), *RESULTS} if target.is_dir() else set()
     visible = sorted(name for name in other if not name.startswith("."))
