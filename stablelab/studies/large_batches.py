@@ -44,12 +44,12 @@ SEEDS, TUNING_SEEDS = range(5), (100,)
 SETTINGS = Settings(schedule="linear", precision="bf16")
 
 NOISE_SEEDS = range(3)
-NOISE_EXAMPLES, NOISE_GROUPS = 1024, 16
+NOISE_EXAMPLES, NOISE_GROUPS = 768, 16
 
 
 def movies() -> Task:
-    """Short beginnings of film reviews: 3,072 to train on, 512 to tune by, 1,024 to judge by."""
-    return reviews("movies", neutral=1.0, train=EXAMPLES, validation=512, test=1024, max_tokens=16)
+    """Short beginnings of film reviews: 3,072 to train on, 384 to tune by, 768 to judge by."""
+    return reviews("movies", neutral=1.0, train=EXAMPLES, validation=384, test=768, max_tokens=12)
 
 
 def first_bert(task: Task, seed: int) -> nn.Module:
