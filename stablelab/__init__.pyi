@@ -15,6 +15,7 @@ from .models.attention import attention_maps
 from .models.attributions import attributions
 from .models.bert import bert
 from .models.imagenet import efficientnet
+from .models.lora import lora
 from .models.resnet import resnet
 from .plots.attributions import show_attention, show_attributions
 from .plots.display import show_pictures
@@ -83,6 +84,7 @@ __all__ = [
     "hints",
     "images",
     "load",
+    "lora",
     "models",
     "negation_pairs",
     "plots",

@@ -11,6 +11,7 @@ from .heads import freeze, head_of, unfreeze
 from .imagenet import efficientnet, fetch_efficientnet
 from .inventory import inventory
 from .layers import layer_names, layers_of
+from .lora import lora
 from .pretraining import linear_probe, mask_tokens, probe_hits
 from .reinitializing import reinitialize_layers
 from .resnet import resnet
@@ -33,6 +34,7 @@ __all__ = [
     "layer_names",
     "layers_of",
     "linear_probe",
+    "lora",
     "mask_tokens",
     "probe_hits",
     "reinitialize_layers",

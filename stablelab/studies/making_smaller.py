@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from ..formulas.quantization import dequantize_int8, quantize_int8
-from ..models import bert, resnet
+from ..models import bert, lora, resnet
 from ..models.fractals.small_conv import with_small_map_convs
 
 RANK, ALPHA = 8, 16
@@ -25,15 +25,8 @@ def full_model(name: str, task: Any, seed: int) -> nn.Module:
 
 
 def lora_model(name: str, task: Any, seed: int) -> nn.Module:
-    """The same with LoRA of peft beside queries and values; the head is trained as well."""
-    from peft import LoraConfig, get_peft_model
-
-    config = LoraConfig(r=RANK, lora_alpha=ALPHA, target_modules=["query", "value"], modules_to_save=["classifier"])
-    plain: Any = full_model(name, task, seed)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)  # of the matrices A
-        model: nn.Module = get_peft_model(plain, config)
-    return model
+    """The same with LoRA beside queries and values; the head is trained as well."""
+    return lora(full_model(name, task, seed), rank=RANK, alpha=ALPHA, seed=seed)
 
 
 def student_model(name: str, task: Any, seed: int) -> nn.Module:

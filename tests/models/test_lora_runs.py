@@ -1,4 +1,4 @@
-"""A run of a model with LoRA, by peft or ours, is a run like any other."""
+"""A run of a model with LoRA is a run like any other, made by peft or by ``lab.lora``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ import stablelab as lab
 from stablelab.data import Task
 from stablelab.models import layer_names
 from stablelab.models.heads import new_modules
-from stablelab.training.lora import add_lora
 
 __all__ = ["corpora", "movies", "small_bert"]
 
@@ -26,8 +25,7 @@ RUN = {"steps": 4, "batch_size": 8, "learning_rate": 1e-2, "evaluate_every": 2}
 
 def with_lora(kind: str, model: BertForSequenceClassification) -> Any:
     if kind == "ours":
-        add_lora(model, rank=2, trained="classifier")
-        return model
+        return lab.lora(model, rank=2)
     config = LoraConfig(r=2, target_modules=["query", "value"], modules_to_save=["classifier"])
     return get_peft_model(model, config)
 
