@@ -7,11 +7,12 @@ import math
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ..formulas.quantization import dequantize_int8, quantize_int8
 from ..models import bert, lora, resnet
 from ..models.fractals.small_conv import with_small_map_convs
+from ..training.evaluation import forward
 
 RANK, ALPHA = 8, 16
 KEPT_LAYERS = (1, 3, 5)  # of BERT's six, those that the student begins with
@@ -118,3 +119,15 @@ def stored_bytes(model: nn.Module, kind: str = "") -> int:
         else:
             total += p.qdata.nbytes + p.scale.nbytes if hasattr(p, "qdata") else p.nbytes
     return total
+
+
+@torch.no_grad()
+def answers(model: nn.Module, split: Any) -> Tensor:
+    """Logits (N, C) of a split, in its own order."""
+    model.eval()
+    found = torch.empty(len(split), 0)
+    for positions in split.order().split(50):
+        logits = forward(model, split.collate(positions)[0])
+        found = found if found.shape[1] else torch.empty(len(split), logits.shape[1])
+        found[positions] = logits
+    return found

@@ -33,6 +33,7 @@ from ..training.evaluation import forward, predict
 from ..training.reproducibility import step_randomness
 from .keeping import KEPT, add_line, read_lines, write_columns
 from .making_smaller import (
+    answers,
     full_model,
     in_int8,
     in_torchao,
@@ -141,18 +142,6 @@ def training_losses(
             group["lr"] = learning_rate * multiplier("cosine", k, steps, steps // 10)
         optimizer.step()
         yield loss.item()
-
-
-@torch.no_grad()
-def answers(model: nn.Module, split: Any) -> Tensor:
-    """Logits (N, C) of a split, in its own order."""
-    model.eval()
-    found = torch.empty(len(split), 0)
-    for positions in split.order().split(50):
-        logits = forward(model, split.collate(positions)[0])
-        found = found if found.shape[1] else torch.empty(len(split), logits.shape[1])
-        found[positions] = logits
-    return found
 
 
 def pruned(

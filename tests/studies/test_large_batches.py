@@ -104,3 +104,32 @@ def test_the_command_goes_on_where_it_was_stopped(tmp_path: Path, monkeypatch: p
     with np.load(tmp_path / "large_batches.npz") as kept:
         assert len(kept["run_power"]) == 5 * 8 and set(kept["run_power"]) == {2}
         assert len(kept["noise_noise_scale"]) == 6
+
+
+def test_what_the_page_says_of_accuracy_and_rates() -> None:
+    runs = large_batches.large_batches()
+    assert not runs.failed.any()
+    table = 100 * runs.pivot(index="seed", columns=["optimizer", "batch"], values="accuracy")
+    means = table.mean()
+    assert means["adamw", 16] == pytest.approx(72.7, abs=0.1)
+    lost = {key: (table[key[0], 16] - table[key]).mean() for key in table.columns}
+    for batch, points in {64: 0.9, 256: 2.2, 1024: 10.5}.items():
+        assert lost["adamw", batch] == pytest.approx(points, abs=0.1)
+    for batch, points in {64: 2.2, 256: 2.4, 1024: 6.6}.items():
+        assert lost["lamb", batch] == pytest.approx(points, abs=0.1)
+    assert (table["lamb", 1024] - table["adamw", 1024]).mean() == pytest.approx(3.6, abs=0.1)
+    powers = runs.groupby(["optimizer", "batch"]).power.first()
+    assert powers["adamw"].tolist() == [0, 1, 2, 2]
+    assert powers["lamb"].tolist() == [3, 5, 6, 6]
+
+
+def test_what_the_page_says_of_the_noise_scale() -> None:
+    found = large_batches.noise_scales()
+    movies = found[(found.task == "movies") & (found.step > 0)]
+    signal = (1 / movies.noise_scale).groupby(movies.seed).mean().to_numpy(float)
+    half = 4.3027 * signal.std(ddof=1) / math.sqrt(3)  # Student's t with two degrees of freedom
+    pooled = [1 / signal.mean(), 1 / (signal.mean() + half), 1 / (signal.mean() - half)]
+    assert pooled == pytest.approx([172, 125, 275], abs=1)
+    digits = found[found.task == "digits"].groupby("step")
+    assert digits.noise_scale.max()[0] < 40 < digits.noise_scale.min()[4] < 85 < digits.noise_scale.min()[16]
+    assert digits.low.min()[60] > 480

@@ -54,10 +54,10 @@ def test_lora_and_students_begin_as_what_they_are_made_of(name: str, steps: int)
     if name == "BERT":
         with_lora = making_smaller.lora_model(name, task, 1)
         torch.testing.assert_close(
-            smaller_models.answers(with_lora, task.test), smaller_models.answers(full, task.test), atol=1e-5, rtol=0
+            making_smaller.answers(with_lora, task.test), making_smaller.answers(full, task.test), atol=1e-5, rtol=0
         )
         assert making_smaller.stored_bytes(with_lora, "adapter") == 4 * (6 * 2 * 8 * (384 + 384) + 384 * 2 + 2)
-    setup, teacher = smaller_models.SETUPS[name], smaller_models.answers(full, task.train)
+    setup, teacher = smaller_models.SETUPS[name], making_smaller.answers(full, task.train)
     with one_thread():
         losses = list(smaller_models.training_losses(student, task, setup, 1e-3, 0, steps, teacher, 2.0))
     assert len(losses) == steps and np.isfinite(losses).all()
