@@ -6,6 +6,7 @@ import json
 import math
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ def test_every_run_is_there_once() -> None:
     assert precision.FILE.stat().st_size < 300_000
     assert precision.first_losses().shape == (len(runs), 3)
     for setup in precision.SETUPS.values():
-        assert all(len(seeds) >= 10 for _, seeds in setup.arms.values())
+        assert all(len(seeds) >= (6 if precision.WEIGHTS in arms else 10) for arms, seeds in setup.arms.values())
 
 
 def test_pairs_begin_with_the_same_weights_and_the_same_batch() -> None:
@@ -76,7 +77,7 @@ def test_the_command_goes_on_where_it_was_stopped(tmp_path: Path, monkeypatch: p
         return {"task": name, "seed": seed, "accuracy": math.nan, "losses": [0.5]}
 
     monkeypatch.setattr(precision, "all_runs", lambda: [("movies", "fp32", 3e-4, seed) for seed in range(3)])
-    monkeypatch.setattr(precision, "SETUPS", {})
+    monkeypatch.setattr(precision, "SETUPS", {"movies": SimpleNamespace(task=lambda: None)})
     monkeypatch.setattr(precision, "run", run)
     monkeypatch.setattr(sys, "argv", ["precision", "--out", str(tmp_path)])
     with pytest.raises(KeyboardInterrupt):
@@ -93,3 +94,18 @@ def _percent(name: str, rate: float, other: str = "bf16") -> tuple[np.ndarray, n
     plain, half = precision.paired(name, rate, other)
     assert plain.seed.tolist() == half.seed.tolist()
     return 100 * plain.accuracy.to_numpy(float), 100 * half.accuracy.to_numpy(float)
+
+
+def test_what_the_page_says_of_it() -> None:
+    best = np.subtract(*_percent("movies", 3e-4)[::-1])
+    assert best.mean() == pytest.approx(0.1, abs=0.06) and abs(best).max() <= 1.5
+    edge = precision.paired("movies", 6e-4)
+    assert [int(part.failed.sum()) for part in edge] == [4, 4]
+    assert edge[0].failed.tolist() == edge[1].failed.tolist()  # the same seeds
+    plain, half = _percent("movies", 6e-5, precision.WEIGHTS)
+    assert plain.mean() - half.mean() == pytest.approx(21.6, abs=0.1)
+    for rate, ratio in {6e-5: 0.98, 3e-4: 1.03, 6e-4: 1.09}.items():
+        plain, half = _percent("movies", rate)
+        assert precision.variance_ratio(half, plain)[0] == pytest.approx(ratio, abs=0.01)
+    plain, half = _percent("digits", 1e-3)
+    assert np.abs(half - plain).max() <= 1.5
