@@ -12,8 +12,6 @@ This is the front desk: the only place that knows all rooms. Each room opens whe
 
 import lazy_loader
 
-from . import _logging as _logging  # before torch is imported: see its filter
-
 __version__ = "0.2.0"
 
 _load, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -48,12 +48,4 @@ def _with_handler(name: str) -> logging.Logger:
     return logger
 
 
-class _NotOfTorchao(logging.Filter):
-    """Leaves out what torch says to the authors of torchao, which transformers imports wherever it is installed."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        return "natively supported by torch.compile as an opaque value type" not in record.getMessage()
-
-
 logger = _with_handler("stablelab")
-logging.getLogger("torch.utils._pytree").addFilter(_NotOfTorchao())

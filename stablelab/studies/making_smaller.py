@@ -91,8 +91,10 @@ def in_int8(model: nn.Module) -> nn.Module:
 
 def in_torchao(model: nn.Module, activations: bool) -> nn.Module:
     """A copy whose linear layers torchao keeps in int8: the weights alone, or what comes in as well."""
-    from torchao.quantization import Int8DynamicActivationInt8WeightConfig, Int8WeightOnlyConfig, quantize_
-
+    try:
+        from torchao.quantization import Int8DynamicActivationInt8WeightConfig, Int8WeightOnlyConfig, quantize_
+    except ImportError:
+        raise ImportError("torchao is not here; run: pip install 'stablelab[int8]'") from None
     model = copy.deepcopy(model)
     quantize_(model, Int8DynamicActivationInt8WeightConfig() if activations else Int8WeightOnlyConfig())
     return model

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import copy
+import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 import stablelab as lab
-from stablelab.formulas import dequantize_int8, magnitude_masks, quantize_int8
+from stablelab.formulas import magnitude_masks
 from stablelab.stability.sweeps.execution import one_thread
 from stablelab.studies import making_smaller, smaller_models
 
@@ -82,26 +81,19 @@ def test_pruning_at_once_is_what_the_formula_says_and_gradual_ends_there(digit_m
     assert not any("mask" in name for name, _ in gradual.named_buffers())
 
 
-def test_torchao_rounds_as_the_formula_does() -> None:
-    torch.manual_seed(0)
-    layer = nn.Sequential(nn.Linear(64, 32))
-    found: Any = making_smaller.in_torchao(layer, activations=False)[0].weight
-    q, scale = quantize_int8(layer[0].weight, dim=0)
-    apart = (found.dequantize() - dequantize_int8(q, scale)).abs()
-    assert (apart <= 1.02 * scale).all()  # one step at most, where its scale rounds to the other side
-    inputs = torch.randn(8, 64)
-    dynamic = making_smaller.in_torchao(layer, activations=True)
-    assert F.mse_loss(dynamic(inputs), layer(inputs)) < 1e-3
-    assert making_smaller.stored_bytes(dynamic) == 64 * 32 + 4 * 32 + 4 * 32
+def test_int8_by_torchao_says_which_extra_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torchao", None)  # as where it is not installed
+    monkeypatch.setitem(sys.modules, "torchao.quantization", None)
+    with pytest.raises(ImportError, match=r"torchao is not here; run: pip install 'stablelab\[int8\]'"):
+        making_smaller.in_torchao(nn.Linear(4, 4), activations=False)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["full", "LoRA"])
-def test_a_kept_run_of_bert_comes_again(method: str) -> None:
+def test_a_kept_run_of_lora_comes_again() -> None:
     runs = smaller_models.runs()
-    kept = runs[(runs.model == "BERT") & (runs.method == method) & (runs.seed == 1) & (runs.rate == 1e-3)].iloc[0]
+    kept = runs[(runs.model == "BERT") & (runs.method == "LoRA") & (runs.seed == 1) & (runs.rate == 1e-3)].iloc[0]
     with one_thread():
-        (row,) = smaller_models.trained_rows("BERT", smaller_models.task_of("BERT"), method, 1e-3, 1)
+        (row,) = smaller_models.trained_rows("BERT", smaller_models.task_of("BERT"), "LoRA", 1e-3, 1)
     assert row["accuracy"] == pytest.approx(kept.accuracy, abs=0.02)
     assert row["validation_loss"] == pytest.approx(kept.validation_loss, abs=0.05)
 
