@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ..formulas.quantization import dequantize_int8, quantize_int8
 from ..models import bert, lora, resnet
 from ..models.fractals.small_conv import with_small_map_convs
-from ..training.evaluation import forward
+from ..training.evaluation import predict
 
 RANK, ALPHA = 8, 16
 KEPT_LAYERS = (1, 3, 5)  # of BERT's six, those that the student begins with
@@ -123,13 +123,7 @@ def stored_bytes(model: nn.Module, kind: str = "") -> int:
     return total
 
 
-@torch.no_grad()
 def answers(model: nn.Module, split: Any) -> Tensor:
     """Logits (N, C) of a split, in its own order."""
-    model.eval()
-    found = torch.empty(len(split), 0)
-    for positions in split.order().split(50):
-        logits = forward(model, split.collate(positions)[0])
-        found = found if found.shape[1] else torch.empty(len(split), logits.shape[1])
-        found[positions] = logits
-    return found
+    logits, _ = predict(model, split, 50)  # in the order of its batches
+    return logits[split.order().argsort()]

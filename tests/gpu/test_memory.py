@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
+from support.encoders import HEADS, encoder
 from support.gpu import DEVICE, ON_GPU
 from torch import nn
-from transformers import BertConfig, BertForSequenceClassification
 
 import stablelab as lab
 from stablelab.formulas import encoder_activation_bytes
@@ -59,7 +59,7 @@ def test_a_sweep_leaves_nothing(digits, memory):
     assert memory() - before < 100_000
 
 
-EXAMPLES, LENGTH, WIDTH, HEADS, LAYERS = (32, 128, 768, 12, 4) if ON_GPU else (2, 32, 96, 12, 2)
+EXAMPLES, LENGTH, WIDTH, LAYERS = (32, 128, 768, 4) if ON_GPU else (2, 32, 96, 2)
 
 
 def forward_bytes(model: nn.Module, inputs: dict[str, torch.Tensor], precision: str) -> tuple[int, int, int]:
@@ -84,16 +84,7 @@ def forward_bytes(model: nn.Module, inputs: dict[str, torch.Tensor], precision: 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("dropout", [0.1, 0.0])
 def test_an_encoder_takes_what_the_formula_says(precision, dropout):
-    config = BertConfig(
-        vocab_size=100,
-        hidden_size=WIDTH,
-        num_hidden_layers=LAYERS,
-        num_attention_heads=HEADS,
-        intermediate_size=4 * WIDTH,
-        hidden_dropout_prob=dropout,
-        attention_probs_dropout_prob=dropout,
-    )
-    model = BertForSequenceClassification(config).to(DEVICE).train()
+    model = encoder(LAYERS, dropout, WIDTH).to(DEVICE)
     mask = torch.ones(EXAMPLES, LENGTH, dtype=torch.long, device=DEVICE)
     mask[0, LENGTH // 2 :] = 0
     inputs = {"input_ids": torch.randint(100, (EXAMPLES, LENGTH), device=DEVICE), "attention_mask": mask}

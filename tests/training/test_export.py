@@ -8,7 +8,6 @@ import os
 import subprocess
 import sys
 import threading
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -16,6 +15,7 @@ import torch
 import transformers
 from safetensors.torch import load_file
 from support.disk import file_size_limit, read_only_folder
+from support.token_ids import TokenIds
 from torch import Tensor
 
 import stablelab as lab
@@ -81,27 +81,6 @@ def here(monkeypatch):
         return json.loads((folder / "losses.json").read_text())
 
     return run_it
-
-
-@dataclass
-class Ids:
-    """A store of sentences of token ids; 0 is padding."""
-
-    ids: Tensor
-
-    @property
-    def lengths(self) -> Tensor:
-        return (self.ids > 0).sum(1)
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def take(self, positions: Tensor) -> dict[str, Tensor]:
-        ids = self.ids[positions, : int(self.lengths[positions].max())]
-        return {"input_ids": ids, "attention_mask": (ids > 0).long()}
-
-    def digest(self) -> bytes:
-        return b"ids"
 
 
 def task_of(kind: str, stores) -> object:
@@ -195,7 +174,7 @@ def test_an_export_that_the_disk_refuses_leaves_the_one_before(clouds, make_netw
 
 @pytest.mark.slow
 def test_a_resnet_without_the_workbook(tmp_path):
-    class Noise(Ids):
+    class Noise(TokenIds):
         lengths = None
 
         def take(self, positions: Tensor) -> Tensor:
@@ -225,7 +204,9 @@ def test_a_bert_without_the_workbook(tmp_path):
     generator = torch.Generator().manual_seed(1)
     ids = torch.randint(1, 90, (60, 12), generator=generator)
     ids[torch.arange(12) >= torch.randint(4, 13, (60, 1), generator=generator)] = 0
-    task = task_of("text", {"train": Ids(ids[:40]), "validation": Ids(ids[40:50]), "test": Ids(ids[50:])})
+    task = task_of(
+        "text", {"train": TokenIds(ids[:40]), "validation": TokenIds(ids[40:50]), "test": TokenIds(ids[50:])}
+    )
     config = transformers.BertConfig(
         vocab_size=90, hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64
     )

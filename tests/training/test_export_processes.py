@@ -13,7 +13,7 @@ import pytest
 import torch
 import transformers
 from support.launches import TWO, furthest, launched, words_of
-from torch import Tensor
+from support.token_ids import TokenIds
 
 import stablelab as lab
 from stablelab.data.tasks import SPLITS, make_task
@@ -30,23 +30,6 @@ LOST = (
     r"process (\d) of 2 ends: (?:another process has ended, or does not answer|it was told to, as when another one has "
     + (r"ended)\. Started again, training (goes on from checkpoint\.pt|begins anew)")
 )
-
-
-class Sentences:
-    """Token ids; 0 is padding."""
-
-    def __init__(self, ids: Tensor) -> None:
-        self.ids, self.lengths = ids, (ids > 0).sum(1)
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def take(self, positions: Tensor) -> dict[str, Tensor]:
-        ids = self.ids[positions, : int(self.lengths[positions].max())]
-        return {"input_ids": ids, "attention_mask": (ids > 0).long()}
-
-    def digest(self) -> bytes:
-        return b"ids"
 
 
 @pytest.fixture
@@ -70,7 +53,7 @@ def test_two_processes_come_to_the_numbers_of_one_for_a_bert(tmp_path):
     generator = torch.Generator().manual_seed(1)
     ids = torch.randint(1, 90, (60, 12), generator=generator)
     ids[torch.arange(12) >= torch.randint(4, 13, (60, 1), generator=generator)] = 0
-    stores = dict(zip(SPLITS, map(Sentences, (ids[:40], ids[40:50], ids[50:])), strict=True))
+    stores = dict(zip(SPLITS, map(TokenIds, (ids[:40], ids[40:50], ids[50:])), strict=True))
     task = make_task(
         "text", "text", ("no", "yes"), stores, {name: torch.arange(len(s)) % 2 for name, s in stores.items()}
     )

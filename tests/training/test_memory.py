@@ -9,10 +9,11 @@ from itertools import pairwise
 import pytest
 import torch
 import torchvision
+from support.encoders import HEADS, encoder
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import FlopCounterMode
-from transformers import BertConfig, BertForSequenceClassification
+from transformers import BertForSequenceClassification
 
 from stablelab import models
 from stablelab.formulas import (
@@ -31,21 +32,6 @@ from stablelab.training.settings import OPTIMIZERS
 
 CPU = torch.device("cpu")
 WITHIN = 0.005  # measured: 0.03 % to 0.46 %, most where an encoder is small
-HEADS = 12
-
-
-def encoder(layers: int, dropout: float = 0.1, width: int = 384) -> BertForSequenceClassification:
-    """An encoder of MiniLM's shape with few words."""
-    config = BertConfig(
-        vocab_size=100,
-        hidden_size=width,
-        num_hidden_layers=layers,
-        num_attention_heads=HEADS,
-        intermediate_size=4 * width,
-        hidden_dropout_prob=dropout,
-        attention_probs_dropout_prob=dropout,
-    )
-    return BertForSequenceClassification(config).train()
 
 
 def batch(examples: int, length: int) -> dict[str, Tensor]:
