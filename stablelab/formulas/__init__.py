@@ -11,6 +11,7 @@ from .clipping import (
     clip_by_tensor_norm,
     clip_by_value,
     clip_coefficient,
+    clip_unread_,
     global_norm,
 )
 from .data_parallel import bytes_per_device, bytes_sent_per_step, ring_all_reduce, ring_all_reduce_bytes
@@ -64,6 +65,7 @@ __all__ = [
     "clip_by_tensor_norm",
     "clip_by_value",
     "clip_coefficient",
+    "clip_unread_",
     "constant",
     "cosine",
     "cross_entropy",

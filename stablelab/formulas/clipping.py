@@ -122,7 +122,6 @@ def clip_by_value(gradients: Sequence[Tensor], max_value: float | Tensor, batch_
     return clipped, global_norm(gradients, batch_dims), global_norm(clipped, batch_dims)
 
 
-@torch.no_grad()
 def clip_(gradients: Sequence[Tensor], kind: str, max_norm: float | None) -> tuple[float, float, bool]:
     """Clip in place, with the fewest passes over memory, and say what happened.
 
@@ -138,48 +137,71 @@ def clip_(gradients: Sequence[Tensor], kind: str, max_norm: float | None) -> tup
     Raises:
         ValueError: an unknown kind, or a max_norm that is neither None nor a finite number above 0.
     """
+    before, after, clipped = clip_unread_(gradients, kind, max_norm).tolist()
+    return before, after, bool(clipped)
+
+
+@torch.no_grad()
+def clip_unread_(gradients: Sequence[Tensor], kind: str, max_norm: float | None) -> Tensor:
+    """As ``clip_``, but what happened is left on the device: on a GPU, to read a number waits for all that is queued.
+
+    Args:
+        gradients: tensors of any shapes, on one device.
+        kind: "norm", "tensor" or "value".
+        max_norm: the threshold, above 0; None measures only.
+
+    Returns:
+        The global norm before, the global norm after, and 1 if anything was clipped, else 0; shape (3,).
+
+    Raises:
+        ValueError: as ``clip_``.
+    """
     if kind not in _IN_PLACE:
         raise ValueError(f"kind of clipping must be one of {', '.join(CLIPS)}, not {kind!r}")
     if max_norm is not None:
         number("max_norm", max_norm, above=0)
     gradients = [g for g in gradients if g.numel() > 0]  # a tensor of no elements has no largest one
     if not gradients:
-        return 0.0, 0.0, False
+        return torch.zeros(3)
     norms = torch.stack(torch._foreach_norm(gradients))  # (number of tensors,)
     if max_norm is None:
-        before = norms.norm().item()
-        return before, before, False
-    return _IN_PLACE[kind](gradients, norms, max_norm)
+        before = norms.norm()
+        return torch.stack([before, before, torch.zeros_like(before)])
+    before, after, clipped = _IN_PLACE[kind](gradients, norms, max_norm)
+    return torch.stack([before, after, clipped.to(before.dtype)])
 
 
-def _clip_norm_(gradients: list[Tensor], norms: Tensor, max_norm: float) -> tuple[float, float, bool]:
+# Each scales gradients in place and returns the norm before, the norm after and whether anything was clipped, of shape
+# (). Where reading costs nothing, what would be multiplied by 1 is left alone: a pass over memory is saved.
+
+
+def _clip_norm_(gradients: list[Tensor], norms: Tensor, max_norm: float) -> tuple[Tensor, Tensor, Tensor]:
     total = norms.norm()
-    # Both numbers in one go: on a GPU every trip to the CPU waits for all the work that is queued.
-    before, coefficient = torch.stack([total, clip_coefficient(total, max_norm)]).tolist()
-    if coefficient == 1:
-        return before, before, False
-    torch._foreach_mul_(gradients, coefficient)
-    return before, before * coefficient, True
+    coefficient = clip_coefficient(total, max_norm)
+    clipped = coefficient != 1
+    if total.device.type != "cpu" or clipped:
+        torch._foreach_mul_(gradients, coefficient)
+    return total, total * coefficient, clipped
 
 
-def _clip_tensor_(gradients: list[Tensor], norms: Tensor, max_norm: float) -> tuple[float, float, bool]:
+def _clip_tensor_(gradients: list[Tensor], norms: Tensor, max_norm: float) -> tuple[Tensor, Tensor, Tensor]:
     coefficients = clip_coefficient(norms, max_norm)
-    totals = torch.stack([norms.norm(), (norms * coefficients).norm()])
-    before, after, *each = torch.cat([totals, coefficients]).tolist()
-    chosen = [i for i, coefficient in enumerate(each) if coefficient != 1]
+    clipped = coefficients != 1  # (number of tensors,)
+    on_cpu = norms.device.type == "cpu"
+    chosen = clipped.nonzero().flatten().tolist() if on_cpu else range(len(gradients))
     if chosen:
-        torch._foreach_mul_([gradients[i] for i in chosen], [each[i] for i in chosen])
-    return before, after, bool(chosen)
+        torch._foreach_mul_([gradients[i] for i in chosen], [coefficients[i] for i in chosen])
+    return norms.norm(), (norms * coefficients).norm(), clipped.any()
 
 
-def _clip_value_(gradients: list[Tensor], norms: Tensor, max_value: float) -> tuple[float, float, bool]:
-    largest = torch.stack(torch._foreach_norm(gradients, torch.inf)).max()
-    before, peak = torch.stack([norms.norm(), largest]).tolist()
-    if peak <= max_value:
-        return before, before, False
+def _clip_value_(gradients: list[Tensor], norms: Tensor, max_value: float) -> tuple[Tensor, Tensor, Tensor]:
+    before, largest = norms.norm(), torch.stack(torch._foreach_norm(gradients, torch.inf)).max()
+    clipped = ~(largest <= max_value)
+    if largest.device.type == "cpu" and not clipped:
+        return before, before, clipped
     torch._foreach_clamp_max_(gradients, max_value)
     torch._foreach_clamp_min_(gradients, -max_value)
-    return before, torch.stack(torch._foreach_norm(gradients)).norm().item(), True
+    return before, torch.stack(torch._foreach_norm(gradients)).norm(), clipped
 
 
 def _norm(g: Tensor, batch_dims: int) -> Tensor:
@@ -199,7 +221,7 @@ def _check_threshold(name: str, value: float | Tensor, batch_dims: int) -> None:
         raise ValueError(f"{name} has entries that are not above 0; each must be a number above 0, or inf for no limit")
 
 
-_IN_PLACE: dict[str, Callable[[list[Tensor], Tensor, float], tuple[float, float, bool]]] = {
+_IN_PLACE: dict[str, Callable[[list[Tensor], Tensor, float], tuple[Tensor, Tensor, Tensor]]] = {
     "norm": _clip_norm_,
     "tensor": _clip_tensor_,
     "value": _clip_value_,

@@ -10,7 +10,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from ..formulas import clip_, cross_entropy, multiplier
+from ..formulas import clip_unread_, cross_entropy, multiplier
 from ..formulas.losses import check_values
 from .checkpoints import (
     MOST,
@@ -27,7 +27,7 @@ from .checkpoints import (
 )
 from .control import Control
 from .evaluation import forward, to_device
-from .param_groups import Layers, apply_settings, build_optimizer, needs_rebuild
+from .param_groups import Layers, apply_settings, build_optimizer, needs_rebuild, step_together
 from .precision import LossScale, autocast, check_precision, micro_batches
 from .protocols import Augment, Batches, Inputs, Loss
 from .records import Evaluation, Intervention, Step
@@ -198,13 +198,17 @@ class TrainingLoop:
         )
         learning_rates = apply_settings(settings, settings.learning_rate * factor, self.optimizer)
         inputs, targets = self.batches(k)
-        losses = self._gradients(k, settings, inputs, targets)
+        shares, losses = self._gradients(k, settings, inputs, targets)
         gradients = [p.grad for group in self.optimizer.param_groups for p in group["params"] if p.grad is not None]
         scale = self.loss_scale.value if settings.precision == "fp16" else 1.0
         if scale != 1.0:
             self.loss_scale.unscale_(gradients)
-        before, after, clipped = clip_(gradients, settings.clip, settings.max_norm)
-        loss = sum(share * float(value) for share, value in losses)  # not before: on a GPU a step waits only once
+        report, values = clip_unread_(gradients, settings.clip, settings.max_norm), torch.stack(losses)
+        if self._steps_unread():
+            self._leave_out(report, values)
+            step_together(self.optimizer)
+        before, after, clipped, *parts = torch.cat([report.to(values.device), values]).tolist()  # a GPU waits only here
+        loss = sum(share * part for share, part in zip(shares, parts, strict=True))
         overflows = scale > 1.0 and math.isfinite(loss) and not math.isfinite(before)
         diverged = not (math.isfinite(loss) and math.isfinite(before)) and not overflows
         if diverged and self.device.type == "cuda" and self.loss is cross_entropy:
@@ -214,8 +218,8 @@ class TrainingLoop:
         if before_it is not None and not diverged:  # only now is it known that its weights give a finite loss
             self.checkpoints.add(before_it, marked=gesture)
         kept = self._go_back(k, settings, loss, before_it) if diverged else None
-        if not diverged and not overflows:
-            self.optimizer.step()
+        if not diverged and not overflows and not self._steps_unread():
+            step_together(self.optimizer)
         self._diverged = diverged
         seconds = time.perf_counter() - began
         return Step(
@@ -227,7 +231,7 @@ class TrainingLoop:
             clip=settings.clip,
             norm_before=before,
             norm_after=after,
-            clipped=clipped,
+            clipped=bool(clipped),
             examples_per_second=len(targets) / seconds,
             tokens_per_second=_tokens(inputs, seconds),
             seconds=seconds,
@@ -277,7 +281,9 @@ class TrainingLoop:
             return ()
         return tuple(Intervention(step, *each, self._gesture_of(each[0])) for each in old.differences(settings))
 
-    def _gradients(self, k: int, settings: Settings, inputs: Inputs, targets: Tensor) -> list[tuple[float, Tensor]]:
+    def _gradients(
+        self, k: int, settings: Settings, inputs: Inputs, targets: Tensor
+    ) -> tuple[list[float], list[Tensor]]:
         """Forward and backward with step k's randomness; leaves p.grad filled; returns shares and losses."""
         self.layers.hold(self.layers.trained(settings, k))
         for parameter in self._parameters:  # as zero_grad() does, which goes through all modules again
@@ -287,7 +293,7 @@ class TrainingLoop:
                 if self.augment is not None:
                     inputs = self.augment(inputs, settings)
             whole = getattr(self.batches, "batch_size", None)  # batches of the learner's own may not say
-            losses = []
+            shares, losses = [], []
             for part, right, share in micro_batches(inputs, targets, settings.accumulation, whole):
                 with looked_at:
                     with autocast(settings.precision, self.device):
@@ -298,8 +304,21 @@ class TrainingLoop:
                     loss = self.loss(logits, right.to(self.device))
                 weight = share * self.loss_scale.value if settings.precision == "fp16" else share
                 (loss if weight == 1.0 else weight * loss).backward()
-                losses.append((share, loss.detach()))
-        return losses
+                shares.append(share)
+                losses.append(loss.detach().reshape(()))
+        return shares, losses
+
+    def _steps_unread(self) -> bool:
+        """Whether the optimizer itself leaves out what is not finite, so that a GPU need not be waited for before it.
+
+        Torch's fused Adam and AdamW do. (So does its fused SGD, which then keeps a momentum that nobody has filled.)
+        """
+        return self.device.type == "cuda" and isinstance(self.optimizer, torch.optim.Adam)
+
+    def _leave_out(self, report: Tensor, losses: Tensor) -> None:
+        """Have the optimizer leave the next step out, weights, means and count, if a loss or the norm is not finite."""
+        finite = losses.isfinite().all() & report[0].isfinite()
+        self.optimizer.found_inf = (~finite).float()  # type: ignore[attr-defined]
 
     def _go_back(self, k: int, settings: Settings, loss: float, before_it: Checkpoint | None) -> int:
         """After a non-finite step: weights from before the trouble, and an optimizer that remembers none of it."""

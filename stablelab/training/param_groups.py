@@ -131,6 +131,23 @@ def apply_settings(settings: Settings, learning_rate: float, optimizer: torch.op
     return tuple(group["lr"] for group in optimizer.param_groups)
 
 
+def step_together(optimizer: torch.optim.Optimizer) -> None:
+    """One step, in which groups of the same settings act as one: torch's optimizers do all anew for each group.
+
+    BERT has a group for each layer, so that the learning rate can fall from layer to layer; mostly it does not.
+    """
+    groups = optimizer.param_groups
+    merged: dict[object, dict[str, Any]] = {}
+    for group in groups:
+        same = tuple((name, value) for name, value in group.items() if name not in ("params", "decays", "depth"))
+        merged.setdefault(same, {**group, "params": []})["params"].extend(group["params"])
+    optimizer.param_groups = list(merged.values())
+    try:
+        optimizer.step()
+    finally:
+        optimizer.param_groups = groups
+
+
 def needs_rebuild(old: Settings, new: Settings) -> bool:
     """Whether going from old to new means another optimizer, with fresh state."""
     return (old.optimizer, old.uses_torch) != (new.optimizer, new.uses_torch)

@@ -122,8 +122,9 @@ def test_layers_thaw_one_after_another(make_run):
     assert 0 < len(moved) < len(first)
 
 
-def test_a_divergence_puts_good_weights_back(make_run):
-    run = make_run(steps=30, optimizer="sgd", learning_rate=1e30, evaluate_every=0).start().wait(120)
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_a_divergence_puts_good_weights_back(make_run, optimizer):
+    run = make_run(steps=30, optimizer=optimizer, learning_rate=1e30, evaluate_every=0).start().wait(120)
     assert run.state == "diverged" and all(p.isfinite().all() for p in run.model.parameters())
 
 

@@ -9,6 +9,7 @@ import torch
 
 from stablelab.formulas import cross_entropy
 from stablelab.training import Control, Settings, evaluate, steps
+from stablelab.training.loop import TrainingLoop
 from stablelab.training.param_groups import Layers
 from stablelab.training.reproducibility import one_step_at_a_time
 
@@ -195,6 +196,32 @@ def test_a_loss_that_is_not_finite_from_the_very_first_step_leaves_no_trace_in_b
             assert step.kept == step.step - 1
             assert all(torch.equal(value, first[name]) for name, value in model.state_dict().items())
     assert all(value.isfinite().all() for value in model.state_dict().values())
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw"])
+@pytest.mark.parametrize("accumulation", [1, 2])
+def test_what_a_gpu_leaves_to_the_optimizer_is_the_step_that_a_processor_makes(
+    clouds, make_network, monkeypatch, optimizer, accumulation
+):
+    """There the optimizer itself leaves out a step that is not finite, so that nothing is read before it."""
+
+    def breaking(inputs, settings):
+        seen.append(1)
+        return inputs * (math.nan if len(seen) in (1, 9) else 1.0)
+
+    runs = []
+    for unread in (False, True):
+        monkeypatch.setattr(TrainingLoop, "_steps_unread", lambda loop, unread=unread: unread)
+        model, seen = make_network(), []
+        settings = Settings(learning_rate=0.05, optimizer=optimizer, max_norm=0.5, accumulation=accumulation)
+        arguments = {"total_steps": 20, "augment": breaking}
+        record = list(steps(model, clouds.batches(0, 20), cross_entropy, Control(settings), **arguments))
+        assert [step.step for step in record if step.diverged] == [1, 9]
+        said = [(step.loss, step.norm_before, step.norm_after, step.clipped, step.kept) for step in record]
+        runs.append((said, model.state_dict()))
+    (said, weights), (again, others) = runs
+    assert repr(said) == repr(again) and len({clipped for *_, clipped, _ in said}) == 2  # nan and all
+    assert all(torch.equal(value, others[name]) for name, value in weights.items())
 
 
 def test_a_model_with_nothing_to_train_is_refused(clouds, make_network):

@@ -46,10 +46,12 @@ def cast_parameters(model: nn.Module) -> int:
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("dropout", [0.1, 0.0])
-@pytest.mark.parametrize(("layers", "examples", "length"), [(1, 4, 32), (2, 2, 100)])
+@pytest.mark.parametrize(("layers", "examples", "length"), [(1, 4, 32), (2, 2, 90)])
 def test_an_encoder_keeps_what_the_formula_says(
     layers: int, examples: int, length: int, dropout: float, precision: str
 ) -> None:
+    # Up to 96 tokens: in longer bf16 torch's fused attention packs numbers for AVX512, where the processor has it, and
+    # raises "pack_vnni2 is only supported when avx512 is supported" if ATEN_CPU_CAPABILITY holds the instructions down.
     model = encoder(layers, dropout)
     with autocast(precision, CPU), saved_bytes(model) as saved:
         logits = model(**batch(examples, length)).logits

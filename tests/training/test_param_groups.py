@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from stablelab.training import Control, Run, Settings, evaluate, steps
-from stablelab.training.param_groups import Layers
+from stablelab.training.param_groups import Layers, apply_settings, build_optimizer, step_together
+from stablelab.training.settings import OPTIMIZERS
 
 NAMES = (("4",), ("1",), ("0",))
 
@@ -40,6 +41,29 @@ def test_a_layer_with_its_own_rate_moves_as_torch_moves_it(clouds, make_network)
     torch.optim.SGD([{"params": layer.parameters(), "lr": rate} for layer, rate in rates], lr=1.0).step()
     for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
         torch.testing.assert_close(a, b, rtol=0, atol=1e-7)
+
+
+@pytest.mark.parametrize("implementation", ["torch", "workbook"])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_groups_of_the_same_settings_act_as_one_and_come_to_the_same(make_network, optimizer, implementation):
+    settings = Settings(optimizer=optimizer, implementation=implementation, learning_rate=0.01, weight_decay=0.1)
+    for layer_decay, calls in ((1.0, 2), (0.5, 5)):
+        ends = []
+        for together in (True, False):
+            model = make_network()
+            made = build_optimizer(Layers(model, NAMES).groups(), settings)
+            counts = []
+            made.register_step_pre_hook(lambda it, *_, counts=counts: counts.append(len(it.param_groups)))
+            for k in range(3):
+                generator = torch.Generator().manual_seed(k)
+                for p in model.parameters():
+                    p.grad = torch.randn(p.shape, generator=generator)
+                apply_settings(replace(settings, layer_decay=layer_decay), 0.01, made)
+                step_together(made) if together else made.step()
+            assert counts == [calls if together else 5] * 3
+            assert [group["depth"] for group in made.param_groups] == [0, 0, 1, 2, 2]
+            ends.append(list(model.parameters()))
+        assert all(torch.equal(a, b) for a, b in zip(*ends, strict=True))
 
 
 def test_frozen_layers_stand_still_statistics_included_and_thaw_one_after_another(clouds, make_network):
