@@ -277,7 +277,7 @@ class View {
     this.plan = layOut(this.store, width, this.logs, this.shownRange());
     this.placeTools();
     const { pointed, chosen } = this;
-    drawAll(pen, this.plan, this.store, theme, { pointed, chosen, reserved: (panel) => (panel.first ? 262 : 76) });
+    drawAll(pen, this.plan, this.store, theme, { pointed, chosen, reserved: (panel) => (panel.first ? 288 : 76) });
     this.publish();
   }
 
