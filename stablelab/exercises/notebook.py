@@ -22,6 +22,7 @@ with known_state():  # the inputs that these modules make must not depend on wha
         choosing_rates,
         clipping,
         comparing,
+        explanations,
         fine_tuning_bert,
         fine_tuning_resnet,
         gradient_descent,
@@ -57,6 +58,7 @@ NOTEBOOKS: dict[str, tuple[Exercise, ...]] = {  # in reading order
         small_machines.BEFORE_LARGE_BATCHES + large_batches.EXERCISES + small_machines.AFTER_LARGE_BATCHES
     ),
     "12b_smaller_models": smaller_models.EXERCISES,
+    "14b_what_a_model_shows": explanations.EXERCISES,
 }
 
 ALL: dict[str, Exercise] = {exercise.name: exercise for group in NOTEBOOKS.values() for exercise in group}

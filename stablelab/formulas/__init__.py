@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .attention import attention_weights, causal_mask, info_nce, scaled_dot_product_attention
+from .attribution import attention_rollout, rank_correlation, ranks
 from .averaging import moving_average
 from .clipping import (
     CLIPS,
@@ -53,6 +54,7 @@ __all__ = [
     "adafactor_bytes",
     "adam",
     "adamw",
+    "attention_rollout",
     "attention_weights",
     "best_rate",
     "bytes_per_device",
@@ -100,6 +102,8 @@ __all__ = [
     "plateau",
     "quantize_int8",
     "resnet18_activation_bytes",
+    "rank_correlation",
+    "ranks",
     "ring_all_reduce",
     "ring_all_reduce_bytes",
     "sam_ascent",
