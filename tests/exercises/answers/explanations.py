@@ -151,7 +151,12 @@ def found_by_one_hot(scores, at):
 
 
 RIGHT = {
-    "explain.integrated_gradients": (integrated_stacked, integrated_in_numpy, integrated_in_place, integrated_backwards),
+    "explain.integrated_gradients": (
+        integrated_stacked,
+        integrated_in_numpy,
+        integrated_in_place,
+        integrated_backwards,
+    ),
     "explain.of_a_product": (product_by_autograd, product_in_numbers, product_with_flip, product_in_numpy),
     "explain.rank_correlation": (
         spearman_by_scipy,
@@ -191,7 +196,9 @@ WRONG = {
         ),
     },
     "explain.rollout": {
-        "nine tenths of attention": lambda w: formulas.attention_rollout(2 * (0.9 * w + 0.1 * torch.eye(w.shape[-1])) - torch.eye(w.shape[-1])),
+        "nine tenths of attention": lambda w: formulas.attention_rollout(
+            2 * (0.9 * w + 0.1 * torch.eye(w.shape[-1])) - torch.eye(w.shape[-1])
+        ),
         "the last layer": lambda w: (w[-1] + torch.eye(w.shape[-1])) / 2,
         "columns for rows": lambda w: formulas.attention_rollout(w).T,
     },
