@@ -32,7 +32,9 @@ INTEGRATED_GRADIENTS = Exercise(
     returns="what each number of x adds to f(x) - f(x'): (x - x') times the mean gradient at the middles of the steps",
     solution=integrated_gradients,
     cases=(
-        Case("f = x₁² + x₂³, from 0", (lambda v: float64(2 * v[0], 3 * v[1] ** 2), float64(1.0, 2.0), float64(0, 0), 4)),
+        Case(
+            "f = x₁² + x₂³, from 0", (lambda v: float64(2 * v[0], 3 * v[1] ** 2), float64(1.0, 2.0), float64(0, 0), 4)
+        ),
         Case(
             "f = x₁ x₂ x₃, from a baseline that is not 0",
             (
@@ -50,7 +52,9 @@ INTEGRATED_GRADIENTS = Exercise(
     ),
     slips=(
         Slip("the factor is x - x', not x", _integrated(factor=lambda x, b: x)),
-        Slip("that is the mean gradient; times x - x' it is in the unit of f", _integrated(factor=lambda x, b: 1 + 0 * x)),
+        Slip(
+            "that is the mean gradient; times x - x' it is in the unit of f", _integrated(factor=lambda x, b: 1 + 0 * x)
+        ),
         Slip("the points are the middles of the steps, not their right ends", _integrated(lambda k, m: k / m)),
         Slip("the points are the middles of the steps, not their left ends", _integrated(lambda k, m: (k - 1) / m)),
         Slip("the mean over the steps, not the sum", _integrated(whole=True)),
@@ -142,7 +146,9 @@ RANK_CORRELATION = Exercise(
     solution=rank_correlation,
     cases=(
         Case("no two alike", (float64(0.1, 0.4, 0.2, 0.9, 0.3), float64(1.0, 30.0, 2.0, 4.0, 3.0))),
-        Case("many zeros, as a map over a black background has", (float64(0, 0, 0, 2, 1, 0), float64(0, 0, 3, 1, 0, 0))),
+        Case(
+            "many zeros, as a map over a black background has", (float64(0, 0, 0, 2, 1, 0), float64(0, 0, 3, 1, 0, 0))
+        ),
         Case("signs", (float64(-3, 1, 2, -1), float64(2, -1, 3, 1))),
         Case("ten at random", (normal(10, seed=3), normal(10, seed=4))),
     ),
@@ -222,7 +228,10 @@ DELETION_CURVE = Exercise(
     ),
     slips=(
         Slip("the highest score goes first, not the lowest", _deleted(lambda s: s.argsort())),
-        Slip("by the score, not by its size: a part that speaks against the class stays longest", _deleted(lambda s: _down(s.abs()))),
+        Slip(
+            "by the score, not by its size: a part that speaks against the class stays longest",
+            _deleted(lambda s: _down(s.abs())),
+        ),
         Slip("a part is set to its baseline, not to 0", _deleted(_down, lambda x, b: 0 * b)),
         Slip("the first value is f(x), before anything is removed", _deleted(_down, start=1)),
         Slip("what is removed stays removed; each time one part more", _deleted(_down, one_by_one=True)),
@@ -301,7 +310,9 @@ SHARE_FOUND = Exercise(
     solution=share_found,
     cases=(
         Case("one of three found", (float64([1, 2, 3], [5, 1, 0], [0, 4, 1]), torch.tensor([2, 1, 0]))),
-        Case("an empty map, the mark in the first part", (torch.zeros(2, 4, dtype=torch.float64), torch.tensor([0, 0]))),
+        Case(
+            "an empty map, the mark in the first part", (torch.zeros(2, 4, dtype=torch.float64), torch.tensor([0, 0]))
+        ),
         Case("two share the highest", (float64([3, 0, 3, 1], [0, 2, 1, 0], [-1, -2, 0, 0]), torch.tensor([2, 1, 1]))),
         Case("all against", (float64([-3, -1, -2], [-1, -1, -9]), torch.tensor([1, 1]))),
     ),

@@ -88,9 +88,7 @@ def task_of(name: str, kind: str, seed: int = 0) -> Task:
             given = given[torch.randperm(len(given), generator=generator_for(15, i, seed))]
         splits[part] = marked(split, given)
     stores = {part: split.store for part, split in splits.items()}
-    return make_task(
-        f"{task.name}, {kind}", task.kind, task.classes, stores, {p: s.targets for p, s in splits.items()}
-    )
+    return make_task(f"{task.name}, {kind}", task.kind, task.classes, stores, {p: s.targets for p, s in splits.items()})
 
 
 def redrawn(model: nn.Module, layers: int, seed: int) -> nn.Module:

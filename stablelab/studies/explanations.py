@@ -170,9 +170,7 @@ def shortcut_line(name: str, kind: str, seed: int) -> dict[str, Any]:
         "turned_without": float((without == c)[truth != c].double().mean()),
         "places": packed(places.astype(np.float16)),
         "own": packed((having[truth != c] == c).numpy()),
-        "scores": packed(
-            np.stack([s.numpy() for s in scores_of(model, explained(name)).values()]).astype(np.float16)
-        ),
+        "scores": packed(np.stack([s.numpy() for s in scores_of(model, explained(name)).values()]).astype(np.float16)),
     }
 
 
