@@ -68,7 +68,7 @@ def attention_rollout(weights: Tensor) -> Tensor:
         ValueError: another shape.
 
     Source:
-        Abnar and Zuidema 2020, "Quantifying attention flow in transformers", Section 3, Equation 1.
+        Abnar and Zuidema 2020, "Quantifying attention flow in transformers", attention rollout.
     """
     if weights.dim() != 3 or weights.shape[-1] != weights.shape[-2] or not len(weights):
         raise ValueError(f"weights are {tuple(weights.shape)}; they must be (L, T, T), one map for each of L layers")

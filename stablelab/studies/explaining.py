@@ -23,7 +23,6 @@ from ..formulas.attribution import attention_rollout, rank_correlation
 from ..models import layer_names, layers_of, reinitialize_layers
 from ..models.rng import seeded_rng
 from ..training.evaluation import forward
-from .making_smaller import full_model
 
 BLOCK = 4  # pixels of the side of a part of a picture
 SIDE = 32

@@ -30,7 +30,6 @@ from .explaining import (
     WORD,
     Inputs,
     correlations,
-    full_model,
     inputs_of,
     left_after,
     marked,
@@ -42,7 +41,7 @@ from .explaining import (
     task_of,
 )
 from .keeping import KEPT, add_line, read_lines, write_columns
-from .making_smaller import answers
+from .making_smaller import answers, full_model
 from .smaller_models import SETUPS, training_losses
 
 FILE = KEPT / "explanations.npz"
@@ -201,15 +200,16 @@ def kept(name: str) -> dict[str, np.ndarray]:
 
     Of S plain runs, M methods, N explained examples of R parts:
         parts (N, R) bool; scores (S, M, N, R); answers (S, 200) to the test split; truth (200,);
-        again (S, n): rank correlation of integrated gradients with the same of twice as many steps, of the first n examples;
-        sane (S, D, M, 2, n): rank correlation with the map after the D-th of ``DEPTHS`` was drawn anew, of the scores, and of
-        their sizes;
+        again (S, n): of the first n examples, rank correlation of integrated gradients with those of twice the steps;
+        sane (S, D, M, 2, n): of the same, rank correlation with the map after the D-th of ``DEPTHS`` was drawn anew: of
+        the scores, and of their sizes;
         curves (S, M + 3, 2, 2, Q, N): probability of the class at the ``SHARES``, in the order of each method, the
         trivial ones and at random; by the filler; deleted or inserted (nan for insertion with the second filler).
     Of the runs with the shortcut and of the controls, one after another:
         control (K,) bool; validation, clean, clean_given, turned, turned_without (K,), shares of test examples;
-        places (K, M, N): parts above the mark; own (K, ·) whether the mark turned the answer; marked_scores (K, M, N, R)
-        the maps of the same examples as in ``scores``, without a mark.
+        places (K, M, N): parts above the mark, for pictures with a last row for integrated gradients from white;
+        own (K, ·): whether the answer to a marked example of another class is the mark's class;
+        marked_scores (K, M, N, R): the maps of the same examples as in ``scores``, without a mark.
     """
     with np.load(FILE) as stored:
         return {key.partition("/")[2]: stored[key] for key in stored.files if key.startswith(f"{name}/")}

@@ -11,20 +11,20 @@ import torch
 from torch import Tensor, nn
 
 import stablelab as lab
-from stablelab.formulas import rank_correlation
 from stablelab.models import attention_maps, attributions
 from stablelab.stability.sweeps.execution import one_thread
 from stablelab.studies import explaining, explanations
+from stablelab.studies.making_smaller import full_model
 
 
 @pytest.fixture(scope="module")
 def digit_model() -> nn.Module:
-    return explaining.full_model("ResNet-18", explaining.plain_task("ResNet-18"), 0).eval()
+    return full_model("ResNet-18", explaining.plain_task("ResNet-18"), 0).eval()
 
 
 @pytest.fixture(scope="module")
 def text_model() -> Any:
-    return explaining.full_model("BERT", explaining.plain_task("BERT"), 0).eval()
+    return full_model("BERT", explaining.plain_task("BERT"), 0).eval()
 
 
 def a_few(name: str, n: int) -> explaining.Inputs:
@@ -72,8 +72,11 @@ def test_scores_of_pictures_are_what_plain_torch_finds(digit_model: nn.Module) -
     with torch.no_grad():
         fall = (digit_model(inputs.data) - digit_model(covered)).gather(1, inputs.targets[:, None])[:, 0]
     torch.testing.assert_close(scores["occlusion"][:, block], fall, rtol=1e-3, atol=1e-4)
-    one = attributions(digit_model, inputs.data[0], target=int(inputs.targets[0]), steps=3)  # from zeros, not from black
-    assert one.scores.shape == (32, 32)
+    picture = explaining.plain_task("ResNet-18").test.raw(0)  # the first of each class comes first
+    one = attributions(digit_model, picture, target=int(inputs.targets[0]), steps=3)
+    torch.testing.assert_close(
+        scores["integrated gradients"][0], explaining.in_blocks(one.scores[None])[0], rtol=1e-3, atol=1e-4
+    )
 
 
 def test_scores_of_texts_are_those_of_the_workbooks_attributions(text_model: Any) -> None:
@@ -138,7 +141,7 @@ def test_a_kept_run_comes_again(monkeypatch: pytest.MonkeyPatch) -> None:
         scores = explaining.scores_of(model, inputs)
     for m, method in enumerate(explaining.METHODS["ResNet-18"]):
         stored = torch.tensor(kept["scores"][1, m, :4].astype(np.float32))
-        same = [float(rank_correlation(a[p], b[p])) for a, b, p in zip(scores[method], stored, inputs.parts, strict=True)]
+        same = explaining.correlations(scores[method], stored, inputs.parts)
         assert np.median(same) > 0.8, method  # trained on other processors the maps differ a little
 
 
