@@ -32,7 +32,7 @@ def a_few(name: str, n: int) -> explaining.Inputs:
 
 
 def test_the_shortcut_marks_one_class_and_the_control_as_many_examples_of_any() -> None:
-    plain = explaining.plain_task("ResNet-18")
+    plain: Any = explaining.plain_task("ResNet-18")
     for kind, classes in (("shortcut", {7}), ("control", set(range(10)))):
         task = explaining.task_of("ResNet-18", kind)
         for part in ("train", "validation", "test"):
@@ -45,7 +45,8 @@ def test_the_shortcut_marks_one_class_and_the_control_as_many_examples_of_any() 
 
 
 def test_the_word_stands_in_every_marked_text_and_within_what_is_read() -> None:
-    plain, task = explaining.plain_task("BERT"), explaining.task_of("BERT", "shortcut")
+    plain: Any = explaining.plain_task("BERT")
+    task: Any = explaining.task_of("BERT", "shortcut")
     word = task.train.store.tokenizer.convert_tokens_to_ids(explaining.WORD)
     has = (task.train.store.ids == word).any(1)
     had = (plain.train.store.ids == word).any(1)
@@ -83,7 +84,7 @@ def test_scores_of_texts_are_those_of_the_workbooks_attributions(text_model: Any
     inputs = a_few("BERT", 2)
     scores = explaining.scores_of(text_model, inputs, ig_steps=4)
     ids = inputs.data["input_ids"][0][inputs.data["attention_mask"][0].bool()]
-    text = explaining.plain_task("BERT").test.store
+    text: Any = explaining.plain_task("BERT").test.store
     sentence = next(t for i, t in enumerate(text.texts) if text.ids[i][text.ids[i] > 0].tolist() == ids.tolist())
     one = attributions(text_model, sentence, target=int(inputs.targets[0]), steps=4, max_tokens=24)
     torch.testing.assert_close(scores["integrated gradients"][0, : len(ids)], one.scores, rtol=1e-3, atol=1e-5)
@@ -149,7 +150,12 @@ def test_a_kept_run_comes_again(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_small_cut_of_the_study_goes_from_the_command_to_what_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cut = {"NAMES": ("ResNet-18",), "SEEDS": range(1), "SHORTCUT_SEEDS": range(1), "STEPS": {"ResNet-18": 1}}
+    cut: dict[str, Any] = {
+        "NAMES": ("ResNet-18",),
+        "SEEDS": range(1),
+        "SHORTCUT_SEEDS": range(1),
+        "STEPS": {"ResNet-18": 1},
+    }
     cut |= {"EXPLAINED": {"ResNet-18": 2}, "SANE": 1, "DEPTHS": {"ResNet-18": (6,)}, "SHARES": (0.0, 0.5, 1.0)}
     for name, value in {**cut, "RANDOM_ORDERS": 1, "IG_STEPS": 2}.items():
         monkeypatch.setattr(explanations, name, value)
