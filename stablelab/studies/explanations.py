@@ -46,7 +46,7 @@ from .smaller_models import SETUPS, training_losses
 
 FILE = KEPT / "explanations.npz"
 NAMES = ("ResNet-18", "BERT")
-SEEDS = {"ResNet-18": range(6), "BERT": range(5)}  # of the plain runs
+SEEDS = range(6)
 SHORTCUT_SEEDS = range(5)
 RATES = {"ResNet-18": 1e-3, "BERT": 3e-4}  # of full fine-tuning, tuned in the study of smaller models
 STEPS = {"ResNet-18": 50, "BERT": 40}
@@ -217,7 +217,7 @@ def kept(name: str) -> dict[str, np.ndarray]:
 
 def columns(name: str, lines: dict[str, dict[str, Any]]) -> Iterator[tuple[str, np.ndarray]]:
     """What is kept of one model."""
-    plain = [lines[f"plain {seed}"] for seed in SEEDS[name]]
+    plain = [lines[f"plain {seed}"] for seed in SEEDS]
     yield f"{name}/parts", explained(name).parts.numpy()
     yield f"{name}/truth", plain_task(name).test.targets.numpy().astype(np.uint8)
     for key in ("answers", "scores", "again", "sane", "curves"):
@@ -239,8 +239,8 @@ def study(name: str, part: Path) -> dict[str, dict[str, Any]]:
             done[key] = make()
             add_line(part, {"key": key, "found": done[key]})
 
-    for seed in range(max(*SEEDS[name], *SHORTCUT_SEEDS) + 1):
-        if seed in SEEDS[name]:
+    for seed in range(max(*SEEDS, *SHORTCUT_SEEDS) + 1):
+        if seed in SEEDS:
             do(f"plain {seed}", lambda seed=seed: plain_line(name, seed))  # type: ignore[misc]
         for kind in ("shortcut", "control") if seed in SHORTCUT_SEEDS else ():
             do(f"{kind} {seed}", lambda kind=kind, seed=seed: shortcut_line(name, kind, seed))  # type: ignore[misc]

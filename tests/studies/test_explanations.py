@@ -123,7 +123,7 @@ def test_what_is_kept_is_whole_and_small() -> None:
     assert explanations.FILE.stat().st_size < 600_000
     for name in explanations.NAMES:
         kept = explanations.kept(name)
-        S, M, N = len(explanations.SEEDS[name]), len(explaining.METHODS[name]), explanations.EXPLAINED[name]
+        S, M, N = len(explanations.SEEDS), len(explaining.METHODS[name]), explanations.EXPLAINED[name]
         assert kept["scores"].shape[:3] == (S, M, N) and kept["answers"].shape == (S, 200)
         assert kept["sane"].shape == (S, len(explanations.DEPTHS[name]), M, 2, explanations.SANE)
         assert kept["curves"].shape == (S, M + 3, 2, 2, len(explanations.SHARES), N)
@@ -152,7 +152,7 @@ def test_a_small_cut_of_the_study_goes_from_the_command_to_what_is_read(
 ) -> None:
     cut: dict[str, Any] = {
         "NAMES": ("ResNet-18",),
-        "SEEDS": {"ResNet-18": range(1)},
+        "SEEDS": range(1),
         "SHORTCUT_SEEDS": range(1),
         "STEPS": {"ResNet-18": 1},
     }
