@@ -200,11 +200,12 @@ def scores_of(
     from captum.attr import FeatureAblation, IntegratedGradients, Saliency
 
     model = copy.deepcopy(model).eval().requires_grad_(False)
+    more: tuple[Tensor, ...] = ()  # what the model is given besides
     if inputs.name == "ResNet-18":
         n = SIDE // BLOCK
         mask = in_pixels(torch.arange(n * n).view(1, -1)).expand(1, 3, -1, -1)
         logits: Callable[..., Tensor] = lambda x: forward(model, x)  # noqa: E731
-        x, empty, more = inputs.data, shade(grey).expand(1, 3, SIDE, SIDE), ()
+        x, empty = inputs.data, shade(grey).expand(1, 3, SIDE, SIDE)
         of_parts: Callable[[Tensor], Tensor] = lambda a: in_blocks(a.sum(1))  # noqa: E731
         per_part: float = 3 * BLOCK**2
     else:
@@ -212,7 +213,8 @@ def scores_of(
         ids, attends = inputs.data["input_ids"], inputs.data["attention_mask"]
         table = bert.get_input_embeddings()
         logits = lambda x, attends: bert(inputs_embeds=x, attention_mask=attends).logits  # noqa: E731
-        x, empty, more = table(ids), table(torch.where(inputs.parts, bert.config.pad_token_id, ids)), (attends,)
+        x, empty = table(ids), table(torch.where(inputs.parts, bert.config.pad_token_id, ids))
+        more = (attends,)
         mask = torch.arange(ids.shape[1]).view(1, -1, 1).expand(1, -1, x.shape[-1])
         of_parts = lambda a: a.sum(-1)  # noqa: E731
         per_part = x.shape[-1]
@@ -256,6 +258,7 @@ def probability_of(model: nn.Module, inputs: Inputs, replaced_by: str) -> Callab
         replaced_by: what stands in place of a part: for pictures "black" or "grey"; for texts "[PAD]", a token of
             padding that is read like any other, or "nothing": the token is left out.
     """
+    bert: Any = model
 
     @torch.no_grad()
     def probability(stays: Tensor) -> Tensor:
@@ -268,7 +271,7 @@ def probability_of(model: nn.Module, inputs: Inputs, replaced_by: str) -> Callab
             if replaced_by == "nothing":
                 logits = forward(model, {"input_ids": ids, "attention_mask": attends * ~gone})
             else:
-                padding = torch.where(gone, model.config.pad_token_id, ids)  # type: ignore[union-attr]
+                padding = torch.where(gone, bert.config.pad_token_id, ids)
                 logits = forward(model, {"input_ids": padding, "attention_mask": attends})
         return logits.softmax(1).gather(1, inputs.targets[:, None])[:, 0]
 
