@@ -13,6 +13,7 @@ from .clipping import (
     clip_coefficient,
     global_norm,
 )
+from .contrastive import clip_gradients, clip_loss, recall_at, similarities
 from .data_parallel import bytes_per_device, bytes_sent_per_step, ring_all_reduce, ring_all_reduce_bytes
 from .distillation import distillation_loss, soft_loss
 from .lora import lora, lora_merged
@@ -64,6 +65,8 @@ __all__ = [
     "clip_by_tensor_norm",
     "clip_by_value",
     "clip_coefficient",
+    "clip_gradients",
+    "clip_loss",
     "constant",
     "cosine",
     "cross_entropy",
@@ -98,12 +101,14 @@ __all__ = [
     "plateau",
     "quantize_int8",
     "resnet18_activation_bytes",
+    "recall_at",
     "ring_all_reduce",
     "ring_all_reduce_bytes",
     "sam_ascent",
     "scaled_dot_product_attention",
     "scaled_rate",
     "smoothed_targets",
+    "similarities",
     "soft_loss",
     "soft_threshold",
     "step_bytes",
