@@ -140,7 +140,7 @@ def _split(groups: Tensor, sizes: dict[str, int], seed: int) -> dict[str, Tensor
 
 
 def _joined(*keys: Sequence[str]) -> Tensor:
-    """(N,) int64: of each row the first one that it is tied to, by an equal key of any kind, over as many rows as it takes."""
+    """(N,) int64: of each row the first one that it is tied to, by an equal key of any kind, or through others."""
     first = [first_of_equals(each) for each in keys]
     root = torch.arange(len(keys[0]))
     while True:

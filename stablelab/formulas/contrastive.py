@@ -102,8 +102,8 @@ def recall_at(S: Tensor, k: int = 1) -> tuple[float, float]:
     if S.dim() != 2 or S.shape[0] != S.shape[1]:
         raise ValueError(f"similarities of N pairs are (N, N), not {tuple(S.shape)}")
     own = S.diagonal()
-    captions_before = (S >= own[:, None]).sum(dim=1) - 1  # (N,)
-    pictures_before = (S >= own[None, :]).sum(dim=0) - 1
+    captions_before = (own[:, None] <= S).sum(dim=1) - 1  # (N,)
+    pictures_before = (own[None, :] <= S).sum(dim=0) - 1
     return float((captions_before < k).double().mean()), float((pictures_before < k).double().mean())
 
 

@@ -87,7 +87,7 @@ def emoji_places(fold: int) -> dict[str, Tensor]:
 
 @lru_cache(maxsize=1)
 def _parts() -> Tensor:
-    """(N,) which fifth each picture belongs to: the largest concepts first, each to the fifth that is smallest by then."""
+    """(N,) which fifth each picture belongs to: the largest concepts first, each to the smallest fifth so far."""
     concepts = [row["concept"] for row in emoji_table()]
     # Which of concepts of one size goes first is chance, but the same on every machine.
     count = Counter(concepts)
@@ -117,7 +117,7 @@ def emoji_pixels() -> Tensor:
 
 
 def sheet_of(pictures: np.ndarray) -> np.ndarray:
-    """(rows · size, COLUMNS · size, 3): pictures (N, size, size, 3) side by side, row by row; white where none is left."""
+    """(rows · size, COLUMNS · size, 3): pictures (N, size, size, 3) side by side, row by row, then white."""
     n, size = pictures.shape[:2]
     rows = -(-n // COLUMNS)
     full: Any = np.full((rows * COLUMNS, size, size, 3), 255, dtype=np.uint8)

@@ -158,9 +158,7 @@ def make(folder: Path, languages: Sequence[str], size: int = SIZE) -> list[dict[
 def main() -> None:
     """Draw them into the package, or into another folder."""
     parser = argparse.ArgumentParser(prog="python -m stablelab.data.emoji", description=__doc__.split("\n\n")[0])
-    parser.add_argument(
-        "--out", type=Path, default=FOLDER, help="the folder to write to; the package's own if not given"
-    )
+    parser.add_argument("--out", type=Path, default=FOLDER, help="a folder; the package's own if not given")
     parser.add_argument("--languages", nargs="+", default=["en", "zh"], metavar="XX", help="of the captions")
     given = parser.parse_args()
     try:
