@@ -93,6 +93,7 @@ class LockedClip(Clip):
         self.projection = nn.Linear(FEATURES, WORDS)
         self.logit_scale = nn.Parameter(torch.tensor(math.log(START)))
         self.sentences = SentenceVectors()
+        self.train()  # what is frozen goes into evaluation mode
 
     def picture_features(self, pixels: Tensor) -> Tensor:
         """(N, 1280), not negative: what the frozen encoder makes of pictures."""

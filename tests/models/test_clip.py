@@ -95,6 +95,7 @@ def test_a_loop_of_ones_own_lowers_the_loss_under_the_dashboard() -> None:
 def test_in_the_workbooks_own_only_the_layer_and_the_scale_train(own: Clip) -> None:
     learns = {name for name, p in own.named_parameters() if p.requires_grad}
     assert learns == {"logit_scale", "projection.weight", "projection.bias"}
+    assert not lab.clip(weights="random").get_submodule("encoder").training  # as it comes
     own.train()
     assert not own.get_submodule("encoder").training and own.training
 
