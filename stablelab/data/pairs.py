@@ -99,9 +99,11 @@ def pairs(
             unread.append(i)
     left_out = []
     if unread:
-        left_out.append(f"{len(unread)} pictures that cannot be read, the first is {printable(names[unread[0]])}")
+        left_out.append(
+            f"{_counted(len(unread), 'picture')} that cannot be read, the first is {printable(names[unread[0]])}"
+        )
     if bare:
-        left_out.append(f"{len(bare)} rows without a picture or a caption, the first is row {bare[0] + 1}")
+        left_out.append(f"{_counted(len(bare), 'row')} without a picture or a caption, the first is row {bare[0] + 1}")
     kept = sorted(pixels)
     if len(kept) < FEWEST:
         problem = f" ({'; '.join(left_out)})" if left_out else ""
@@ -121,7 +123,11 @@ def pairs(
     counts = " · ".join(f"{len(splits[split])} {split}" for split in SPLITS)
     report = DataReport(f"{len(kept)} pictures with captions: {counts}", tuple(remarks))
     report.log()
-    return Pairs(file.stem, *(splits[split] for split in SPLITS), report=report)
+    return Pairs(file.stem, splits["train"], splits["validation"], splits["test"], report)
+
+
+def _counted(n: int, noun: str) -> str:
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
 
 
 def _split(groups: Tensor, sizes: dict[str, int], seed: int) -> dict[str, Tensor]:

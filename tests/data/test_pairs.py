@@ -57,7 +57,7 @@ def test_what_is_not_whole_is_left_out_named_and_counted_in_a_line(
     (remark,) = found.report.remarks
     assert remark == (
         "left out: 2 pictures that cannot be read, the first is 4.png; "
-        "1 rows without a picture or a caption, the first is row 8"
+        "1 row without a picture or a caption, the first is row 8"
     )
     assert remark in capsys.readouterr().out
 

@@ -26,8 +26,9 @@ def test_every_contender_has_five_folds_and_one_tuned_setting_in_each() -> None:
     best = runs.groupby(["method", "fold"]).merit.max()
     assert tuned[tuned.method == "ridge"].set_index("fold").merit.to_dict() == best["ridge"].to_dict()
     met = study.languages()
-    assert set(met.how) == {*study.MEETINGS, "MiniLM as it is", "two regressions"}
-    assert (met.groupby("how").fold.nunique() == FOLDS).all()
+    controls = {"MiniLM as it is", "two regressions", "numbers for pictures", "no picture in both"}
+    assert set(met.how) == {*study.MEETINGS, *controls, "regressions, numbers", "regressions, no picture in both"}
+    assert (met.groupby("how").fold.agg(["size", "nunique"]) == FOLDS).all().all()
     assert set(study.encoders().encoder) == {f"{name}, {size} px" for name, size in study.ENCODERS}
     assert study.FILE.stat().st_size < 1_000_000
 
@@ -105,7 +106,7 @@ def test_a_small_cut_of_the_study_goes_from_the_command_to_what_is_read(
     study.main()  # goes on: nothing is left to do but the file
     assert part.read_text() == lines
     monkeypatch.setattr(study, "FILE", tmp_path / "pictures_with_words.npz")
-    assert len(study.contenders()) == 2 + 3 + 1 + 1 and len(study.languages()) == 2 + len(study.MEETINGS)
+    assert len(study.contenders()) == 2 + 3 + 1 + 1 and len(study.languages()) == 6 + len(study.MEETINGS)
     assert study.robust("contrastive").clean.shape == (2, len(emoji_places(0)["test"]))
     assert study.answers("captions").shape == (2, 329)
     assert np.isfinite(study.contenders()["test pictures@10"].to_numpy()).sum() == 6

@@ -53,7 +53,8 @@ def emoji(language: str = "en", fold: int = 0) -> Pairs:
             "python -m stablelab.data.emoji --languages"
         )
     splits = [pair_split(pixels[places[s]], [table[i][language] for i in places[s].tolist()]) for s in SPLITS]
-    return Pairs(f"emoji ({language})", *splits)
+    train, validation, test = splits
+    return Pairs(f"emoji ({language})", train, validation, test)
 
 
 @checked_arguments
