@@ -2,7 +2,9 @@ from . import data, doctor, exercises, formulas, models, plots, reports, stabili
 from .corruptions import robustness, show_corruptions
 from .data.corruptions import corrupted
 from .data.digits import digits
+from .data.emoji import emoji, emoji_groups
 from .data.images import images
+from .data.pairs import Pairs, pairs
 from .data.reviews import fetch_corpora, negation_pairs, reviews
 from .data.tasks import as_dataset
 from .data.texts import texts
@@ -14,6 +16,7 @@ from .fine_tuning import fine_tune, load, reopen, replay
 from .models.attention import attention_maps
 from .models.attributions import attributions
 from .models.bert import bert
+from .models.clip import clip
 from .models.imagenet import efficientnet
 from .models.lora import lora
 from .models.resnet import resnet
@@ -52,6 +55,7 @@ __all__ = [
     "DoctorCallback",
     "Evaluation",
     "History",
+    "Pairs",
     "Results",
     "Run",
     "Settings",
@@ -66,6 +70,7 @@ __all__ = [
     "bert",
     "check",
     "choice",
+    "clip",
     "corrupted",
     "dashboard",
     "data",
@@ -73,6 +78,8 @@ __all__ = [
     "digits",
     "doctor",
     "efficientnet",
+    "emoji",
+    "emoji_groups",
     "evaluate",
     "examine",
     "exercises",
@@ -87,6 +94,7 @@ __all__ = [
     "lora",
     "models",
     "negation_pairs",
+    "pairs",
     "plots",
     "predict",
     "progress",

@@ -4,8 +4,10 @@ from .augmentation import augment
 from .cache import verify_bundled
 from .corruptions import corrupted, corruptions_of, split_of
 from .digits import digits
+from .emoji import emoji, emoji_groups
 from .image_corruptions import corrupt_pictures
 from .images import images
+from .pairs import Pairs, pairs
 from .reviews import corpora_folder, fetch_corpora, negation_pairs, reviews
 from .splits import subset
 from .tasks import Batches, Split, Task, as_dataset
@@ -15,6 +17,7 @@ from .tokenizers import tokenizer_for
 
 __all__ = [
     "Batches",
+    "Pairs",
     "Split",
     "Task",
     "as_dataset",
@@ -25,9 +28,12 @@ __all__ = [
     "corrupted",
     "corruptions_of",
     "digits",
+    "emoji",
+    "emoji_groups",
     "fetch_corpora",
     "images",
     "negation_pairs",
+    "pairs",
     "reviews",
     "split_of",
     "subset",

@@ -18,13 +18,14 @@ Take: TypeAlias = Callable[[str, str], tuple[Sequence[Any], Sequence[Any]]]  # (
 LINE_END = re.compile(r"\r\n|\r|\n")
 
 
-def read_table(file: Path, text: str, label: str) -> tuple[list[str], list[str]]:
+def read_table(file: Path, text: str, label: str, allow_empty: bool = False) -> tuple[list[str], list[str]]:
     """The texts and the labels of a table, row by row.
 
     Args:
         file: its extension says what it is; in UTF-8, with or without a byte order mark.
         text: the column of the texts.
         label: the column of the labels.
+        allow_empty: values may be empty, and come back as "".
 
     Raises:
         FileNotFoundError: no such file.
@@ -50,7 +51,7 @@ def read_table(file: Path, text: str, label: str) -> tuple[list[str], list[str]]
         texts, labels = take(text, label)
     if not texts:
         raise ValueError(f"{file.name} has no rows")
-    texts, labels = _as_text(texts, text, file), _as_text(labels, label, file)
+    texts, labels = (_as_text(column, name, file, allow_empty) for column, name in ((texts, text), (labels, label)))
     broken = [row for row, value in enumerate(labels, start=1) if LINE_END.search(value)]
     if broken:
         raise ValueError(f"column {label!r} of {file.name} has a line break in row {_few(broken)}; is a quote missing?")
@@ -212,8 +213,8 @@ READERS: dict[str, Callable[[Path], tuple[list[str], Take]]] = {
 # -- values ------------------------------------------------------------------------------------------------------------
 
 
-def _as_text(values: Sequence[Any], name: str, file: Path) -> list[str]:
-    """Every value as a text; none is empty, a list, or of characters that are none."""
+def _as_text(values: Sequence[Any], name: str, file: Path, allow_empty: bool = False) -> list[str]:
+    """Every value as a text; none is empty (unless it may be), a list, or of characters that are none."""
     column = f"column {name!r} of {file.name}"
     texts = [value if isinstance(value, str) else _plain(value) for value in values]
     wrong = [row for row, value in enumerate(texts, start=1) if value is None]
@@ -222,7 +223,7 @@ def _as_text(values: Sequence[Any], name: str, file: Path) -> list[str]:
         raise ValueError(f"{column} holds something else than text or numbers in row {_few(wrong)}: {what}")
     known = [value for value in texts if value is not None]
     empty = [row for row, value in enumerate(known, start=1) if not value.strip()]
-    if empty:
+    if empty and not allow_empty:
         raise ValueError(f"{column} is empty in {len(empty)} of {len(known)} rows: row {_few(empty)}")
     broken = [row for row, value in enumerate(known, start=1) if "\0" in value or not _encodable(value)]
     if broken:

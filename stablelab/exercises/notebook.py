@@ -30,6 +30,7 @@ with known_state():  # the inputs that these modules make must not depend on wha
         losses_regularization,
         measuring,
         momentum_adam,
+        pictures_with_words,
         robustness_ensembles,
         robustness_ensembles_loops,
         schedules,
@@ -59,6 +60,7 @@ NOTEBOOKS: dict[str, tuple[Exercise, ...]] = {  # in reading order
     ),
     "12b_smaller_models": smaller_models.EXERCISES,
     "14b_what_a_model_shows": explanations.EXERCISES,
+    "13_pictures_with_words": pictures_with_words.EXERCISES,
 }
 
 ALL: dict[str, Exercise] = {exercise.name: exercise for group in NOTEBOOKS.values() for exercise in group}

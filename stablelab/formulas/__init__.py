@@ -15,6 +15,7 @@ from .clipping import (
     clip_unread_,
     global_norm,
 )
+from .contrastive import clip_gradients, clip_loss, recall_at, similarities
 from .data_parallel import bytes_per_device, bytes_sent_per_step, ring_all_reduce, ring_all_reduce_bytes
 from .distillation import distillation_loss, soft_loss
 from .lora import lora, lora_merged
@@ -68,6 +69,8 @@ __all__ = [
     "clip_by_value",
     "clip_coefficient",
     "clip_unread_",
+    "clip_gradients",
+    "clip_loss",
     "constant",
     "cosine",
     "cross_entropy",
@@ -103,12 +106,14 @@ __all__ = [
     "quantize_int8",
     "rank_correlation",
     "ranks",
+    "recall_at",
     "resnet18_activation_bytes",
     "ring_all_reduce",
     "ring_all_reduce_bytes",
     "sam_ascent",
     "scaled_dot_product_attention",
     "scaled_rate",
+    "similarities",
     "smoothed_targets",
     "soft_loss",
     "soft_threshold",
