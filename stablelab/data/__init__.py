@@ -7,7 +7,9 @@ from .digits import digits
 from .image_corruptions import corrupt_pictures
 from .images import images
 from .reviews import corpora_folder, fetch_corpora, negation_pairs, reviews
+from .sounds import sounds
 from .splits import subset
+from .spoken_digits import spoken_digits
 from .tasks import Batches, Split, Task, as_dataset
 from .text_corruptions import corrupt_texts
 from .texts import texts
@@ -29,7 +31,9 @@ __all__ = [
     "images",
     "negation_pairs",
     "reviews",
+    "sounds",
     "split_of",
+    "spoken_digits",
     "subset",
     "texts",
     "tokenizer_for",
