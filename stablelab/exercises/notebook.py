@@ -26,6 +26,7 @@ with known_state():  # the inputs that these modules make must not depend on wha
         fine_tuning_resnet,
         gradient_descent,
         large_batches,
+        learning_from_sound,
         losses_regularization,
         measuring,
         momentum_adam,
@@ -57,6 +58,7 @@ NOTEBOOKS: dict[str, tuple[Exercise, ...]] = {  # in reading order
         small_machines.BEFORE_LARGE_BATCHES + large_batches.EXERCISES + small_machines.AFTER_LARGE_BATCHES
     ),
     "12b_smaller_models": smaller_models.EXERCISES,
+    "13b_learning_from_sound": learning_from_sound.EXERCISES,
 }
 
 ALL: dict[str, Exercise] = {exercise.name: exercise for group in NOTEBOOKS.values() for exercise in group}
