@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .._validation import checked_arguments
+from .._validation import checked_arguments, whole
 from .sounds import Sounds
-from .splits import check_draw, split_sizes, stratified_split, subset
+from .splits import check_draw, stratified_split, subset
 from .tasks import SPLITS, Task, make_task
 
 FILE = Path(__file__).parent / "clips" / "spoken_digits.npz"
@@ -53,7 +53,7 @@ def spoken_digits(train: int | None = None, seed: int = 0) -> Task:
     All are of one speech synthesiser, so what is measured on them says nothing of real speakers.
 
     Args:
-        train: number of clips to learn from, equally many of each digit; None takes all.
+        train: number of clips to learn from, 10 to 1,100, equally many of each digit; None takes all.
         seed: which of them.
 
     Returns:
@@ -72,8 +72,7 @@ def spoken_digits(train: int | None = None, seed: int = 0) -> Task:
     task = make_task("spoken digits", "sound", WORDS, stores, {split: clips.digits[at] for split, at in where.items()})
     if train is None:
         return task
-    sizes = {"train": split_sizes(len(task.train), train, 1, 1)["train"]} if train > len(task.train) - 2 else None
-    sizes = sizes or {"train": train}
+    sizes = {"train": whole("train", train, len(WORDS), " of clips", len(task.train))}
     return subset(task, stratified_split(task.train.targets, sizes, WORDS, seed, balanced=True)["train"])
 
 

@@ -11,6 +11,7 @@ import argparse
 import math
 import time
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,7 +54,8 @@ def crops(seed: int, k: int, n: int = PRETRAINING_BATCH, samples: int = SAMPLES)
     """Batch ``k``: pieces cut from digits that one voice of the training split speaks one after the other.
 
     Args:
-        seed, k: all randomness is a function of these.
+        seed: all randomness is a function of it and of k.
+        k: which batch, from 0.
         n: B, how many.
         samples: T, of each.
 
@@ -79,6 +81,40 @@ def crops(seed: int, k: int, n: int = PRETRAINING_BATCH, samples: int = SAMPLES)
                 wave[first:last] = clips.waves[i, first - at : last - at]
             at += size + below(LONGEST_GAP)
     return normalized(waves, torch.full((n,), samples))
+
+
+def spoken_numbers(split: str, n: int, seed: int, digits: int = 3, samples: int = 12_000) -> tuple[Tensor, Tensor]:
+    """Numbers spoken digit by digit by one voice each, with up to 100 ms of silence between the digits.
+
+    Args:
+        split: whose voices speak.
+        n: B, how many.
+        seed: of the voices, the digits and the silences.
+        digits: S, of each.
+        samples: T; what would be longer is drawn anew.
+
+    Returns:
+        (B, T) float32, each with mean 0 and variance 1 and zeros behind it, and (B, S) int64, the digits.
+    """
+    clips = spoken_clips()
+    generator = generator_for(seed, n)
+    names = list(dict.fromkeys(clips.voices[clips.splits == split]))
+    waves, sizes = torch.zeros(n, samples, dtype=torch.int16), torch.zeros(n, dtype=torch.int64)
+    spoken = torch.zeros(n, digits, dtype=torch.int64)
+    for b in range(n):
+        voice = names[int(torch.randint(len(names), (), generator=generator))]
+        mine = torch.from_numpy(np.flatnonzero((clips.voices == voice) & (clips.splits == split)))
+        while True:
+            chosen = mine[torch.randint(len(mine), (digits,), generator=generator)]
+            gaps = torch.randint(LONGEST_GAP, (digits,), generator=generator)
+            ends = (clips.sizes[chosen] + gaps).cumsum(0)
+            if ends[-1] <= samples:
+                break
+        for i, end in zip(chosen.tolist(), ends.tolist(), strict=True):
+            size = int(clips.sizes[i])
+            waves[b, end - size : end] = clips.waves[i, :size]
+        sizes[b], spoken[b] = ends[-1], clips.digits[chosen]
+    return normalized(waves, sizes), spoken
 
 
 def pretraining_model(seed: int) -> nn.Module:
@@ -196,7 +232,7 @@ def log_mel_features(split: Split, parts: int = 8, bands: int = 40) -> np.ndarra
         levels = log_mel(store.wave(int(i)), store.rate, bands)
         levels = levels - levels.mean()
         edges = np.linspace(0, len(levels), parts + 1)
-        pieces = [levels[int(a) : max(int(a) + 1, math.ceil(b))] for a, b in zip(edges[:-1], edges[1:], strict=True)]
+        pieces = [levels[int(a) : max(int(a) + 1, math.ceil(b))] for a, b in pairwise(edges)]
         rows.append(np.concatenate([piece.mean(axis=0) for piece in pieces]))
     return np.array(rows)
 
