@@ -19,9 +19,30 @@ from .spoken_digits import FILE, RATE, WORDS, to_mu_law
 
 ACCENTS = ("en-us", "en-gb-x-rp", "en-gb-scotland", "en-029")
 VOICES = {
-    "train": (
-        "m1 m3 m5 m7 f1 f2 f4 klatt klatt3 Andy Annie Denis Gene Jacky Michael Mike Reed adam belinda linda steph3 paul"
-    ).split(),
+    "train": [
+        "m1",
+        "m3",
+        "m5",
+        "m7",
+        "f1",
+        "f2",
+        "f4",
+        "klatt",
+        "klatt3",
+        "Andy",
+        "Annie",
+        "Denis",
+        "Gene",
+        "Jacky",
+        "Michael",
+        "Mike",
+        "Reed",
+        "adam",
+        "belinda",
+        "linda",
+        "steph3",
+        "paul",
+    ],
     "validation": ["m2", "f3", "edward", "Alicia"],
     "test": ["m4", "f5", "robert", "Andrea"],
 }

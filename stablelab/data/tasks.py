@@ -94,8 +94,8 @@ class Task:
 
     Attributes:
         name: what the learner calls it.
-        kind: "image" (inputs are a float32 tensor (B, 3, H, W)), "text" (inputs are a dict of (B, T) tensors) or "sound"
-            (inputs are a float32 tensor (B, T)).
+        kind: "image" (inputs are a float32 tensor (B, 3, H, W)), "text" (inputs are a dict of (B, T) tensors) or
+            "sound" (inputs are a float32 tensor (B, T)).
         classes: the names of the classes; targets are indices into them.
         fingerprint: sha256 (hex) of the examples, their classes and how they are split.
         train, validation, test: the splits.

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import torch
 
-from .exercise import Case, Exercise, Slip, float64, normal
+from .exercise import Case, Exercise, Slip, normal
 
 
 def frames(samples, kernels, strides):
@@ -113,10 +114,18 @@ CONTRASTIVE = Exercise(
     returns="the contrastive loss, the mean over the M hidden frames",
     solution=contrastive,
     cases=(
-        Case("four frames, six distractors, κ = 0.1", (*(normal(4, 5, seed=s) for s in (1, 2)), normal(4, 6, 5, seed=3), 0.1)),
+        Case(
+            "four frames, six distractors, κ = 0.1",
+            (*(normal(4, 5, seed=s) for s in (1, 2)), normal(4, 6, 5, seed=3), 0.1),
+        ),
         Case("one distractor, κ = 1", (*(normal(3, 4, seed=s) for s in (4, 5)), normal(3, 1, 4, seed=6), 1.0)),
-        Case("what is said is what was there", (normal(2, 3, seed=7), normal(2, 3, seed=7), normal(2, 4, 3, seed=8), 0.5)),
-        Case("κ = 0.0002, so that exp of the scores would be infinite", (*(normal(2, 6, seed=s) for s in (9, 10)), normal(2, 3, 6, seed=11), 0.0002)),
+        Case(
+            "what is said is what was there", (normal(2, 3, seed=7), normal(2, 3, seed=7), normal(2, 4, 3, seed=8), 0.5)
+        ),
+        Case(
+            "κ = 0.0002: exp of the scores is infinite",
+            (*(normal(2, 6, seed=s) for s in (9, 10)), normal(2, 3, 6, seed=11), 0.0002),
+        ),
     ),
     slips=(
         Slip("sim is the cosine, not the product", _contrastive(lambda a, b: (a * b).sum(-1))),
@@ -127,10 +136,10 @@ CONTRASTIVE = Exercise(
         Slip("exp of a large score is infinite: take logsumexp", _contrastive(divisor=lambda s: s.exp().sum(1).log())),
     ),
     hints=(
-        "Lay q in front of its distractors, (M, 1 + K, D), and take torch.cosine_similarity(c[:, None], …, dim=-1) / κ.",
+        "Lay q in front of its distractors, (M, 1 + K, D); take torch.cosine_similarity(c[:, None], …, dim=-1) / κ.",
         "The loss of a frame is logsumexp of its scores minus the first of them; then the mean.",
     ),
-)  # fmt: skip
+)
 
 
 def codewords_in_use(p):
@@ -264,13 +273,16 @@ FEWEST_FRAMES = Exercise(
             "a label that comes back later has another one between: no blank is needed",
             lambda y: 2 * len(y) - len(set(y)),
         ),
-        Slip("merged repetitions are one label: they are not shorter, but longer", lambda y: len(y) - sum(a == b for a, b in zip(y, y[1:], strict=False))),
+        Slip(
+            "merged repetitions are one label: they are not shorter, but longer",
+            lambda y: len(y) - sum(a == b for a, b in pairwise(y)),
+        ),
     ),
     hints=(
         "Write the shortest path for 3 1 4, and for 1 1 2. What does the path 1 1 2 collapse to?",
         "One frame for each label, and a blank between two that are equal and stand side by side.",
     ),
-)  # fmt: skip
+)
 
 
 def ctc(log_probs, labels, blank):
@@ -319,21 +331,27 @@ CTC = Exercise(
         Case("a label twice", (normal(7, 3, seed=2).log_softmax(1), [1, 1, 2], 0)),
         Case("the blank is the last class", (normal(5, 4, seed=3).log_softmax(1), [0, 2], 3)),
         Case("as many frames as labels", (normal(3, 4, seed=4).log_softmax(1), [3, 1, 2], 0)),
-        Case("400 frames, of which each path has next to no probability", (normal(400, 5, seed=5).log_softmax(1), [1, 4], 0)),
+        Case("400 frames, each path next to impossible", (normal(400, 5, seed=5).log_softmax(1), [1, 4], 0)),
     ),
     slips=(
         Slip("a path may begin with the blank or with the first label", _ctc(start=1)),
         Slip("a path may end with the last label or with the blank behind it", _ctc(ends=1)),
-        Slip("between two equal labels the blank must not be skipped", _ctc(skips=lambda path, s, blank: path[s] != blank)),
+        Slip(
+            "between two equal labels the blank must not be skipped",
+            _ctc(skips=lambda path, s, blank: path[s] != blank),
+        ),
         Slip("two steps at once are allowed, where a blank is skipped", _ctc(skips=lambda path, s, blank: False)),
-        Slip("from blank to blank a label would be skipped", _ctc(skips=lambda path, s, blank: path[s] == blank or path[s] != path[s - 2])),
+        Slip(
+            "from blank to blank a label would be skipped",
+            _ctc(skips=lambda path, s, blank: path[s] == blank or path[s] != path[s - 2]),
+        ),
         Slip("that is the best path alone, not the sum over all", _ctc(total=lambda ways: ways.max(0).values)),
     ),
     hints=(
-        "Put blanks before, between and behind the labels. alpha[s]: log-probability of all paths so far that end there.",
-        "alpha[s] = log y_t(path[s]) + logsumexp of before[s], before[s-1] and, if path[s] is no blank and is not path[s-2], before[s-2].",
+        "Put blanks before, between and behind the labels. alpha[s] is of all paths so far that end at path[s].",
+        "alpha[s] = log y_t(path[s]) + logsumexp of before[s], before[s-1], and before[s-2] where you may jump.",
         "At t = 0 only the first two are possible; at the end the last two count.",
     ),
-)  # fmt: skip
+)
 
 EXERCISES = (FRAMES, BEGIN_PROBABILITY, DISTRACTORS, CONTRASTIVE, CODEWORDS_IN_USE, FEWEST_FRAMES, CTC)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import time
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -22,7 +21,7 @@ from torch.nn import functional as F
 
 from ..data import corrupted, spoken_digits
 from ..data.sounds import Sounds, log_mel, normalized
-from ..data.spoken_digits import RATE, spoken_clips
+from ..data.spoken_digits import spoken_clips
 from ..data.tasks import Split, generator_for
 from ..formulas import clip_, multiplier
 from ..formulas.wav2vec import contrastive_loss, mask_spans, sample_distractors
@@ -39,6 +38,7 @@ if TYPE_CHECKING:
     import pandas
 
 FILE = KEPT / "speech.npz"
+CURVE = KEPT / "speech_pretraining.npz"
 
 # -- pre-training ------------------------------------------------------------------------------------------------------
 
@@ -50,21 +50,22 @@ GUMBEL = (2.0, 0.5)  # the temperature of the draw of codewords at the start and
 LONGEST_GAP = 800  # samples of silence between two digits, at most
 
 
-def crops(seed: int, k: int, n: int = PRETRAINING_BATCH, samples: int = SAMPLES) -> Tensor:
-    """Batch ``k``: pieces cut from digits that one voice of the training split speaks one after the other.
+def crops(seed: int, k: int, n: int = PRETRAINING_BATCH, samples: int = SAMPLES, split: str = "train") -> Tensor:
+    """Batch ``k``: pieces cut from digits that one voice speaks one after the other.
 
     Args:
         seed: all randomness is a function of it and of k.
         k: which batch, from 0.
         n: B, how many.
         samples: T, of each.
+        split: whose voices speak.
 
     Returns:
         (B, T) float32, each with mean 0 and variance 1.
     """
     clips = spoken_clips()
     generator = generator_for(seed, k)
-    names = list(dict.fromkeys(clips.voices[clips.splits == "train"]))
+    names = list(dict.fromkeys(clips.voices[clips.splits == split]))
 
     def below(high: int) -> int:
         return int(torch.randint(high, (), generator=generator))
@@ -176,17 +177,24 @@ def frames_of(samples: int) -> int:
     return samples
 
 
-def pretrain(file: Path, seed: int = 0, steps: int = PRETRAINING_STEPS) -> None:
-    """Pre-train, and write the weights as half-precision safetensors; prints the curve."""
+def pretrain(folder: Path, seed: int = 0, steps: int = PRETRAINING_STEPS) -> None:
+    """Pre-train, and write the weights as half-precision safetensors and what each step came to."""
     from safetensors.torch import save_file
 
     model = pretraining_model(seed)
-    began = time.process_time()
-    for k, step in enumerate(pretraining_steps(model, seed, steps)):
-        if k % 50 == 0 or k == steps - 1:
-            words = " ".join(f"{name} {value:.3f}" for name, value in step.items())
-            print(f"{k:4} {words} {time.process_time() - began:.0f} s", flush=True)
-    save_file({name: tensor.half().contiguous() for name, tensor in model.state_dict().items()}, file)
+    curve = list(pretraining_steps(model, seed, steps))
+    columns = {name: np.array([step[name] for step in curve], dtype=np.float32) for name in curve[0]}
+    write_columns(folder / CURVE.name, f"CPU, one thread, torch {torch.__version__}", **columns)
+    weights = {name: tensor.half().contiguous() for name, tensor in model.state_dict().items()}
+    save_file(weights, folder / WEIGHTS.name)
+
+
+def pretraining_curve() -> pandas.DataFrame:
+    """What each step of the kept pre-training came to: contrastive, accuracy and in_use, as ``pretraining_steps``."""
+    import pandas
+
+    with np.load(CURVE) as kept:
+        return pandas.DataFrame({name: kept[name] for name in ("contrastive", "accuracy", "in_use")})
 
 
 # -- fine-tuning -------------------------------------------------------------------------------------------------------
@@ -195,8 +203,8 @@ SEEDS = range(5)
 TUNING = range(2)  # seeds that choose each rate
 LABELS = (50, 200)
 RATES = (5e-4, 1.5e-3, 5e-3)
-BUDGETS = (50, 150, 450)  # steps after which a run is looked at
-BATCH = 16
+BUDGETS = (75, 150, 300)  # steps after which a run is looked at
+BATCH = 8
 WARMUP = 15
 ARMS = ("pre-trained", "from scratch")
 
@@ -204,7 +212,7 @@ ARMS = ("pre-trained", "from scratch")
 def fine_tuning_steps(model: nn.Module, task: Any, rate: float, seed: int, steps: int) -> Iterator[int]:
     """Train all weights with AdamW at one rate after a short warm-up, gradients clipped to a norm of 1."""
     parameters = list(model.parameters())
-    optimizer = torch.optim.AdamW(parameters, lr=rate, weight_decay=0.01)
+    optimizer = torch.optim.AdamW(parameters, lr=rate, weight_decay=0.01, fused=True)
     batches = task.batches(seed, BATCH)
     for k in range(steps):
         model.train()
@@ -298,9 +306,13 @@ def control_rows(labels: int, seed: int) -> Iterator[dict[str, Any]]:
     yield row | tested(fitted.predict_proba(test), task) | {"corrupted": worse}
 
 
-def best_rate(rows: Sequence[dict[str, Any]], arm: str, labels: int, steps: int) -> float:
-    """The rate with the highest mean validation accuracy over the seeds that choose, of equals the lower mean loss."""
-    mine = [r for r in rows if (r["arm"], r["labels"], r["steps"]) == (arm, labels, steps) and r["seed"] in TUNING]
+def best_rate(rows: Sequence[dict[str, Any]], arm: str, labels: int) -> float:
+    """The rate with the highest mean validation accuracy after the last budget, over the seeds that choose.
+
+    Of equals the one with the lower mean loss.
+    """
+    last = (arm, labels, BUDGETS[-1])
+    mine = [r for r in rows if (r["arm"], r["labels"], r["steps"]) == last and r["seed"] in TUNING]
 
     def merit(rate: float) -> tuple[float, float]:
         here = [r for r in mine if r["rate"] == rate]
@@ -317,16 +329,15 @@ def runs() -> pandas.DataFrame:
 
     Columns: arm ("pre-trained", "from scratch" or "log-mel"), labels, rate (of log-mel C, the inverse of the penalty),
     seed, steps, validation_accuracy, validation_loss, accuracy and calibration_error (both on the test split), and
-    tuned: whether the rate is the one that was chosen for this arm, labels and steps.
+    tuned: whether the rate is the one that was chosen for this arm and these labels.
     """
     import pandas
 
     with np.load(FILE) as kept:
         table = pandas.DataFrame({n: kept[n] for n in kept.files if kept[n].ndim == 1})
     rows = table.to_dict("records")
-    groups = {(r["arm"], r["labels"], r["steps"]) for r in rows if r["arm"] != CONTROL}
-    best = {group: best_rate(rows, *group) for group in groups}
-    return table.assign(tuned=[best.get((r["arm"], r["labels"], r["steps"]), r["rate"]) == r["rate"] for r in rows])
+    best = {group: best_rate(rows, *group) for group in {(r["arm"], r["labels"]) for r in rows if r["arm"] != CONTROL}}
+    return table.assign(tuned=[best.get((r["arm"], r["labels"]), r["rate"]) == r["rate"] for r in rows])
 
 
 def predictions() -> np.ndarray:
@@ -366,9 +377,8 @@ def study(part: Path) -> list[dict[str, Any]]:
                 for seed in TUNING:
                     do(arm, labels, rate, seed)
             every = [row for rows in done.values() for row in rows]
-            for rate in sorted({best_rate(every, arm, labels, steps) for steps in BUDGETS}):
-                for seed in SEEDS:
-                    do(arm, labels, rate, seed)
+            for seed in SEEDS:
+                do(arm, labels, best_rate(every, arm, labels), seed)
         for seed in SEEDS:
             do(CONTROL, labels, seed)
     return [row for rows in done.values() for row in rows]
@@ -382,7 +392,7 @@ def main() -> None:
     arguments = parser.parse_args()
     with one_thread():
         if arguments.pretrain:
-            pretrain(arguments.out / WEIGHTS.name)
+            pretrain(arguments.out)
         else:
             rows = study(arguments.out / "speech.part.jsonl")
             write(rows, arguments.out / FILE.name, f"CPU, one thread, torch {torch.__version__}")

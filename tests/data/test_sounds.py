@@ -83,7 +83,9 @@ def test_long_and_silent_ones_are_said(folder: Path) -> None:
     write(folder / "low" / "long.wav", tone(200, 8000, 11))
     write(folder / "low" / "none.wav", np.zeros(800))
     said = str(lab.sounds(folder).report)
-    assert "1 sounds are longer than 10 s and were cut there" in said and "1 sounds are silent, such as low/none" in said
+    assert (
+        "1 sounds are longer than 10 s and were cut there" in said and "1 sounds are silent, such as low/none" in said
+    )
     assert lab.sounds(folder, seconds=0.1).train.store.waves.shape[1] == 800
 
 
