@@ -32,8 +32,7 @@ def ctc_loss(log_probs: Tensor, labels: Sequence[int] | Tensor, blank: int = 0) 
         ValueError: in one line: other shapes, or labels or a blank that are no classes.
 
     Source:
-        Graves, Fernández, Gomez and Schmidhuber 2006, "Connectionist temporal classification", Section 4.1, Equations
-        5 to 8.
+        Graves, Fernández, Gomez and Schmidhuber 2006, "Connectionist temporal classification", Section 4.1.
     """
     if log_probs.dim() != 2 or not log_probs.numel():
         raise ValueError(f"log_probs must be (T, C) of at least one frame, not {tuple(log_probs.shape)}")
