@@ -112,8 +112,8 @@ def diversity_loss(probabilities: Tensor) -> Tensor:
     p̄_g is the mean over the frames of the softmax over the V entries of codebook g, H the entropy in nats, so exp(H)
     is V where all are used alike and 1 where one is used alone.
 
-    Convention: the paper's Equation 4 writes the loss as -Σ_g H(p̄_g) / (G V); footnote 2 says that its code takes exp(H),
-    as here and in transformers. The minimum is the same, all entries in equal use.
+    Convention: the paper's Equation 4 writes the loss as -Σ_g H(p̄_g) / (G V); footnote 2 says that its code takes
+    exp(H), as here and in transformers. The minimum is the same, all entries in equal use.
 
     Args:
         probabilities: (M, G, V), of M hidden frames; each row of V sums to 1.

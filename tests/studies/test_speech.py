@@ -19,8 +19,9 @@ from stablelab.studies import speech
 def test_every_contender_has_five_seeds_at_each_budget_and_all_rates_were_tried() -> None:
     runs = speech.runs()
     counts = runs[runs.tuned].groupby(["arm", "labels", "steps"]).seed.agg(["size", "nunique"])
-    networks, control = len(speech.ARMS) * len(speech.LABELS) * len(speech.BUDGETS), len(speech.LABELS)
-    assert (counts == len(speech.SEEDS)).all().all() and len(counts) == networks + control
+    networks = len(speech.ARMS) * len(speech.LABELS) * len(speech.BUDGETS)
+    controls = len(speech.CONTROLS) * len(speech.LABELS)
+    assert (counts == len(speech.SEEDS)).all().all() and len(counts) == networks + controls
     for arm in speech.ARMS:
         assert set(runs[runs.arm == arm].rate) == set(speech.RATES)
     assert speech.FILE.stat().st_size < 300_000
@@ -61,11 +62,13 @@ def test_frames_are_as_many_as_the_model_makes() -> None:
             assert model.wav2vec2.feature_extractor(torch.zeros(1, samples)).shape[-1] == speech.frames_of(samples)
 
 
-def test_log_mel_features_of_a_subset_are_those_of_its_clips() -> None:
+def test_features_of_a_subset_are_those_of_its_clips() -> None:
     task = lab.spoken_digits(train=10)
-    few, every = speech.log_mel_features(task.train), speech.log_mel_features(lab.spoken_digits().train)
+    few, every = speech.features(task.train, "log-mel"), speech.features(lab.spoken_digits().train, "log-mel")
     positions = task.train.store.positions  # type: ignore[attr-defined]
-    assert few.shape == (10, 320) and np.array_equal(few, every[positions.numpy()])
+    assert few.shape == (10, 8 * 40) and np.array_equal(few, every[positions.numpy()])
+    frozen = [speech.features(task.validation, kind) for kind in speech.CONTROLS[1:]]
+    assert frozen[0].shape == frozen[1].shape == (200, 8 * 64) and not np.allclose(*frozen)
 
 
 def test_the_kept_curve_belongs_to_a_pre_training_that_found_something() -> None:
@@ -88,8 +91,8 @@ def test_the_kept_pre_training_begins_again_as_it_was() -> None:
 @pytest.mark.slow
 def test_a_kept_run_and_its_control_come_again(monkeypatch: pytest.MonkeyPatch) -> None:
     runs = speech.runs()
-    (row,) = speech.control_rows(50, 1)
-    kept = runs[(runs.arm == speech.CONTROL) & (runs.labels == 50) & (runs.seed == 1)].iloc[0]
+    (row,) = speech.control_rows("log-mel", 50, 1)
+    kept = runs[(runs.arm == "log-mel") & (runs.labels == 50) & (runs.seed == 1)].iloc[0]
     assert (row["accuracy"], row["rate"]) == (pytest.approx(kept.accuracy, abs=0.02), kept.rate)
     of = runs[(runs.arm == "pre-trained") & (runs.labels == 50) & (runs.seed == 0) & runs.tuned]
     monkeypatch.setattr(speech, "BUDGETS", speech.BUDGETS[:1])
@@ -116,10 +119,10 @@ def test_a_small_cut_of_the_study_goes_from_the_command_to_what_is_read(
     runs = speech.runs()
     assert runs.dtypes.tolist() == old.dtypes.tolist() and runs.tuned.all()
     assert list(zip(runs.arm, runs.steps, strict=True)) == [
+        *((kind, 0) for kind in speech.CONTROLS),
         *((arm, steps) for arm in speech.ARMS for steps in (1, 2)),
-        (speech.CONTROL, 0),
     ]
-    assert speech.corrupted_predictions().shape == (5, 1, 1, 200)
+    assert speech.corrupted_predictions().shape == (7, 1, 1, 200)
 
 
 @pytest.mark.slow
