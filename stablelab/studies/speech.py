@@ -48,6 +48,7 @@ SAMPLES = 4200  # of each crop: 0.525 s, as long as the longest digit
 MASK_P, MASK_SPAN = 0.10, 5  # each frame begins a span of 50 ms with this probability
 DISTRACTORS, TEMPERATURE, DIVERSITY = 20, 0.1, 0.1
 GUMBEL = (2.0, 0.5)  # the temperature of the draw of codewords at the start and at the end
+KEPT_EVERY = 50  # steps between two that are kept of the curve
 LONGEST_GAP = 800  # samples of silence between two digits, at most
 
 
@@ -179,23 +180,26 @@ def frames_of(samples: int) -> int:
 
 
 def pretrain(folder: Path, seed: int = 0, steps: int = PRETRAINING_STEPS) -> None:
-    """Pre-train, and write the weights as half-precision safetensors and what each step came to."""
+    """Pre-train, write the weights as half-precision safetensors, and what each fiftieth step came to."""
     from safetensors.torch import save_file
 
     model = pretraining_model(seed)
-    curve = list(pretraining_steps(model, seed, steps))
-    columns = {name: np.array([step[name] for step in curve], dtype=np.float32) for name in curve[0]}
+    curve = []
+    for k, step in enumerate(pretraining_steps(model, seed, steps)):
+        if k % KEPT_EVERY == 0 or k == steps - 1:
+            curve.append({"step": k, **{name: round(value, 3) for name, value in step.items()}})
+    columns = {name: np.array([each[name] for each in curve], dtype=np.float32) for name in curve[0]}
     write_columns(folder / CURVE.name, f"CPU, one thread, torch {torch.__version__}", **columns)
     weights = {name: tensor.half().contiguous() for name, tensor in model.state_dict().items()}
     save_file(weights, folder / WEIGHTS.name)
 
 
 def pretraining_curve() -> pandas.DataFrame:
-    """What each step of the kept pre-training came to: contrastive, accuracy and in_use, as ``pretraining_steps``."""
+    """What each fiftieth step of the kept pre-training came to: step, contrastive, accuracy and in_use."""
     import pandas
 
     with np.load(CURVE) as kept:
-        return pandas.DataFrame({name: kept[name] for name in ("contrastive", "accuracy", "in_use")})
+        return pandas.DataFrame({name: kept[name] for name in ("step", "contrastive", "accuracy", "in_use")})
 
 
 # -- fine-tuning -------------------------------------------------------------------------------------------------------
@@ -203,6 +207,7 @@ def pretraining_curve() -> pandas.DataFrame:
 SEEDS = range(5)
 TUNING = range(2)  # seeds that choose each rate
 LABELS = (50, 200)
+FINE_TUNED = (50,)  # of these, those with which the network is fine-tuned as well
 RATES = (5e-4, 1.5e-3, 5e-3)
 BUDGETS = (75, 150, 300)  # steps after which a run is looked at
 BATCH = 8
@@ -417,7 +422,7 @@ def study(part: Path) -> list[dict[str, Any]]:
         for kind in CONTROLS:
             for seed in SEEDS:
                 do(kind, labels, seed)
-    for labels in LABELS:
+    for labels in FINE_TUNED:
         for arm in ARMS:
             for rate in RATES:
                 for seed in TUNING:
