@@ -3,7 +3,7 @@
 With ``--pretrain`` it makes the weights that the package holds; without, it fine-tunes them and what began at random
 at several rates and seeds, beside logistic regression on log-mel energies and on what the network makes of the
 sounds when it is not trained further, and keeps what was found. What is tuned is tuned on the voices of the validation
-split; what is told is of the voices of the test split. Some seven minutes of one core; stopped at any time it goes on.
+split; what is told is of the voices of the test split. Some six minutes of one core; stopped at any time it goes on.
 """
 
 from __future__ import annotations

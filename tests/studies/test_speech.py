@@ -19,7 +19,7 @@ from stablelab.studies import speech
 def test_every_contender_has_five_seeds_at_each_budget_and_all_rates_were_tried() -> None:
     runs = speech.runs()
     counts = runs[runs.tuned].groupby(["arm", "labels", "steps"]).seed.agg(["size", "nunique"])
-    networks = len(speech.ARMS) * len(speech.LABELS) * len(speech.BUDGETS)
+    networks = len(speech.ARMS) * len(speech.FINE_TUNED) * len(speech.BUDGETS)
     controls = len(speech.CONTROLS) * len(speech.LABELS)
     assert (counts == len(speech.SEEDS)).all().all() and len(counts) == networks + controls
     for arm in speech.ARMS:
@@ -106,7 +106,14 @@ def test_a_kept_run_and_its_control_come_again(monkeypatch: pytest.MonkeyPatch) 
 def test_a_small_cut_of_the_study_goes_from_the_command_to_what_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cut = {"SEEDS": range(1), "TUNING": range(1), "LABELS": (10,), "RATES": (1e-3,), "BUDGETS": (1, 2)}
+    cut = {
+        "SEEDS": range(1),
+        "TUNING": range(1),
+        "LABELS": (10,),
+        "FINE_TUNED": (10,),
+        "RATES": (1e-3,),
+        "BUDGETS": (1, 2),
+    }
     for name, value in {**cut, "SEVERITIES": (1,), "CORRUPTIONS": ("gain",), "PENALTIES": (1.0,)}.items():
         monkeypatch.setattr(speech, name, value)
     monkeypatch.setattr("sys.argv", ["speech", "--out", str(tmp_path)])
