@@ -65,17 +65,17 @@ def synthesiser() -> tuple[Callable[[str, str, int, int], np.ndarray], int]:
     pieces: list[np.ndarray] = []
     kind = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
 
-    @kind
     def keep(samples: Any, n: int, _: Any) -> int:
         if samples and n > 0:
             pieces.append(np.ctypeslib.as_array(samples, (n,)).copy())
         return 0
 
+    callback = kind(keep)
     rate = library.espeak_Initialize(2, 0, loader.get_data_path().encode(), 0)  # 2: at once, to the callback
-    library.espeak_SetSynthCallback(keep)
+    library.espeak_SetSynthCallback(callback)
     library.espeak_ng_SetRandSeed(ctypes.c_long(1))  # of the flutter of its voices
 
-    def speak(voice: str, words: str, speed: int, pitch: int, _alive: Any = keep) -> np.ndarray:
+    def speak(voice: str, words: str, speed: int, pitch: int, _alive: Any = callback) -> np.ndarray:
         pieces.clear()
         if library.espeak_SetVoiceByName(voice.encode()) != 0:
             raise ValueError(f"espeak-ng has no voice {voice!r}")
@@ -122,8 +122,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m stablelab.data.making_spoken_digits", description=__doc__)
     parser.add_argument("--out", type=Path, default=Path(), help="folder for the clips (default: here)")
     arguments = parser.parse_args()
+    clips: Any = make_clips()
     content = io.BytesIO()
-    np.savez_compressed(content, **make_clips())
+    np.savez_compressed(content, **clips)
     write_atomically(arguments.out / FILE.name, content.getvalue())
 
 
