@@ -6,6 +6,8 @@ from .data.emoji import emoji, emoji_groups
 from .data.images import images
 from .data.pairs import Pairs, pairs
 from .data.reviews import fetch_corpora, negation_pairs, reviews
+from .data.sounds import sounds
+from .data.spoken_digits import spoken_digits
 from .data.tasks import as_dataset
 from .data.texts import texts
 from .data.tokenizers import tokenizer_for
@@ -20,6 +22,7 @@ from .models.clip import clip
 from .models.imagenet import efficientnet
 from .models.lora import lora
 from .models.resnet import resnet
+from .models.wav2vec import wav2vec
 from .plots.attributions import show_attention, show_attributions
 from .plots.display import show_pictures
 from .plots.errors import show_confusion, show_mistakes
@@ -115,6 +118,8 @@ __all__ = [
     "show_robustness",
     "show_sweep",
     "slider",
+    "sounds",
+    "spoken_digits",
     "stability",
     "stability_map_view",
     "stability_report",
@@ -124,6 +129,7 @@ __all__ = [
     "tokenizer_for",
     "training",
     "watch",
+    "wav2vec",
     "widgets",
 ]
 __version__: str

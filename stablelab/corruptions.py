@@ -9,6 +9,7 @@ import torch
 from . import stability
 from .data import Split, Task, corrupt_pictures, corrupt_texts, corrupted, corruptions_of, split_of
 from .data.image_corruptions import SEVERITIES
+from .data.sounds import Sounds
 from .stability.domain_shift import Models
 from .stability.robustness import Robustness
 
@@ -25,10 +26,10 @@ def robustness(
 
     Args:
         models: a classifier, or several that differ in their seed.
-        examples: a split of pictures or sentences, or a task, of which the validation split is taken.
+        examples: a split of pictures, sentences or sounds, or a task, of which the validation split is taken.
         corruptions: their names; all that there are for these examples if not given.
         severities: from 1 (mild) to 5 (harsh).
-        seed: of the corruptions; the same one, the same pixels and letters, so that models can be compared.
+        seed: of the corruptions; the same one, the same pixels, letters and samples, so that models can be compared.
         name: what to call the models in tables and figures.
 
     Returns:
@@ -74,6 +75,10 @@ def show_corruptions(
 
         def changed(name: str, severity: int) -> object:
             return corrupt_texts([raw], name, severity, seed)[0]
+    elif isinstance(split.store, Sounds):
+
+        def changed(name: str, severity: int) -> object:
+            return corrupted(split, name, severity, seed).raw(i)
     else:
         pixels = torch.from_numpy(raw).permute(2, 0, 1).unsqueeze(0)  # (1, 3, H, W)
 

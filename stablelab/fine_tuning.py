@@ -75,8 +75,8 @@ def fine_tune(
 
     Args:
         model: any classifier whose head has as many outputs as the task has classes; trained in place.
-        task: from ``lab.reviews``, ``lab.digits``, ``lab.texts`` or ``lab.images``, or your own; one whose ``kind`` is
-            ``"image"`` can be augmented.
+        task: from ``lab.reviews``, ``lab.digits``, ``lab.spoken_digits``, ``lab.texts``, ``lab.images`` or
+            ``lab.sounds``, or your own; one whose ``kind`` is ``"image"`` can be augmented.
         train: ``"all"`` trains everything, or with ``unfrozen=`` the uppermost layers. ``"head"`` freezes the body, its
             batch-norm statistics and dropout included, and computes the body's features once (where it has no single
             head, its body runs at every step).

@@ -9,7 +9,9 @@ from .image_corruptions import corrupt_pictures
 from .images import images
 from .pairs import Pairs, pairs
 from .reviews import corpora_folder, fetch_corpora, negation_pairs, reviews
+from .sounds import sounds
 from .splits import subset
+from .spoken_digits import spoken_digits
 from .tasks import Batches, Split, Task, as_dataset
 from .text_corruptions import corrupt_texts
 from .texts import texts
@@ -35,7 +37,9 @@ __all__ = [
     "negation_pairs",
     "pairs",
     "reviews",
+    "sounds",
     "split_of",
+    "spoken_digits",
     "subset",
     "texts",
     "tokenizer_for",

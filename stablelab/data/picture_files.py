@@ -1,4 +1,4 @@
-"""The picture files of a folder, found and read: as the camera meant them, or refused with their name."""
+"""The files of a folder of classes, found; and pictures, read as the camera meant them or refused with their name."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ NEARLY_ONE_COLOUR = 16  # of 256 levels; what a picture of 12 bits looks like wh
 
 
 @dataclass(frozen=True)
-class PictureFiles:
-    """The pictures of a folder with one sub-folder for each class.
+class ClassFiles:
+    """The pictures, or sounds, of a folder with one sub-folder for each class.
 
     Attributes:
         folder: where they are.
@@ -44,11 +44,11 @@ class PictureFiles:
     remarks: tuple[str, ...]
 
     def name(self, i: int) -> str:
-        """Picture ``i`` in a message."""
+        """File ``i`` in a message."""
         return printable(os.path.relpath(self.files[i], self.folder))
 
     def first_of_equals(self) -> Tensor:
-        """(N,) int64: of each picture the position of the first file with the same content."""
+        """(N,) int64: of each file the position of the first one with the same content."""
         sizes = [_size(file) for file in self.files]
         several = {size for size, n in Counter(sizes).items() if n > 1 and size >= 0}
         named = enumerate(zip(self.files, sizes, strict=True))
@@ -62,18 +62,29 @@ def _size(file: str) -> int:
         return -1  # a link that leads nowhere: said when it is read
 
 
-def find_pictures(folder: Path) -> PictureFiles:
-    """The pictures of a folder, in the order of torchvision's ``ImageFolder``.
-
-    What programs leave behind (``._0.png``, ``.ipynb_checkpoints``, ``__MACOSX``) is passed over, and so are links that
-    lead back into the folder: their pictures are in it already.
-
-    Raises:
-        FileNotFoundError: no such folder, no sub-folders, or a sub-folder without pictures.
-        ValueError: the sub-folders are splits, or a folder cannot be opened.
-    """
+def find_pictures(folder: Path) -> ClassFiles:
+    """The pictures of a folder, in the order of torchvision's ``ImageFolder``; raises what ``find_files`` does."""
     from torchvision.datasets.folder import IMG_EXTENSIONS
 
+    return find_files(folder, IMG_EXTENSIONS, "picture", "images")
+
+
+def find_files(folder: Path, kinds: tuple[str, ...], noun: str, plural: str) -> ClassFiles:
+    """The files of some endings in a folder with one sub-folder for each class, sorted by class and name.
+
+    What programs leave behind (``._0.png``, ``.ipynb_checkpoints``, ``__MACOSX``) is passed over, and so are links that
+    lead back into the folder: their files are in it already.
+
+    Args:
+        folder: which.
+        kinds: the endings, in lower case with their dot.
+        noun: what one of the files is, in messages.
+        plural: what several of them are.
+
+    Raises:
+        FileNotFoundError: no such folder, no sub-folders, or a sub-folder without such files.
+        ValueError: the sub-folders are splits, or a folder cannot be opened.
+    """
     if not folder.is_dir():
         raise FileNotFoundError(f"there is no folder {folder}")
     entries = sorted(entry for entry in os.listdir(folder) if not _by_program(entry))
@@ -84,29 +95,29 @@ def find_pictures(folder: Path) -> PictureFiles:
     links: list[str] = []
     for c, name in enumerate(classes):
         there = list(_walk(folder, folder / name, links))
-        pictures = [file for file in there if file.lower().endswith(IMG_EXTENSIONS)]
-        skipped.update(_kind(file) for file in there if not file.lower().endswith(IMG_EXTENSIONS))
-        found += [(file, c) for file in pictures]
-        if not pictures:
-            problem = problem or f"there is no picture in {name!r}"
-    endings = ", ".join(IMG_EXTENSIONS)
+        mine = [file for file in there if file.lower().endswith(kinds)]
+        skipped.update(_kind(file) for file in there if not file.lower().endswith(kinds))
+        found += [(file, c) for file in mine]
+        if not mine:
+            problem = problem or f"there is no {noun} in {name!r}"
+    endings = ", ".join(kinds)
     if {name.lower() for name in classes} <= SPLIT_FOLDERS and classes:
         raise ValueError(f"{folder} has {' and '.join(classes)} in it, not classes; give the folder of one of them")
     if problem:
         aside = f" ({_listed(skipped)} skipped)" if skipped else ""
         raise FileNotFoundError(
-            f"{printable(folder)} is not one sub-folder of images per class: {problem}{aside}; they end in {endings}"
+            f"{printable(folder)} is not one sub-folder of {plural} per class: {problem}{aside}; they end in {endings}"
         )
-    beside = [entry for entry in entries if entry.lower().endswith(IMG_EXTENSIONS) and entry not in classes]
+    beside = [entry for entry in entries if entry.lower().endswith(kinds) and entry not in classes]
     said = []
     if skipped:
-        said.append(f"skipped {_listed(skipped)}: pictures end in {endings}")
+        said.append(f"skipped {_listed(skipped)}: {noun}s end in {endings}")
     if beside:
-        said.append(f"skipped {len(beside)} pictures beside the folders of the classes, such as {printable(beside[0])}")
+        said.append(f"skipped {len(beside)} {noun}s beside the folders of the classes, such as {printable(beside[0])}")
     if links:
         said.append(f"skipped {len(links)} links that lead back into the folder, such as {printable(links[0])}")
     files, targets = zip(*found, strict=True)
-    return PictureFiles(folder, files, torch.tensor(targets), tuple(classes), tuple(said))
+    return ClassFiles(folder, files, torch.tensor(targets), tuple(classes), tuple(said))
 
 
 def _by_program(name: str) -> bool:

@@ -15,7 +15,7 @@ from .._validation import whole
 from .report import DataReport
 
 Inputs: TypeAlias = Tensor | dict[str, Tensor]
-Kind: TypeAlias = Literal["image", "text"]
+Kind: TypeAlias = Literal["image", "text", "sound"]
 SPLITS = ("train", "validation", "test")
 POOL_BATCHES = 50  # batches of similar lengths are cut from pools of at most so many
 
@@ -72,7 +72,7 @@ class Split:
         return torch.arange(len(self)) if lengths is None else lengths.argsort(stable=True)
 
     def raw(self, i: int) -> Any:
-        """Example ``i`` as a person looks at it: a sentence, or a uint8 picture (H, W, 3)."""
+        """Example ``i`` as a person looks at it: a sentence, or a uint8 picture (H, W, 3), of a sound too."""
         return self.store.raw(i)
 
     def example(self, i: int) -> tuple[Any, str]:
@@ -94,7 +94,8 @@ class Task:
 
     Attributes:
         name: what the learner calls it.
-        kind: "image" (inputs are a float32 tensor (B, 3, H, W)) or "text" (inputs are a dict of (B, T) tensors).
+        kind: "image" (inputs are a float32 tensor (B, 3, H, W)), "text" (inputs are a dict of (B, T) tensors) or
+            "sound" (inputs are a float32 tensor (B, T)).
         classes: the names of the classes; targets are indices into them.
         fingerprint: sha256 (hex) of the examples, their classes and how they are split.
         train, validation, test: the splits.

@@ -27,6 +27,7 @@ with known_state():  # the inputs that these modules make must not depend on wha
         fine_tuning_resnet,
         gradient_descent,
         large_batches,
+        learning_from_sound,
         losses_regularization,
         measuring,
         momentum_adam,
@@ -61,6 +62,7 @@ NOTEBOOKS: dict[str, tuple[Exercise, ...]] = {  # in reading order
     "12b_smaller_models": smaller_models.EXERCISES,
     "14b_what_a_model_shows": explanations.EXERCISES,
     "13_pictures_with_words": pictures_with_words.EXERCISES,
+    "13b_learning_from_sound": learning_from_sound.EXERCISES,
 }
 
 ALL: dict[str, Exercise] = {exercise.name: exercise for group in NOTEBOOKS.values() for exercise in group}

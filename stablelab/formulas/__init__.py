@@ -16,6 +16,7 @@ from .clipping import (
     global_norm,
 )
 from .contrastive import clip_gradients, clip_loss, recall_at, similarities
+from .ctc import collapse, ctc_loss
 from .data_parallel import bytes_per_device, bytes_sent_per_step, ring_all_reduce, ring_all_reduce_bytes
 from .distillation import distillation_loss, soft_loss
 from .lora import lora, lora_merged
@@ -47,6 +48,7 @@ from .schedules import (
     plateau,
     warmup,
 )
+from .wav2vec import contrastive_loss, diversity_loss, mask_spans, sample_distractors
 
 __all__ = [
     "CLIPS",
@@ -71,11 +73,15 @@ __all__ = [
     "clip_unread_",
     "clip_gradients",
     "clip_loss",
+    "collapse",
     "constant",
+    "contrastive_loss",
     "cosine",
     "cross_entropy",
+    "ctc_loss",
     "dequantize_int8",
     "distillation_loss",
+    "diversity_loss",
     "dropout",
     "early_stopping",
     "encoder_activation_bytes",
@@ -94,6 +100,7 @@ __all__ = [
     "lora",
     "lora_merged",
     "magnitude_masks",
+    "mask_spans",
     "mean_squared_error",
     "missing_correction",
     "mixout",
@@ -111,6 +118,7 @@ __all__ = [
     "ring_all_reduce",
     "ring_all_reduce_bytes",
     "sam_ascent",
+    "sample_distractors",
     "scaled_dot_product_attention",
     "scaled_rate",
     "similarities",

@@ -15,6 +15,7 @@ from .lora import lora
 from .pretraining import linear_probe, mask_tokens, probe_hits
 from .reinitializing import reinitialize_layers
 from .resnet import resnet
+from .wav2vec import wav2vec
 
 __all__ = [
     "AttentionMaps",
@@ -41,4 +42,5 @@ __all__ = [
     "resnet",
     "unfreeze",
     "verify_fractal_weights",
+    "wav2vec",
 ]

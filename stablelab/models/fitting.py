@@ -37,6 +37,7 @@ def check_fits(model: nn.Module, task: Any, training: bool = True, validates: bo
         raise ValueError(f"{model_name(model)} takes {takes}s, but {task.name} holds {task.kind}s")
     _check_tokens(model, task)
     _check_pixels(model, task, training)
+    _check_rate(model, task)
     if takes is None or not isinstance(task, Task):
         _try_out(model, task, validates)
 
@@ -77,7 +78,9 @@ def _width(head: nn.Module) -> int | None:
 def _takes(model: nn.Module) -> str | None:
     if type(model).__module__.startswith("torchvision."):
         return "image"
-    return {"input_ids": "text", "pixel_values": "image"}.get(getattr(model, "main_input_name", ""))
+    return {"input_ids": "text", "pixel_values": "image", "input_values": "sound"}.get(
+        getattr(model, "main_input_name", "")
+    )
 
 
 # -- pictures ----------------------------------------------------------------------------------------------------------
@@ -109,6 +112,18 @@ def _goes_through(twin: nn.Module, size: int) -> bool:
     except (RuntimeError, AssertionError, ValueError):  # as layers and families put it
         return False
     return True
+
+
+# -- sounds ------------------------------------------------------------------------------------------------------------
+
+
+def _check_rate(model: nn.Module, task: Any) -> None:
+    """A model that says at how many samples per second it was trained must be given as many."""
+    has = getattr(getattr(task.train, "store", None), "rate", None)
+    wants = getattr(getattr(model, "config", None), "sampling_rate", has)
+    if has is not None and wants != has:
+        raise ValueError(f"{model_name(model)} was trained at {wants} Hz, but {task.name} has {has} Hz; "
+                         f"make it with rate={wants}")  # fmt: skip
 
 
 # -- of one's own ------------------------------------------------------------------------------------------------------

@@ -50,5 +50,7 @@ def test_what_cannot_be_corrupted_is_said(digits: data.Task) -> None:
         corrupted([1, 2], "noise", 1)  # type: ignore[arg-type]
     features = models.cached_features(digits, models.resnet(digits, weights="random"))
     for ask in (lambda: corrupted(features, "noise", 1), lambda: data.corruptions_of(features)):
-        with pytest.raises(ValueError, match=r"^the examples are kept as Features, neither pictures nor sentences; "):
+        with pytest.raises(
+            ValueError, match=r"^the examples are kept as Features, neither pictures nor sentences nor "
+        ):
             ask()
