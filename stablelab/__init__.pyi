@@ -1,5 +1,6 @@
 from . import data, doctor, exercises, formulas, models, plots, reports, stability, training, widgets
 from .corruptions import robustness, show_corruptions
+from .data.chinese_reviews import chinese_reviews
 from .data.corruptions import corrupted
 from .data.digits import digits
 from .data.images import images
@@ -65,6 +66,7 @@ __all__ = [
     "attributions",
     "bert",
     "check",
+    "chinese_reviews",
     "choice",
     "corrupted",
     "dashboard",

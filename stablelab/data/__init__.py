@@ -2,10 +2,12 @@
 
 from .augmentation import augment
 from .cache import verify_bundled
+from .chinese_reviews import chinese_reviews, fetch_chinese_reviews, read_chinese_reviews
 from .corruptions import corrupted, corruptions_of, split_of
 from .digits import digits
 from .image_corruptions import corrupt_pictures
 from .images import images
+from .near_duplicates import near_duplicates, similar_pairs
 from .reviews import corpora_folder, fetch_corpora, negation_pairs, reviews
 from .splits import subset
 from .tasks import Batches, Split, Task, as_dataset
@@ -19,16 +21,21 @@ __all__ = [
     "Task",
     "as_dataset",
     "augment",
+    "chinese_reviews",
     "corpora_folder",
     "corrupt_pictures",
     "corrupt_texts",
     "corrupted",
     "corruptions_of",
     "digits",
+    "fetch_chinese_reviews",
     "fetch_corpora",
     "images",
+    "near_duplicates",
     "negation_pairs",
+    "read_chinese_reviews",
     "reviews",
+    "similar_pairs",
     "split_of",
     "subset",
     "texts",

@@ -15,6 +15,14 @@ from .clipping import (
 )
 from .data_parallel import bytes_per_device, bytes_sent_per_step, ring_all_reduce, ring_all_reduce_bytes
 from .distillation import distillation_loss, soft_loss
+from .label_noise import (
+    confident_joint,
+    confidently_wrong,
+    estimated_joint,
+    measured_accuracy,
+    precision_and_recall,
+    symmetric_noise,
+)
 from .lora import lora, lora_merged
 from .losses import cross_entropy, log_softmax, mean_squared_error
 from .memory import (
@@ -64,6 +72,8 @@ __all__ = [
     "clip_by_tensor_norm",
     "clip_by_value",
     "clip_coefficient",
+    "confident_joint",
+    "confidently_wrong",
     "constant",
     "cosine",
     "cross_entropy",
@@ -73,6 +83,7 @@ __all__ = [
     "early_stopping",
     "encoder_activation_bytes",
     "encoder_layer_bytes",
+    "estimated_joint",
     "exponential",
     "global_norm",
     "gradient_descent",
@@ -88,6 +99,7 @@ __all__ = [
     "lora_merged",
     "magnitude_masks",
     "mean_squared_error",
+    "measured_accuracy",
     "missing_correction",
     "mixout",
     "momentum",
@@ -96,6 +108,7 @@ __all__ = [
     "noise_scale",
     "optimizer_bytes",
     "plateau",
+    "precision_and_recall",
     "quantize_int8",
     "resnet18_activation_bytes",
     "ring_all_reduce",
@@ -107,6 +120,7 @@ __all__ = [
     "soft_loss",
     "soft_threshold",
     "step_bytes",
+    "symmetric_noise",
     "trust_ratio",
     "unbiased_moments",
     "warmup",
