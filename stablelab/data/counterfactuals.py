@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-# Statements without an opinion. {they}, {their}, {them}: a person; {name}: a first name; {from_}: where someone is from.
+# Statements without an opinion. {they}, {their}, {them}: a person; {name}: a first name; {from_}: a nationality.
 PERSON = (
     "{They} wrote the script.",
     "The film is based on {their} diary.",
@@ -22,7 +22,7 @@ PERSON = (
     "The story begins with {their} journey by train.",
     "{Their} last film came out two years ago.",
     "We meet {them} at the station.",
-    "The book was written by a friend of {them}.",
+    "{Their} brother wrote the book.",
     "{They} also composed the music.",
     "The film tells what {they} did in that summer.",
 )
