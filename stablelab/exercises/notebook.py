@@ -36,6 +36,7 @@ with known_state():  # the inputs that these modules make must not depend on wha
         smaller_models,
         stabilizing,
         troubleshooting,
+        what_the_data_say,
     )
 
 LINE_WIDTH = 100  # characters of a line; a page breaks longer ones in the middle of a word
@@ -57,6 +58,7 @@ NOTEBOOKS: dict[str, tuple[Exercise, ...]] = {  # in reading order
         small_machines.BEFORE_LARGE_BATCHES + large_batches.EXERCISES + small_machines.AFTER_LARGE_BATCHES
     ),
     "12b_smaller_models": smaller_models.EXERCISES,
+    "14_what_the_data_say": what_the_data_say.EXERCISES,
 }
 
 ALL: dict[str, Exercise] = {exercise.name: exercise for group in NOTEBOOKS.values() for exercise in group}
