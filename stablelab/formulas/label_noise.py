@@ -78,8 +78,9 @@ def confident_classes(labels: Tensor, probabilities: Tensor) -> Tensor:
         ValueError: shapes that do not fit, or labels that are no classes.
 
     Source:
-        Northcutt, Jiang and Chuang, "Confident learning: estimating uncertainty in dataset labels", JAIR 2021,
-        Equations 1 and 2. Of several classes cleanlab 2.9, like this, takes the most probable class of all.
+        Northcutt, Jiang and Chuang, "Confident learning: estimating uncertainty in dataset labels", JAIR 70, 2021: the
+        thresholds t_j of the confident joint. Of several classes cleanlab 2.9, like this, takes the most probable class
+        of all.
     """
     _checked(labels, probabilities)
     C = probabilities.shape[1]
@@ -103,7 +104,7 @@ def confident_joint(labels: Tensor, probabilities: Tensor) -> Tensor:
         ValueError: shapes that do not fit, or labels that are no classes.
 
     Source:
-        Northcutt et al. 2021, Equation 1.
+        Northcutt et al. 2021: the confident joint.
     """
     j, C = confident_classes(labels, probabilities), probabilities.shape[1]
     counted = j >= 0
@@ -125,7 +126,7 @@ def estimated_joint(labels: Tensor, probabilities: Tensor) -> Tensor:
         ValueError: shapes that do not fit, or labels that are no classes.
 
     Source:
-        Northcutt et al. 2021, Equation 3.
+        Northcutt et al. 2021: the estimate of the joint distribution, calibrated by the counts of the given labels.
     """
     C = confident_joint(labels, probabilities).double()
     C = C + torch.diag((C.diagonal() == 0).double())  # as cleanlab: no class has lost all of its examples
@@ -146,7 +147,7 @@ def confidently_wrong(labels: Tensor, probabilities: Tensor) -> Tensor:
         ValueError: shapes that do not fit, or labels that are no classes.
 
     Source:
-        Northcutt et al. 2021, Section 3.2, the second of the methods; ``filter_by="confident_learning"`` of cleanlab.
+        Northcutt et al. 2021: what stands off the diagonal; ``filter_by="confident_learning"`` of cleanlab 2.9.
     """
     j = confident_classes(labels, probabilities)
     return (j >= 0) & (j != labels) & (probabilities.argmax(dim=1) != labels)

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 FILE = KEPT / "wrong_labels.npz"
 TASKS = ("movies", "digits")
-RATES = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4)
+RATES = (0.0, 0.1, 0.2, 0.4)
 DRAWS = range(5)  # of which labels are wrong
 SEEDS = range(5)  # of a head's first weights and of the order of its batches
 FOLDS, BAGS = 5, 20  # heads that judge the examples which they have not seen
