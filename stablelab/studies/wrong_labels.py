@@ -253,7 +253,7 @@ def found_rows(name: str, rate: float, draw: int) -> Iterator[dict[str, Any]]:
 
 
 def outlier_rows(name: str, draw: int) -> Iterator[dict[str, Any]]:
-    """40 strangers among 760 training examples, with random labels: which of three scores finds them."""
+    """40 of 800 training examples are strangers, with random labels: which of three scores finds them."""
     examples = examples_of(name)
     generator = generator_for(13, draw)
     x, given = examples.x["train"].clone(), examples.y["train"].clone()
