@@ -65,7 +65,9 @@ def test_planted_labels_are_found_and_taking_them_out_helps_where_they_are(cloud
 def test_heads_that_judge_have_not_seen_the_example(clouds: Examples) -> None:
     x, y = clouds.x["train"], clouds.y["train"]
     given = symmetric_noise(y, 0.5, 2, torch.Generator().manual_seed(1))  # half wrong: nothing is left to learn
-    wide = torch.cat([x, 20 * torch.eye(200)], 1)  # and a feature of its own for each, so that all can be learned by heart
+    wide = torch.cat(
+        [x, 20 * torch.eye(200)], 1
+    )  # and a feature of its own for each, so that all can be learned by heart
     with one_thread():
         judgement = wrong_labels.judged(wide, given, 2, 0, 0.0)
     seen, unseen = (p.argmax(1) == given for p in (judgement.seen, judgement.unseen))
