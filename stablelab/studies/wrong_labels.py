@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -364,10 +364,10 @@ def main() -> None:
         for draw in DRAWS:
             for name in TASKS:
                 for rate in RATES:
-                    do(f"{name} {rate} {draw}", lambda name=name, rate=rate, draw=draw: found_rows(name, rate, draw))
-                do(f"outliers {name} {draw}", lambda name=name, draw=draw: outlier_rows(name, draw))
+                    do(f"{name} {rate} {draw}", partial(found_rows, name, rate, draw))
+                do(f"outliers {name} {draw}", partial(outlier_rows, name, draw))
         for draw in DRAWS:
-            do(f"fine-tuned {draw}", lambda draw=draw: fine_tuned_rows(draw))
+            do(f"fine-tuned {draw}", partial(fine_tuned_rows, draw))
     write(rows, folder / FILE.name, f"CPU, one thread, torch {torch.__version__}")
 
 
