@@ -1,17 +1,16 @@
 """Wrong labels, planted, found and taken out: ``python -m stablelab.studies.wrong_labels``.
 
-Movie reviews as BERT's features and digits as those of ResNet-18, with linear heads on them, and at one rate a BERT
-that is fine-tuned in full. At each rate of wrong labels, over five draws of which labels are wrong: how well they are
+Movie reviews as BERT's features and digits as those of ResNet-18, with linear heads on them. At each rate of wrong labels, over five draws of which labels are wrong: how well they are
 found by the loss, by confident learning and by an ensemble, and what taking them out brings, beside taking out as many
 at random. Strangers among the training examples as well: how well outliers are found. The results lie in the package;
-the command makes them anew in some ten minutes on one core, and stopped at any time it goes on.
+the command makes them anew in some five minutes on one core, and stopped at any time it goes on.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..data import digits, reviews, subset
+from ..data import digits, reviews
 from ..data.reviews import read_corpus
 from ..data.tasks import Split, epoch_plan, generator_for
 from ..formulas import confidently_wrong, estimated_joint, precision_and_recall, symmetric_noise
@@ -32,8 +31,6 @@ from ..stability.sweeps.batched_heads import Heads, new_heads, train_heads
 from ..stability.sweeps.execution import one_thread
 from ..training.settings import Settings
 from .keeping import KEPT, add_line, read_lines, write_columns
-from .making_smaller import answers
-from .smaller_models import SETUPS, training_losses
 
 if TYPE_CHECKING:
     import pandas
@@ -46,7 +43,6 @@ SEEDS = range(5)  # of a head's first weights and of the order of its batches
 FOLDS, BAGS = 5, 20  # heads that judge the examples which they have not seen
 DECAYS = (0.0, 1.0, 10.0, 30.0)  # weight decay, chosen on the validation split
 BATCH, STEPS, LEARNING_RATE = 64, 150, 0.01
-FINE_TUNED_RATE = 0.2
 ARMS = ("as they are", "random", "loss", "confident", "ensemble", "truth")
 
 
@@ -285,37 +281,6 @@ def outlier_scores(x: Tensor, neighbours: int = 10) -> dict[str, Tensor]:
     return {"neighbours": near, "mahalanobis": torch.from_numpy(far)}
 
 
-def fine_tuned_rows(draw: int) -> Iterator[dict[str, Any]]:
-    """A BERT fine-tuned in full on reviews, a fifth of them with wrong labels: as they are, cleaned, at random."""
-    name = "movies"
-    examples, task = examples_of(name), task_of(name)
-    given, checked = noise_of(name, FINE_TUNED_RATE, draw)
-    decay = best_decay(examples.x, given, checked, examples.classes)
-    masks = flagged(judged(examples.x["train"], given, examples.classes, draw, decay), given)
-    random = torch.zeros_like(masks["confident"])
-    random[torch.randperm(len(random), generator=generator_for(17, draw))[: int(masks["confident"].sum())]] = True
-    for arm, mask in {
-        "as they are": torch.zeros_like(random),
-        "random": random,
-        "confident": masks["confident"],
-    }.items():
-        noisy = replace(task, train=replace(task.train, targets=given))
-        less = subset(noisy, (~mask).nonzero().flatten())
-        model = bert(task, pooling="mean", seed=draw)
-        for _ in training_losses(model, less, SETUPS["BERT"], 3e-4, draw, 40):
-            pass
-        told = answers(model, task.test).argmax(1)
-        accuracy = float((told == task.test.targets).double().mean())
-        yield {
-            "task": name,
-            "rate": FINE_TUNED_RATE,
-            "draw": draw,
-            "what": "fine-tuned",
-            "arm": arm,
-            "accuracy": accuracy,
-        }
-
-
 # -- what lies in the package ------------------------------------------------------------------------------------------
 
 
@@ -325,8 +290,8 @@ def runs() -> pandas.DataFrame:
     Columns: task, rate (of wrong labels), draw, what ("ranked": precision among as many as are wrong; "flagged":
     precision, recall and share of what a method takes for wrong; "estimated": the share that confident learning
     estimates; "trained": mean accuracy, its standard deviation and the churn over five seeds, after taking out the
-    share; "outliers": precision among as many as there are; "fine-tuned": the accuracy of a whole BERT), arm, decay,
-    precision, recall, share, accuracy, spread, churn.
+    share; "outliers": precision among as many as there are), arm, decay, precision, recall, share, accuracy, spread,
+    churn.
     """
     import pandas
 
@@ -366,8 +331,6 @@ def main() -> None:
                 for rate in RATES:
                     do(f"{name} {rate} {draw}", partial(found_rows, name, rate, draw))
                 do(f"outliers {name} {draw}", partial(outlier_rows, name, draw))
-        for draw in DRAWS:
-            do(f"fine-tuned {draw}", partial(fine_tuned_rows, draw))
     write(rows, folder / FILE.name, f"CPU, one thread, torch {torch.__version__}")
 
 

@@ -20,7 +20,7 @@ def test_every_arm_was_trained_at_every_rate_and_draw() -> None:
     each = len(TASKS) * len(RATES) * len(DRAWS)
     assert counts["trained"] == each * len(ARMS) and counts["ranked"] == 4 * each
     assert counts["flagged"] == 3 * each and counts["estimated"] == each
-    assert counts["outliers"] == 3 * len(TASKS) * len(DRAWS) and counts["fine-tuned"] == 3 * len(DRAWS)
+    assert counts["outliers"] == 3 * len(TASKS) * len(DRAWS)
     trained = runs[runs.what == "trained"]
     assert trained[["accuracy", "spread", "churn", "share"]].notna().all().all()
     assert wrong_labels.FILE.stat().st_size < 60_000
