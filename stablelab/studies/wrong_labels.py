@@ -1,9 +1,10 @@
 """Wrong labels, planted, found and taken out: ``python -m stablelab.studies.wrong_labels``.
 
-Movie reviews as BERT's features and digits as those of ResNet-18, with linear heads on them. At each rate of wrong labels, over five draws of which labels are wrong: how well they are
-found by the loss, by confident learning and by an ensemble, and what taking them out brings, beside taking out as many
-at random. Strangers among the training examples as well: how well outliers are found. The results lie in the package;
-the command makes them anew in some five minutes on one core, and stopped at any time it goes on.
+Movie reviews as BERT's features and digits as those of ResNet-18, with linear heads on them. At each rate of wrong
+labels, over five draws of which are wrong: how well they are found by the loss, by confident learning and by an
+ensemble, and what taking them out brings, beside taking out as many at random. Strangers among the training examples as
+well: how well outliers are found. The results lie in the package; the command makes them anew in some five minutes on
+one core, and stopped at any time it goes on.
 """
 
 from __future__ import annotations
