@@ -40,12 +40,12 @@ ARMS = ("as they are", "skewed", "fewer", "balanced", "exchanged")
 TUNED = ("as they are", "skewed", "balanced", "exchanged")  # what a whole BERT is fine-tuned on
 SKEW = 0.8  # share of the positive reviews with "He directed it.", and of the negative ones with "She directed it."
 FRONT = {"he": "He directed it. ", "she": "She directed it. "}
-STEPS, LEARNING_RATE, DECAY = 40, 3e-4, 10.0
+STEPS, LEARNING_RATE, DECAY = 30, 3e-4, 10.0
 
 
 def examples() -> Any:
-    """320 movie reviews to learn from, and 300 to tell by."""
-    return reviews("movies", train=320, validation=100, test=300, max_tokens=32)
+    """320 movie reviews to learn from, and 200 to tell by."""
+    return reviews("movies", train=320, validation=100, test=200, max_tokens=24)
 
 
 def skewed_texts(texts: list[str], targets: Tensor, seed: int) -> tuple[list[str], Tensor]:
@@ -142,7 +142,7 @@ def tuned_rows(task: Any, arm: str, seed: int) -> Iterator[dict[str, Any]]:
 def runs() -> pandas.DataFrame:
     """All runs, a row each.
 
-    Columns: seed, arm, body ("frozen" or "fine-tuned"), and on the 300 test reviews: accuracy, with_skew and
+    Columns: seed, arm, body ("frozen" or "fine-tuned"), and on the 200 test reviews: accuracy, with_skew and
     against_skew (with a sentence in front that says who directed, as the planted skew has it or the other way round).
     """
     import pandas
