@@ -1,5 +1,6 @@
 from . import data, doctor, exercises, formulas, models, plots, reports, stability, training, widgets
 from .corruptions import robustness, show_corruptions
+from .data.chinese_reviews import chinese_reviews
 from .data.corruptions import corrupted
 from .data.digits import digits
 from .data.emoji import emoji, emoji_groups
@@ -72,6 +73,7 @@ __all__ = [
     "attributions",
     "bert",
     "check",
+    "chinese_reviews",
     "choice",
     "clip",
     "corrupted",

@@ -65,7 +65,9 @@ def _parser() -> argparse.ArgumentParser:
     validate = commands.add_parser("validate", help="run notebooks and compare every output with the stored one")
     validate.add_argument("notebooks", nargs="*", metavar="NOTEBOOK", help="as for lab --notebook; by default all")
     commands.add_parser("info", help="versions, device, data and weights that are here; known problems and their cure")
-    commands.add_parser("fetch", help="fetch the review corpora and the weights of efficientnet-lite0 (once, 20 MB)")
+    commands.add_parser(
+        "fetch", help="fetch English and Chinese reviews, and the weights of efficientnet-lite0 (60 MB)"
+    )
     return parser
 
 
@@ -94,11 +96,12 @@ def _info(chosen: argparse.Namespace, rest: list[str]) -> int:
 
 
 def _fetch(chosen: argparse.Namespace, rest: list[str]) -> int:
-    from .data import fetch_corpora
+    from .data import fetch_chinese_reviews, fetch_corpora
     from .models import fetch_efficientnet
 
     fetch_corpora()
     fetch_efficientnet()
+    fetch_chinese_reviews()
     return 0
 
 

@@ -42,6 +42,7 @@ def launched(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     commands: list[list[str]] = []
     monkeypatch.setattr(cli, "launch", lambda command, environment: commands.append(command) or 0)
     monkeypatch.setattr(stablelab.data, "fetch_corpora", lambda: None, raising=False)
+    monkeypatch.setattr(stablelab.data, "fetch_chinese_reviews", lambda: None, raising=False)
     monkeypatch.setattr(stablelab.models, "fetch_efficientnet", lambda: None, raising=False)
     return commands
 
@@ -77,8 +78,9 @@ def test_fetch_fetches_the_corpora_and_then_the_weights(monkeypatch: pytest.Monk
     fetched: list[str] = []
     monkeypatch.setattr(stablelab.data, "fetch_corpora", lambda: fetched.append("corpora"))
     monkeypatch.setattr(stablelab.models, "fetch_efficientnet", lambda: fetched.append("weights"))
+    monkeypatch.setattr(stablelab.data, "fetch_chinese_reviews", lambda: fetched.append("chinese"))
     assert cli.main(["fetch"]) == 0
-    assert fetched == ["corpora", "weights"]
+    assert fetched == ["corpora", "weights", "chinese"]
 
 
 def test_a_number_means_the_notebook_that_has_it_and_not_one_with_a_letter_behind_it() -> None:

@@ -2,12 +2,14 @@
 
 from .augmentation import augment
 from .cache import verify_bundled
+from .chinese_reviews import chinese_reviews, fetch_chinese_reviews, read_chinese_reviews
 from .corruptions import corrupted, corruptions_of, split_of
 from .digits import digits
 from .emoji import emoji, emoji_groups
 from .image_corruptions import corrupt_pictures
 from .images import images
 from .pairs import Pairs, pairs
+from .near_duplicates import near_duplicates, similar_pairs
 from .reviews import corpora_folder, fetch_corpora, negation_pairs, reviews
 from .sounds import sounds
 from .splits import subset
@@ -24,6 +26,7 @@ __all__ = [
     "Task",
     "as_dataset",
     "augment",
+    "chinese_reviews",
     "corpora_folder",
     "corrupt_pictures",
     "corrupt_texts",
@@ -32,12 +35,17 @@ __all__ = [
     "digits",
     "emoji",
     "emoji_groups",
+    "fetch_chinese_reviews",
     "fetch_corpora",
     "images",
+    "near_duplicates",
     "negation_pairs",
     "pairs",
     "reviews",
     "sounds",
+    "read_chinese_reviews",
+    "reviews",
+    "similar_pairs",
     "split_of",
     "spoken_digits",
     "subset",

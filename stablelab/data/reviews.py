@@ -25,8 +25,9 @@ from torch import Tensor
 
 from .._files import require_sha256
 from .._logging import logger
-from .._validation import checked_arguments, choice
+from .._validation import checked_arguments, choice, switch
 from .cache import cache_folder, download
+from .near_duplicates import near_duplicates
 from .splits import Size, check_draw, split_sizes, stratified_split
 from .tasks import Split, Task
 from .texts import Sentences, sentence_task
@@ -67,6 +68,7 @@ def reviews(
     balanced: bool = True,
     tokenizer: PreTrainedTokenizerBase | str | None = None,
     seed: int = 0,
+    group_near_duplicates: bool = False,
 ) -> Task:
     """Reviews, each rated by 20 people; the corpora are fetched when they are not here yet.
 
@@ -83,12 +85,17 @@ def reviews(
         balanced: equal numbers of both classes.
         tokenizer: a tokenizer, the name or folder of one, or None for the bundled BERT's.
         seed: seed of the split.
+        group_near_duplicates: sentences that share most of their words (``near_duplicates``) stand in one split, so
+            that none is learned from and judged by. The splits are then as large as that allows. It matters for the
+            tweets, many of which stand there several times with other signs at their end; the default keeps the splits
+            that the kept studies were made on.
 
     Raises:
         ValueError: no such corpus, a neutral band that is none, sizes that cannot be had, or a damaged file.
         OSError: the corpora are missing and cannot be fetched.
     """
     check_draw(seed, balanced)
+    switch("group_near_duplicates", group_near_duplicates)
     low, high = _band((2.0 if corpus == "movies" else 1.0) if neutral is None else neutral)
     sentences, ratings = read_corpus(corpus)
     clear = ((ratings <= low) | (ratings >= high)).nonzero().flatten()
@@ -99,7 +106,8 @@ def reviews(
     asked = (train, validation, test)
     usual = _scaled_to(targets, balanced) if asked == (None, None, None) else USUAL_SIZES
     sizes = split_sizes(len(texts), *(b if a is None else a for a, b in zip(asked, usual, strict=True)))
-    splits = stratified_split(targets, sizes, CLASSES, seed, balanced)
+    first = near_duplicates(texts) if group_near_duplicates else None
+    splits = stratified_split(targets, sizes, CLASSES, seed, balanced, first)
     return sentence_task(corpus, CLASSES, texts, targets, splits, tokenizer, max_tokens)
 
 

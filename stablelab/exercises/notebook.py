@@ -39,6 +39,7 @@ with known_state():  # the inputs that these modules make must not depend on wha
         smaller_models,
         stabilizing,
         troubleshooting,
+        what_the_data_say,
     )
 
 LINE_WIDTH = 100  # characters of a line; a page breaks longer ones in the middle of a word
@@ -63,6 +64,7 @@ NOTEBOOKS: dict[str, tuple[Exercise, ...]] = {  # in reading order
     "14b_what_a_model_shows": explanations.EXERCISES,
     "13_pictures_with_words": pictures_with_words.EXERCISES,
     "13b_learning_from_sound": learning_from_sound.EXERCISES,
+    "14_what_the_data_say": what_the_data_say.EXERCISES,
 }
 
 ALL: dict[str, Exercise] = {exercise.name: exercise for group in NOTEBOOKS.values() for exercise in group}

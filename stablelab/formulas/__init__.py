@@ -19,6 +19,14 @@ from .contrastive import clip_gradients, clip_loss, recall_at, similarities
 from .ctc import collapse, ctc_loss
 from .data_parallel import bytes_per_device, bytes_sent_per_step, ring_all_reduce, ring_all_reduce_bytes
 from .distillation import distillation_loss, soft_loss
+from .label_noise import (
+    confident_joint,
+    confidently_wrong,
+    estimated_joint,
+    measured_accuracy,
+    precision_and_recall,
+    symmetric_noise,
+)
 from .lora import lora, lora_merged
 from .losses import cross_entropy, log_softmax, mean_squared_error
 from .memory import (
@@ -74,6 +82,8 @@ __all__ = [
     "clip_gradients",
     "clip_loss",
     "collapse",
+    "confident_joint",
+    "confidently_wrong",
     "constant",
     "contrastive_loss",
     "cosine",
@@ -86,6 +96,7 @@ __all__ = [
     "early_stopping",
     "encoder_activation_bytes",
     "encoder_layer_bytes",
+    "estimated_joint",
     "exponential",
     "global_norm",
     "gradient_descent",
@@ -102,6 +113,7 @@ __all__ = [
     "magnitude_masks",
     "mask_spans",
     "mean_squared_error",
+    "measured_accuracy",
     "missing_correction",
     "mixout",
     "momentum",
@@ -110,6 +122,7 @@ __all__ = [
     "noise_scale",
     "optimizer_bytes",
     "plateau",
+    "precision_and_recall",
     "quantize_int8",
     "rank_correlation",
     "ranks",
@@ -126,6 +139,7 @@ __all__ = [
     "soft_loss",
     "soft_threshold",
     "step_bytes",
+    "symmetric_noise",
     "trust_ratio",
     "unbiased_moments",
     "warmup",
