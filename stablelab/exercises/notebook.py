@@ -29,6 +29,7 @@ with known_state():  # the inputs that these modules make must not depend on wha
         losses_regularization,
         measuring,
         momentum_adam,
+        privacy,
         robustness_ensembles,
         robustness_ensembles_loops,
         schedules,
@@ -57,6 +58,7 @@ NOTEBOOKS: dict[str, tuple[Exercise, ...]] = {  # in reading order
         small_machines.BEFORE_LARGE_BATCHES + large_batches.EXERCISES + small_machines.AFTER_LARGE_BATCHES
     ),
     "12b_smaller_models": smaller_models.EXERCISES,
+    "14c_what_a_model_gives_away": privacy.EXERCISES,
 }
 
 ALL: dict[str, Exercise] = {exercise.name: exercise for group in NOTEBOOKS.values() for exercise in group}

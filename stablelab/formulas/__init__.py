@@ -28,6 +28,17 @@ from .memory import (
 )
 from .noise_scale import SCALINGS, best_rate, noise_scale, scaled_rate, unbiased_moments
 from .optimizers import adam, adamw, gradient_descent, lamb, momentum, trust_ratio
+from .privacy import (
+    exposure,
+    gaussian_delta,
+    gaussian_epsilon,
+    gaussian_mu,
+    gaussian_noise_multiplier,
+    gaussian_trade_off,
+    log_likelihood_ratio,
+    log_odds,
+    private_gradient,
+)
 from .pruning import gradual_sparsity, magnitude_masks
 from .quantization import dequantize_int8, quantize_int8
 from .regularization import dropout, early_stopping, l1, l2, l2_sp, mixout, smoothed_targets, soft_threshold
@@ -74,6 +85,12 @@ __all__ = [
     "encoder_activation_bytes",
     "encoder_layer_bytes",
     "exponential",
+    "exposure",
+    "gaussian_delta",
+    "gaussian_epsilon",
+    "gaussian_mu",
+    "gaussian_noise_multiplier",
+    "gaussian_trade_off",
     "global_norm",
     "gradient_descent",
     "gradual_sparsity",
@@ -83,6 +100,8 @@ __all__ = [
     "l2_sp",
     "lamb",
     "linear",
+    "log_likelihood_ratio",
+    "log_odds",
     "log_softmax",
     "lora",
     "lora_merged",
@@ -96,6 +115,7 @@ __all__ = [
     "noise_scale",
     "optimizer_bytes",
     "plateau",
+    "private_gradient",
     "quantize_int8",
     "resnet18_activation_bytes",
     "ring_all_reduce",

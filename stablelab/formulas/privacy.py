@@ -43,8 +43,10 @@ def log_likelihood_ratio(phi: Tensor, mean_in: Tensor, var_in: Tensor, mean_out:
 
     Args:
         phi: φ of the model that is attacked, any shape.
-        mean_in, var_in: of φ over models that were trained on the example, broadcast with phi; variances above 0.
-        mean_out, var_out: over models that were not.
+        mean_in: of φ over models that were trained on the example, broadcast with phi.
+        var_in: their variance, above 0.
+        mean_out: of φ over models that were not.
+        var_out: their variance, above 0.
 
     Source:
         Carlini et al. 2022, Equation 2 and Algorithm 1.
@@ -233,4 +235,3 @@ def _bisect(too_low: Callable[[float], bool], low: float, high: float) -> float:
             break
         low, high = (middle, high) if too_low(middle) else (low, middle)
     return high
-

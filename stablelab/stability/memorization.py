@@ -36,9 +36,8 @@ def text_losses(model: nn.Module, tokenizer: Any, texts: Sequence[str], batch_si
     Args:
         model: any causal language model that returns ``.logits`` for ``input_ids`` and ``attention_mask``, as those of
             transformers do. It is judged in evaluation mode, which is put back.
-        tokenizer: of transformers, or anything that is called the same way. Without a token to fill up with, texts that
-            are of equal numbers of tokens go together.
-        texts: N of them; one of a single token has a likelihood only where the tokenizer puts a token before it.
+        tokenizer: of transformers, or anything that is called the same way.
+        texts: N of them.
         batch_size: texts a pass.
 
     Raises:
@@ -48,9 +47,9 @@ def text_losses(model: nn.Module, tokenizer: Any, texts: Sequence[str], batch_si
         Carlini et al. 2019, "The Secret Sharer", Definition 1 (log-perplexity, there in bits).
     """
     whole("batch_size", batch_size, 1)
-    rows = [torch.tensor(ids) for ids in tokenizer(list(texts))["input_ids"]]
-    if not rows:
+    if not texts:
         raise ValueError("there are no texts")
+    rows = [torch.tensor(ids) for ids in tokenizer(list(texts))["input_ids"]]
     lengths = torch.tensor([len(row) for row in rows])
     if int(lengths.min()) < 2:
         text = texts[int(lengths.argmin())]
@@ -77,9 +76,11 @@ def secret_exposure(
     """How far up a secret is among all that it could have been, by the model's likelihoods, in bits.
 
     Args:
-        model, tokenizer, batch_size: as for ``text_losses``.
+        model: as for ``text_losses``.
+        tokenizer: as for ``text_losses``.
         secret: the text that was planted, or one that was not, for comparison.
         candidates: all texts that it could have been, the secret among them (``codes``).
+        batch_size: as for ``text_losses``.
 
     Returns:
         From 0 to log₂ of their number; 1.44 is what chance gives.
@@ -92,7 +93,9 @@ def secret_exposure(
     """
     texts = list(candidates)
     if texts.count(secret) != 1:
-        raise ValueError(f"the secret {secret!r} must be one of the candidates, once; it is {texts.count(secret)} times")
+        raise ValueError(
+            f"the secret {secret!r} must be one of the candidates, once; it is {texts.count(secret)} times"
+        )
     losses = text_losses(model, tokenizer, texts, batch_size)
     at = texts.index(secret)
     return float(exposure(losses[at], torch.cat([losses[:at], losses[at + 1 :]])))
