@@ -186,7 +186,7 @@ def gaussian_noise_multiplier(epsilon: float, delta: float, steps: int = 1) -> f
     """The smallest σ with which T full-batch steps of DP-SGD are (ε, δ)-differentially private.
 
     Args:
-        epsilon: ε, above 0: with a budget of 0 the output may not depend on the data at all.
+        epsilon: ε, above 0: with a budget of 0 the output may not depend on the data at all. inf needs no noise.
         delta: δ in (0, 1).
         steps: T, 1 or more.
 
@@ -195,12 +195,15 @@ def gaussian_noise_multiplier(epsilon: float, delta: float, steps: int = 1) -> f
     """
     epsilon = privacy_budget(epsilon)
     number("delta", delta, above=0, below=1)
-    low = high = math.sqrt(whole("steps", steps, 1))
-    while gaussian_epsilon(gaussian_mu(high, steps), delta) > epsilon:
-        low, high = high, 2 * high
-    while low == high or gaussian_epsilon(gaussian_mu(low, steps), delta) <= epsilon:
+    root = math.sqrt(whole("steps", steps, 1))
+    if epsilon == math.inf:
+        return 0.0
+    low = high = 1.0
+    while gaussian_delta(epsilon, high) < delta:
+        high *= 2
+    while gaussian_delta(epsilon, low) > delta:
         low /= 2
-    return _bisect(lambda sigma: gaussian_epsilon(gaussian_mu(sigma, steps), delta) > epsilon, low, high)
+    return root / _bisect(lambda mu: gaussian_delta(epsilon, mu) < delta, low, high)
 
 
 def privacy_budget(epsilon: float) -> float:
