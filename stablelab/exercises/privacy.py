@@ -282,7 +282,7 @@ SPENT_DELTA = Exercise(
         Slip("Φ is the share of a normal below x: erfc(-x/√2)/2, with the √2", _delta(phi=lambda x: math.erfc(-x) / 2)),
     ),
     hints=(
-        "Which single Gaussian mechanism do T of them amount to? All T results together shift by √T C, in noise of σ C.",
+        "Which one Gaussian mechanism do T of them amount to? All T results together shift by √T C, in noise of σ C.",
         "Φ(x) = math.erfc(-x / math.sqrt(2)) / 2, and mu = math.sqrt(steps) / noise_multiplier.",
     ),
 )

@@ -28,8 +28,7 @@ def log_odds(logits: Tensor, targets: Tensor) -> Tensor:
         ValueError: shapes that do not fit, or fewer than two classes.
 
     Source:
-        Carlini et al. 2022, "Membership inference attacks from first principles", Section IV-C ("logit scaling") and
-        VI-A, on a stable way to compute it.
+        Carlini et al. 2022, "Membership inference attacks from first principles", on logit scaling of confidences.
     """
     if logits.dim() == 0 or logits.shape[-1] < 2 or logits.shape[:-1] != targets.shape:
         shapes = f"{tuple(logits.shape)} and {tuple(targets.shape)}"
@@ -49,7 +48,7 @@ def log_likelihood_ratio(phi: Tensor, mean_in: Tensor, var_in: Tensor, mean_out:
         var_out: their variance, above 0.
 
     Source:
-        Carlini et al. 2022, Equation 2 and Algorithm 1.
+        Carlini et al. 2022, the online attack (LiRA).
     """
     inside = (phi - mean_in).square() / var_in + var_in.log()
     outside = (phi - mean_out).square() / var_out + var_out.log()
@@ -74,7 +73,7 @@ def exposure(secret: Tensor, others: Tensor) -> Tensor:
         ValueError: shapes that do not fit, or no other candidate.
 
     Source:
-        Carlini, Liu, Erlingsson, Kos and Song 2019, "The Secret Sharer", Definitions 2 (rank) and 4 (exposure).
+        Carlini, Liu, Erlingsson, Kos and Song 2019, "The Secret Sharer", the definitions of rank and exposure.
     """
     if others.dim() == 0 or others.shape[:-1] != secret.shape or others.shape[-1] == 0:
         shapes = f"{tuple(secret.shape)} and {tuple(others.shape)}"
@@ -110,7 +109,7 @@ def private_gradient(
         ValueError: a bound, a noise or a batch size out of its range, or tensors of different numbers of examples.
 
     Source:
-        Abadi et al. 2016, "Deep learning with differential privacy", Algorithm 1.
+        Abadi et al. 2016, "Deep learning with differential privacy", the algorithm of DP-SGD.
     """
     number("max_norm", max_norm, above=0)
     number("noise_multiplier", noise_multiplier, at_least=0)
@@ -139,7 +138,7 @@ def gaussian_mu(noise_multiplier: float, steps: int = 1) -> float:
         steps: T, 1 or more, each on all the data.
 
     Source:
-        Dong, Roth and Su 2022, "Gaussian differential privacy", Theorem 1 and Corollary 2.
+        Dong, Roth and Su 2022, "Gaussian differential privacy", on the Gaussian mechanism and composition.
     """
     return math.sqrt(whole("steps", steps, 1)) / number("noise_multiplier", noise_multiplier, above=0)
 
@@ -152,7 +151,7 @@ def gaussian_delta(epsilon: float, mu: float) -> float:
         mu: μ above 0, sensitivity over standard deviation of the noise.
 
     Source:
-        Balle and Wang 2018, "Improving the Gaussian mechanism for differential privacy", Theorem 8, Equation 6.
+        Balle and Wang 2018, "Improving the Gaussian mechanism for differential privacy", on analytical calibration.
     """
     number("epsilon", epsilon, at_least=0)
     number("mu", mu, above=0)
@@ -224,7 +223,7 @@ def gaussian_trade_off(false_positive_rate: Tensor, mu: float) -> Tensor:
         mu: μ ≥ 0.
 
     Source:
-        Dong, Roth and Su 2022, Equation 6 (there as 1 - TPR, of the FPR α).
+        Dong, Roth and Su 2022, the trade-off function G_μ (there as 1 - TPR, of the FPR α).
     """
     x = torch.as_tensor(false_positive_rate, dtype=torch.float64)
     return torch.special.ndtr(torch.special.ndtri(x) + number("mu", mu, at_least=0))

@@ -23,8 +23,8 @@ def memberships(models: int, examples: int, seed: int) -> Tensor:
         ValueError: an odd number of models.
 
     Source:
-        Carlini et al. 2022, "Membership inference attacks from first principles", Section VI-A: models on random halves
-        of the data, so that each example is in half of them.
+        Carlini et al. 2022, "Membership inference attacks from first principles": models on random halves of the data,
+        so that each example is in half of them.
     """
     if models < 2 or models % 2:
         raise ValueError(f"models is {models}; it must be an even number, 2 or more: half of them for each example")
@@ -52,7 +52,8 @@ def lira_scores(phi: Tensor, members: Tensor, shared_variance: bool = False) -> 
         ValueError: shapes that do not fit, φ that is not finite, or an example with too few models on one side.
 
     Source:
-        Carlini et al. 2022, Algorithm 1 and Section VI-A. Their code takes the median for the mean.
+        Carlini et al. 2022, the online attack, with a variance for each example or one for all. Their code (in the
+        repository tensorflow/privacy, research/mi_lira_2021) takes medians in place of means.
     """
     switch("shared_variance", shared_variance)
     _check(phi, members)
@@ -95,7 +96,7 @@ def true_positive_rates(scores: Tensor, members: Tensor, false_positive_rates: T
         ValueError: shapes that do not fit, rates out of their range, or no non-member at all.
 
     Source:
-        Carlini et al. 2022, Section III: the true positive rate at a low false positive rate, on logarithmic axes.
+        Carlini et al. 2022, on true positive rates at low false positive rates.
     """
     _check(scores, members)
     for rate in torch.as_tensor(false_positive_rates).tolist():

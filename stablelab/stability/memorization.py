@@ -44,7 +44,7 @@ def text_losses(model: nn.Module, tokenizer: Any, texts: Sequence[str], batch_si
         ValueError: no texts, or one of fewer than two tokens.
 
     Source:
-        Carlini et al. 2019, "The Secret Sharer", Definition 1 (log-perplexity, there in bits).
+        Carlini et al. 2019, "The Secret Sharer", on log-perplexity (there in bits).
     """
     whole("batch_size", batch_size, 1)
     if not texts:
@@ -89,7 +89,7 @@ def secret_exposure(
         ValueError: the secret is not one of the candidates.
 
     Source:
-        Carlini et al. 2019, Definition 4, with every candidate looked at.
+        Carlini et al. 2019, on exposure, with every candidate looked at.
     """
     texts = list(candidates)
     if texts.count(secret) != 1:

@@ -54,7 +54,7 @@ def train_private_heads(
         ValueError: a setting out of its range, shapes that do not fit, or noise without a bound.
 
     Source:
-        Abadi et al. 2016, "Deep learning with differential privacy", Algorithm 1.
+        Abadi et al. 2016, "Deep learning with differential privacy", the algorithm of DP-SGD.
     """
     number("learning_rate", learning_rate, above=0)
     whole("steps", steps, 1)

@@ -1,9 +1,9 @@
 """What heads and a small language model give away: ``python -m stablelab.studies.privacy``.
 
 Membership inference on linear heads over frozen features of digits and of movie reviews: by examples a class, weight
-decay, steps, augmentation and the noise of DP-SGD. Accuracy against ε, tuned on validation and told of test. Exposure of
-codes planted in reviews, on a small GPT-2, by epochs and duplicates. The results lie in the package; the command makes
-them anew in about ten minutes on one core, and stopped at any time it goes on. Drawn batches need opacus.
+decay, steps, augmentation and the noise of DP-SGD. Accuracy against ε, tuned on validation and told of test. The exposure
+of codes planted in reviews, on a small GPT-2, by epochs and duplicates. The results lie in the package; the command
+makes them anew in about ten minutes on one core, and stopped at any time it goes on. Drawn batches need opacus.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ HEADS = {"digits": 64, "reviews": 128}
 RATE = {"digits": 1e-3, "reviews": 1e-2}  # of AdamW
 EXAMPLES = {"digits": (4, 8, 16, 32), "reviews": (4, 16, 64, 256)}  # members of each class, on average
 REFERENCE = {"digits": 16, "reviews": 64}  # where decay, steps and augmentation vary
-DECAYS = (1.0, 10.0, 100.0)
+DECAYS = {"digits": (10.0, 100.0), "reviews": (1.0, 10.0, 100.0)}
 FEWER_STEPS = (3, 10, 30)
 SHIFTS, COPIES, AUGMENTED = (0.1,), 4, 480  # shares of the side; versions of each picture; pictures
 PRIVATE = {"digits": 32, "reviews": 256}  # examples a class for membership inference under DP-SGD
@@ -212,7 +212,7 @@ def membership_row(
 def membership_arms(name: str) -> Iterator[tuple[str, float]]:
     """What is varied, and how far."""
     yield from (("examples per class", float(S)) for S in EXAMPLES[name])
-    yield from (("weight decay", decay) for decay in DECAYS)
+    yield from (("weight decay", decay) for decay in DECAYS[name])
     yield from (("steps", float(T)) for T in FEWER_STEPS)
     if name == "digits":
         yield from (("augmentation", shift) for shift in (0.0, *SHIFTS))
