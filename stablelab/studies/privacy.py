@@ -1,9 +1,9 @@
 """What heads and a small language model give away: ``python -m stablelab.studies.privacy``.
 
 Membership inference on linear heads over frozen features of digits and of movie reviews: by examples a class, weight
-decay, steps, augmentation and the noise of DP-SGD. Accuracy against ε, tuned on validation and told of test. The exposure
-of codes planted in reviews, on a small GPT-2, by epochs and duplicates. The results lie in the package; the command
-makes them anew in about ten minutes on one core, and stopped at any time it goes on. Drawn batches need opacus.
+decay, steps and augmentation. What batches that are drawn save of ε, by opacus. The exposure of codes planted in
+reviews, on a small GPT-2, by epochs and duplicates. The results lie in the package; the command makes them anew in
+about ten minutes on one core, and stopped at any time it goes on. Kept so far are the reviews and the language model.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from torch.nn import functional as F
 
 from ..data import digits, reviews
 from ..data.augmentation import augment
-from ..formulas.privacy import gaussian_noise_multiplier, log_odds
+from ..formulas.privacy import log_odds
 from ..models import bert, resnet
 from ..models.features import cached_features
 from ..models.heads import head_of
 from ..stability.membership import lira_scores, memberships, true_positive_rates
 from ..stability.memorization import codes, secret_exposure, text_losses
-from ..stability.private_heads import private_epsilon, train_private_heads
+from ..stability.private_heads import private_epsilon
 from ..stability.sweeps.batched_heads import batched_logits, new_heads, train_heads
 from ..stability.sweeps.execution import one_thread
 from ..training.settings import Settings
@@ -45,21 +45,12 @@ FALSE_POSITIVE_RATES = torch.logspace(-3, 0, 31, dtype=torch.float64)
 POOLS, STEPS = range(5), 100
 HEADS = {"digits": 64, "reviews": 128}
 RATE = {"digits": 1e-3, "reviews": 1e-2}  # of AdamW
-EXAMPLES = {"digits": (4, 8, 16, 32), "reviews": (4, 16, 64, 256)}  # members of each class, on average
+EXAMPLES = {"digits": (4, 8, 16), "reviews": (4, 16, 64, 256)}  # members of each class, on average
 REFERENCE = {"digits": 16, "reviews": 64}  # where decay, steps and augmentation vary
 DECAYS = {"digits": (10.0, 100.0), "reviews": (1.0, 10.0, 100.0)}
 FEWER_STEPS = (3, 10, 30)
-SHIFTS, COPIES, AUGMENTED = (0.1,), 4, 480  # shares of the side; versions of each picture; pictures
-PRIVATE = {"digits": 32, "reviews": 256}  # examples a class for membership inference under DP-SGD
-EPSILONS = (math.inf, 64.0, 8.0, 1.0)
-DELTA = 1e-5
-
-BUDGETS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, math.inf)
-DRAWN = (1.0,)  # budgets at which batches of a tenth are looked at as well
-TUNING, SEEDS = range(2), range(2, 12)
-TRAINED = {"digits": 2 / 3, "reviews": 3 / 4}  # share of the training examples that each seed trains on
-PASSES, BOUND, RATES = 30, 1.0, (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)  # full-batch steps, the clip, learning rates tried
-DRAWN_STEPS, DRAWN_SHARE = 150, 0.1
+SHIFTS, COPIES, AUGMENTED = (0.1,), 3, 480  # shares of the side; versions of each picture; pictures
+SIGMA, PASSES, DELTA = 4.0, 30, 1e-5  # at which drawn batches are compared
 
 LANGUAGE_SEEDS = range(5)
 DUPLICATES = (0, 1, 4, 16)
@@ -177,26 +168,19 @@ def membership_row(
     examples = REFERENCE[name]
     if factor == "examples per class":
         examples = int(level)
-    elif factor == "epsilon":
-        examples = PRIVATE[name]
     x, y = data["train_x"], data["train_y"]
     if factor == "augmentation":  # the pool is of the pictures that were shifted
         x, y = x[:AUGMENTED], y[:AUGMENTED]
     where = pool(y, examples, seed)
     X, Y, classes = x[where], y[where], int(y.max()) + 1
     members = memberships(HEADS[name], len(X), seed)
-    if factor == "epsilon":
-        weights, biases = private_heads(name, X, Y, members, classes, level, seed)
-        test_x, inside = prepared(data["test_x"]), prepared(X)
-    else:
-        copies = shifted_features(level, folder)[:, where] if factor == "augmentation" and level else None
-        steps = int(level) if factor == "steps" else STEPS
-        decay = level if factor == "weight decay" else 0.0
-        weights, biases = shadow_heads(X, Y, members, classes, RATE[name], steps, decay, copies)
-        test_x, inside = data["test_x"], X
-    phi, lira, loss = attacked(weights, biases, inside, Y, members)
-    tested = (batched_logits(weights, biases, test_x).argmax(-1) == data["test_y"]).double().mean()
-    right = (phi > 0) if classes == 2 else batched_logits(weights, biases, inside).argmax(-1) == Y
+    copies = shifted_features(level, folder)[:, where] if factor == "augmentation" and level else None
+    steps = int(level) if factor == "steps" else STEPS
+    decay = level if factor == "weight decay" else 0.0
+    weights, biases = shadow_heads(X, Y, members, classes, RATE[name], steps, decay, copies)
+    phi, lira, loss = attacked(weights, biases, X, Y, members)
+    tested = (batched_logits(weights, biases, data["test_x"]).argmax(-1) == data["test_y"]).double().mean()
+    right = (phi > 0) if classes == 2 else batched_logits(weights, biases, X).argmax(-1) == Y
     return {
         "task": name,
         "factor": factor,
@@ -216,7 +200,6 @@ def membership_arms(name: str) -> Iterator[tuple[str, float]]:
     yield from (("steps", float(T)) for T in FEWER_STEPS)
     if name == "digits":
         yield from (("augmentation", shift) for shift in (0.0, *SHIFTS))
-    yield from (("epsilon", epsilon) for epsilon in EPSILONS)
 
 
 # -- DP-SGD ------------------------------------------------------------------------------------------------------------
@@ -227,68 +210,18 @@ def prepared(x: Tensor) -> Tensor:
     return F.layer_norm(x, x.shape[1:]) / math.sqrt(x.shape[1])
 
 
-def private_heads(
-    name: str, x: Tensor, y: Tensor, members: Tensor, classes: int, epsilon: float, seed: int
-) -> tuple[Tensor, Tensor]:
-    """Heads by DP-SGD on all their members in each step; with ε of inf they are clipped, and there is no noise."""
-    noise = 0.0 if epsilon == math.inf else gaussian_noise_multiplier(epsilon, DELTA, PASSES)
-    return train_private_heads(
-        prepared(x), y, members, classes, learning_rate=4.0, steps=PASSES, max_norm=BOUND,
-        noise_multiplier=noise, seed=seed,
-    )  # fmt: skip
-
-
-def drawn_noise(epsilon: float) -> float:
-    """σ with which batches of a tenth, drawn for so many steps, spend ε: by opacus' PRV accountant, to a hundredth."""
-    low, high = 0.3, 20.0
-    while high - low > 1e-2 * high:
-        middle = (low + high) / 2
-        spent = private_epsilon(middle, DRAWN_STEPS, DELTA, DRAWN_SHARE)
-        low, high = (middle, high) if spent > epsilon else (low, middle)
-    return high
-
-
-def private_rows(name: str, data: dict[str, Tensor], epsilon: float, drawn: bool) -> list[dict[str, Any]]:
-    """Accuracy at a budget: every rate for the seeds that choose, and the best of them for the others."""
-    x, y = prepared(data["train_x"]), data["train_y"]
-    classes = int(y.max()) + 1
-    steps, sample_rate = (DRAWN_STEPS, DRAWN_SHARE) if drawn else (PASSES, 1.0)
-    noise = 0.0
-    if epsilon != math.inf:
-        noise = drawn_noise(epsilon) if drawn else gaussian_noise_multiplier(epsilon, DELTA, steps)
-
-    def accuracies(seeds: Sequence[int], rate: float, bound: float) -> dict[str, list[float]]:
-        draws = [torch.rand(len(x), generator=torch.Generator().manual_seed(seed)) for seed in seeds]
-        heads = train_private_heads(
-            x, y, torch.stack(draws) < TRAINED[name], classes, learning_rate=rate, steps=steps, max_norm=bound,
-            noise_multiplier=noise, sample_rate=sample_rate, seed=seeds[0],
-        )  # fmt: skip
-        said = {s: batched_logits(*heads, prepared(data[f"{s}_x"])).argmax(-1) for s in ("validation", "test")}
-        return {s: (found == data[f"{s}_y"]).double().mean(1).tolist() for s, found in said.items()}
-
-    bounds = (BOUND, math.inf) if epsilon == math.inf else (BOUND,)
-    tried = {(r, b): float(np.mean(accuracies(TUNING, r, b)["validation"])) for r in RATES for b in bounds}
-    rate, bound = max(tried, key=lambda each: tried[each])
-    found = accuracies(SEEDS, rate, bound)
-    common = {"task": name, "epsilon": epsilon, "drawn": drawn, "steps": steps, "bound": bound, "rate": rate}
-    return [
-        common | {"noise": noise, "seed": seed, "validation": v, "accuracy": a}
-        for seed, v, a in zip(SEEDS, found["validation"], found["test"], strict=True)
-    ]
-
-
 def spent_rows() -> list[dict[str, Any]]:
     """ε of batches that are drawn, by both accountants of opacus, over shares q at one number of passes."""
     rows = []
     for share in (1.0, 0.5, 0.2, 0.1, 0.05):
-        steps = round(30 / share)
+        steps = round(PASSES / share)
         rows.append(
             {
                 "share": share,
                 "steps": steps,
-                "prv": private_epsilon(4.0, steps, DELTA, share),
-                "rdp": private_epsilon(4.0, steps, DELTA, share, "rdp"),
-                "all": private_epsilon(4.0, steps, DELTA),
+                "prv": private_epsilon(SIGMA, steps, DELTA, share),
+                "rdp": private_epsilon(SIGMA, steps, DELTA, share, "rdp"),
+                "all": private_epsilon(SIGMA, steps, DELTA),
             }
         )
     return rows
@@ -394,7 +327,7 @@ def memorization_rows(seed: int) -> list[dict[str, Any]]:
 
 # -- what lies in the package ------------------------------------------------------------------------------------------
 
-TABLES = ("membership", "private", "spent", "memorization")
+TABLES = ("membership", "spent", "memorization")
 
 
 def _table(name: str) -> pandas.DataFrame:
@@ -414,11 +347,6 @@ def curves() -> dict[str, np.ndarray]:
     """(rows of ``membership()``, F) true positive rates at ``FALSE_POSITIVE_RATES``, of "lira" and of "loss"."""
     with np.load(FILE) as kept:
         return {name: kept[f"membership_{name}"].astype(float) for name in ("lira", "loss")}
-
-
-def private() -> pandas.DataFrame:
-    """Accuracy at a budget: task, epsilon, drawn, steps, bound, rate, noise, seed, validation, accuracy."""
-    return _table("private")
 
 
 def spent() -> pandas.DataFrame:
@@ -466,9 +394,6 @@ def study(folder: Path, only: Sequence[str] = (*TASKS, "language")) -> dict[str,
             for factor, level in membership_arms(name):
                 row = partial(membership_row, name, data, folder, factor, level, seed)
                 keep("membership", f"{factor} {level:g} {seed}", lambda row=row: [row()])  # type: ignore[misc]
-        for drawn, budgets in ((False, BUDGETS), (True, DRAWN)):
-            for epsilon in budgets:
-                keep("private", f"{epsilon:g} {drawn}", partial(private_rows, name, data, epsilon, drawn))
     return found
 
 
