@@ -3,7 +3,7 @@
 Membership inference on linear heads over frozen features of digits and of movie reviews: by examples a class, weight
 decay, steps and augmentation. What batches that are drawn save of ε, by opacus. The exposure of codes planted in
 reviews, on a small GPT-2, by epochs and duplicates. The results lie in the package; the command makes them anew in
-about ten minutes on one core, and stopped at any time it goes on. Kept so far are the reviews and the language model.
+about ten minutes on one core, and stopped at any time it goes on.
 """
 
 from __future__ import annotations
