@@ -84,7 +84,7 @@ def test_one_range_of_pythons_and_one_version() -> None:
 
 def test_the_tests_extra_brings_all_others() -> None:
     own = [requirement for requirement in EXTRAS["test"] if requirement.name == PROJECT["name"]]
-    assert [requirement.extras for requirement in own] == [{"lab", "cluster", "lightning", "tensorboard"}]
+    assert [requirement.extras for requirement in own] == [{"lab", "cluster", "lightning", "privacy", "tensorboard"}]
 
 
 def test_an_old_python_can_read_the_set_up_far_enough_to_be_told() -> None:

@@ -32,6 +32,7 @@ with known_state():  # the inputs that these modules make must not depend on wha
         measuring,
         momentum_adam,
         pictures_with_words,
+        privacy,
         robustness_ensembles,
         robustness_ensembles_loops,
         schedules,
@@ -65,6 +66,7 @@ NOTEBOOKS: dict[str, tuple[Exercise, ...]] = {  # in reading order
     "13_pictures_with_words": pictures_with_words.EXERCISES,
     "13b_learning_from_sound": learning_from_sound.EXERCISES,
     "14_what_the_data_say": what_the_data_say.EXERCISES,
+    "14c_what_a_model_gives_away": privacy.EXERCISES,
 }
 
 ALL: dict[str, Exercise] = {exercise.name: exercise for group in NOTEBOOKS.values() for exercise in group}

@@ -40,6 +40,17 @@ from .memory import (
 )
 from .noise_scale import SCALINGS, best_rate, noise_scale, scaled_rate, unbiased_moments
 from .optimizers import adam, adamw, gradient_descent, lamb, momentum, trust_ratio
+from .privacy import (
+    exposure,
+    gaussian_delta,
+    gaussian_epsilon,
+    gaussian_mu,
+    gaussian_noise_multiplier,
+    gaussian_trade_off,
+    log_likelihood_ratio,
+    log_odds,
+    private_gradient,
+)
 from .pruning import gradual_sparsity, magnitude_masks
 from .quantization import dequantize_int8, quantize_int8
 from .regularization import dropout, early_stopping, l1, l2, l2_sp, mixout, smoothed_targets, soft_threshold
@@ -98,6 +109,12 @@ __all__ = [
     "encoder_layer_bytes",
     "estimated_joint",
     "exponential",
+    "exposure",
+    "gaussian_delta",
+    "gaussian_epsilon",
+    "gaussian_mu",
+    "gaussian_noise_multiplier",
+    "gaussian_trade_off",
     "global_norm",
     "gradient_descent",
     "gradual_sparsity",
@@ -107,6 +124,8 @@ __all__ = [
     "l2_sp",
     "lamb",
     "linear",
+    "log_likelihood_ratio",
+    "log_odds",
     "log_softmax",
     "lora",
     "lora_merged",
@@ -123,6 +142,7 @@ __all__ = [
     "optimizer_bytes",
     "plateau",
     "precision_and_recall",
+    "private_gradient",
     "quantize_int8",
     "rank_correlation",
     "ranks",

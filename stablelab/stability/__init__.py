@@ -9,7 +9,10 @@ from .estimates import Estimate
 from .gradient_noise import gradient_noise_scale
 from .hessian import hessian_vector_product, sharpness
 from .lr_sensitivity import learning_rate_sensitivity
+from .membership import lira_scores, memberships, true_positive_rates
+from .memorization import codes, secret_exposure, text_losses
 from .model_soups import Soup, average_weights, greedy_soup
+from .private_heads import private_epsilon, train_private_heads
 from .robustness import Robustness, corruption_errors, mean_corruption_error, robustness
 from .spread import (
     Comparison,
@@ -65,6 +68,7 @@ __all__ = [
     "average_weights",
     "churn",
     "clipped_share",
+    "codes",
     "compare_ensembles",
     "compare_spread",
     "contrast",
@@ -77,16 +81,20 @@ __all__ = [
     "hessian_vector_product",
     "is_failed",
     "learning_rate_sensitivity",
+    "lira_scores",
     "mean",
     "mean_corruption_error",
     "median",
     "median_steps_to_loss",
+    "memberships",
     "new_heads",
     "out_of_fold",
     "pairwise_churn",
+    "private_epsilon",
     "reliability",
     "robustness",
     "run_trial",
+    "secret_exposure",
     "sharpness",
     "sharpness_against",
     "spread_by_size",
@@ -94,7 +102,10 @@ __all__ = [
     "stack",
     "standard_deviation",
     "steps_to_loss",
+    "text_losses",
     "train_heads",
+    "train_private_heads",
+    "true_positive_rates",
     "value_range",
     "variance_split",
     "vote",
