@@ -8,8 +8,8 @@ from .digits import digits
 from .emoji import emoji, emoji_groups
 from .image_corruptions import corrupt_pictures
 from .images import images
-from .pairs import Pairs, pairs
 from .near_duplicates import near_duplicates, similar_pairs
+from .pairs import Pairs, pairs
 from .reviews import corpora_folder, fetch_corpora, negation_pairs, reviews
 from .sounds import sounds
 from .splits import subset
@@ -41,11 +41,10 @@ __all__ = [
     "near_duplicates",
     "negation_pairs",
     "pairs",
-    "reviews",
-    "sounds",
     "read_chinese_reviews",
     "reviews",
     "similar_pairs",
+    "sounds",
     "split_of",
     "spoken_digits",
     "subset",

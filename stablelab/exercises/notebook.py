@@ -62,10 +62,10 @@ NOTEBOOKS: dict[str, tuple[Exercise, ...]] = {  # in reading order
         small_machines.BEFORE_LARGE_BATCHES + large_batches.EXERCISES + small_machines.AFTER_LARGE_BATCHES
     ),
     "12b_smaller_models": smaller_models.EXERCISES,
-    "14b_what_a_model_shows": explanations.EXERCISES,
     "13_pictures_with_words": pictures_with_words.EXERCISES,
     "13b_learning_from_sound": learning_from_sound.EXERCISES,
     "14_what_the_data_say": what_the_data_say.EXERCISES,
+    "14b_what_a_model_shows": explanations.EXERCISES,
     "14c_what_a_model_gives_away": privacy.EXERCISES,
 }
 
