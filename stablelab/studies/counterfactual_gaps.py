@@ -1,6 +1,6 @@
 """What a model makes of who is named: ``python -m stablelab.studies.counterfactual_gaps``.
 
-A BERT that learns to rate movie reviews, its body frozen (five seeds) or fine-tuned in full (three), and what it says
+A BERT that learns to rate movie reviews, its body frozen or fine-tuned in full, five seeds each, and what it says
 of statements without an opinion that differ in a pronoun, a name or a nationality. Beside the reviews as they are: a
 sentence in front of each that says who directed, he or she, so that four in five of one class have one pronoun (a skew
 that is planted); the same balanced by leaving reviews out, as many left out at random, and the same with every review a
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 FILE = KEPT / "counterfactual_gaps.npz"
 SEEDS = range(5)
-TUNED_SEEDS = range(3)  # of a whole BERT that is fine-tuned
+TUNED_SEEDS = range(5)  # of a whole BERT that is fine-tuned
 ARMS = ("as they are", "skewed", "fewer", "balanced", "exchanged")
 TUNED = ("as they are", "skewed", "balanced", "exchanged")  # what a whole BERT is fine-tuned on
 SKEW = 0.8  # share of the positive reviews with "He directed it.", and of the negative ones with "She directed it."
