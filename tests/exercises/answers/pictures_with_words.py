@@ -182,6 +182,7 @@ WRONG = {
         "the largest of the prompts": lambda u, p: torch.einsum("nd,cpd->ncp", u, p).amax(2).argmax(1),
         "the similarities": lambda u, p: F.normalize(u) @ F.normalize(F.normalize(p, dim=-1).sum(1)).T,
         "always the first": lambda u, p: torch.zeros(len(u)),
+        "always the last": lambda u, p: torch.full((len(u),), p.shape[0] - 1),
     },
     "clip.shared_captions": {
         "pairs that share one are left out": lambda S, c: formulas.clip_loss(S, torch.eye(len(S)).double(), 0.0),
