@@ -106,8 +106,9 @@ def private_in_numpy(gradients, max_norm, noise_multiplier, noise):
     return (np.sum(g / np.maximum(1, length / max_norm), axis=0) + noise_multiplier * max_norm * noise.numpy()) / len(g)
 
 
-def private_by_renorm(g, C, sigma, noise):
-    return torch.renorm(g, 2, 0, C).mean(0) + sigma * C / len(g) * noise
+def private_by_choice(g, C, sigma, noise):
+    lengths = torch.linalg.vector_norm(g, dim=1, keepdim=True)
+    return torch.where(lengths > C, g * (C / lengths), g).mean(0) + sigma * C / len(g) * noise
 
 
 def private_in_place(g, C, sigma, noise):
@@ -146,7 +147,7 @@ RIGHT = {
         exposure_as_a_share,
         lambda x, i: formulas.exposure(x[i], torch.cat([x[:i], x[i + 1 :]])),
     ),
-    "privacy.private_gradient": (private_row_by_row, private_in_numpy, private_by_renorm, private_in_place),
+    "privacy.private_gradient": (private_row_by_row, private_in_numpy, private_by_choice, private_in_place),
     "privacy.spent_delta": (
         delta_by_scipy,
         delta_by_torch,
@@ -180,8 +181,8 @@ WRONG = {
     },
     "privacy.private_gradient": {
         "no clip": lambda g, C, s, n: (g.sum(0) + s * C * n) / len(g),
-        "no noise": lambda g, C, s, n: private_by_renorm(g, C, 0.0, n),
-        "the noise divided by √B": lambda g, C, s, n: private_by_renorm(g, C, s * len(g) ** 0.5, n),
+        "no noise": lambda g, C, s, n: private_by_choice(g, C, 0.0, n),
+        "the noise divided by √B": lambda g, C, s, n: private_by_choice(g, C, s * len(g) ** 0.5, n),
     },
     "privacy.spent_delta": {
         "the first term alone": lambda e, s, t: stats.norm.cdf(t**0.5 / s / 2 - e * s / t**0.5),
