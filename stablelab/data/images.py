@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from .._validation import checked_arguments, plain, shown, switch
-from .picture_files import find_pictures, read_pictures, remarks_on_pictures
-from .report import DataReport, balance, merge_variants, remarks_on
-from .splits import Size, check_draw, split_sizes, stratified_split
+from .picture_files import find_pictures, read_pictures, remarks_on_pictures, split_files
+from .report import DataReport, balance
+from .splits import Size, check_draw
 from .tasks import Task, make_task
 
 # Means and standard deviations of ImageNet's channels: what torchvision's pre-trained weights expect.
@@ -90,23 +90,17 @@ def images(
     switch("merge_labels", merge_labels)
     switch("group_duplicates", group_duplicates)
     check_draw(seed, balanced)
+    sizes = (train, validation, test)
     found = find_pictures(Path(folder))
-    files, n = found.files, len(found.files)
-    labels, variants = merge_variants([found.classes[c] for c in found.targets.tolist()], merge_labels)
-    classes = tuple(sorted(set(labels)))
-    targets = torch.tensor([classes.index(label) for label in labels])
-    first = found.first_of_equals()
-    sizes = split_sizes(n, train, validation, test)
-    splits = stratified_split(targets, sizes, classes, seed, balanced, first if group_duplicates else None)
+    found, splits, remarks = split_files(found, sizes, seed, balanced, merge_labels, group_duplicates, "pictures")
     used = torch.cat(list(splits.values())).tolist()
-    read = read_pictures([files[i] for i in used], size)
+    read = read_pictures([found.files[i] for i in used], size)
     pixels = dict(zip(used, read, strict=True))
     stores = {split: Pictures(torch.stack([pixels[i] for i in where.tolist()])) for split, where in splits.items()}
-    chosen = {split: targets[where] for split, where in splits.items()}
-    task = make_task(Path(folder).resolve().name, "image", classes, stores, chosen)
-    remarks = [*found.remarks, *variants, *remarks_on_pictures(read, [found.name(i) for i in used])]
-    remarks += remarks_on("pictures", classes, targets, splits, first, group_duplicates, found.name)
-    counts = torch.bincount(targets, minlength=len(classes)).tolist()
-    report = DataReport(f"{n} pictures: {balance(classes, counts)}", tuple(remarks))
+    targets = {split: found.targets[where] for split, where in splits.items()}
+    task = make_task(Path(folder).resolve().name, "image", found.classes, stores, targets)
+    summary = f"{len(found.files)} pictures: {balance(found.classes, found.counts())}"
+    seen = remarks_on_pictures(read, [found.name(i) for i in used])
+    report = DataReport(summary, (*found.remarks, *seen, *remarks))
     report.log()
     return replace(task, report=report)

