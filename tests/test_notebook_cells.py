@@ -57,8 +57,7 @@ def _claimed(make_run):
 def test_the_same_cell_again_stops_the_earlier_run(execute, make_run) -> None:
     execute("a", "1")
     first = _claimed(make_run)
-    while len(first.history) < 2:
-        pass
+    until(lambda: len(first.history) >= 2)
     execute("a", "2")
     second = _claimed(make_run)
     assert (first.state, first.alive) == ("stopped", False)
@@ -165,8 +164,7 @@ def test_a_branch_belongs_to_the_cell_that_made_it(execute, make_run) -> None:
     execute("a", "1")
     run = _claimed(make_run)
     run.branched = claim_run
-    while len(run.history) < 2:
-        pass
+    until(lambda: len(run.history) >= 2)
     execute("b", "2")
     branch = run.branch(1).start()
     execute("b", "3")

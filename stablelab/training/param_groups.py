@@ -134,13 +134,16 @@ def apply_settings(settings: Settings, learning_rate: float, optimizer: torch.op
 def step_together(optimizer: torch.optim.Optimizer) -> None:
     """One step, in which groups of the same settings act as one: torch's optimizers do all anew for each group.
 
-    BERT has a group for each layer, so that the learning rate can fall from layer to layer; mostly it does not.
+    BERT has a group for each layer, so that the learning rate can fall from layer to layer; mostly it does not. A layer
+    that begins to train later than others has no averages yet, and torch's momentum cannot mix the two in one group.
     """
     groups = optimizer.param_groups
     merged: dict[object, dict[str, Any]] = {}
     for group in groups:
         same = tuple((name, value) for name, value in group.items() if name not in ("params", "decays", "depth"))
-        merged.setdefault(same, {**group, "params": []})["params"].extend(group["params"])
+        for p in group["params"]:
+            begun = bool(optimizer.state.get(p))
+            merged.setdefault((same, begun), {**group, "params": []})["params"].append(p)
     optimizer.param_groups = list(merged.values())
     try:
         optimizer.step()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from support.helpers import until
 
 from stablelab.plots import earlier_runs
 from stablelab.plots.earlier_runs import bands, single
@@ -56,8 +57,7 @@ def test_a_run_that_did_nothing_is_not_remembered(make_run) -> None:
 def test_a_run_that_went_on_after_diverging_is_one_earlier_run(make_run) -> None:
     run = make_run(6)
     run.step(3)
-    while len(run.history) < 3:
-        pass
+    until(lambda: len(run.history) >= 3)
     earlier_runs.remember(run)
     run.resume()
     run.wait()

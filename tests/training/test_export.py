@@ -7,7 +7,6 @@ import json
 import os
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ import torch
 import transformers
 from safetensors.torch import load_file
 from support.disk import file_size_limit, read_only_folder
+from support.helpers import until
 from support.token_ids import TokenIds
 from torch import Tensor
 
@@ -54,9 +54,7 @@ def trained(run: Run, at: int = 0, **changes) -> Run:
     """Train to the end, with settings changed after this many steps."""
     if changes:
         run.step(at)
-        waiting = threading.Event()
-        while run.state != "paused" or len(run.history) < at:
-            waiting.wait(0.002)
+        until(lambda: run.state == "paused" and len(run.history) >= at)
         run.control.change(**changes)
         run.resume()
         return run.wait(60)

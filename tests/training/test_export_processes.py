@@ -12,6 +12,7 @@ import psutil
 import pytest
 import torch
 import transformers
+from support.helpers import until
 from support.launches import TWO, furthest, launched, words_of
 from support.token_ids import TokenIds
 
@@ -82,8 +83,7 @@ def test_shares_of_another_size_micro_batches_and_layers_that_stand_still(small_
     settings = {"optimizer": "momentum", "accumulation": 7, "unfrozen": 1, "unfreeze_every": 6, "learning_rate": 0.02}
     run = small_run(batch_size=21, steps=24, **settings)  # of 200: the last batch has 11, micro-batches 3, 3, 3 and 2
     run.step(14)
-    while run.state != "paused" or len(run.history) < 14:
-        time.sleep(0.002)
+    until(lambda: run.state == "paused" and len(run.history) >= 14)
     run.control.change(accumulation=21)  # of one example each: nothing is left for the second process
     run.resume()
     run.wait(60)

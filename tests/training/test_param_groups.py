@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from support.helpers import until
 
 from stablelab.training import Control, Run, Settings, evaluate, steps
 from stablelab.training.param_groups import Layers, apply_settings, build_optimizer, step_together
@@ -41,6 +42,28 @@ def test_a_layer_with_its_own_rate_moves_as_torch_moves_it(clouds, make_network)
     torch.optim.SGD([{"params": layer.parameters(), "lr": rate} for layer, rate in rates], lr=1.0).step()
     for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
         torch.testing.assert_close(a, b, rtol=0, atol=1e-7)
+
+
+@pytest.mark.parametrize("implementation", ["torch", "workbook"])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_layers_that_begin_one_after_another_come_to_the_same_together_and_each_by_itself(
+    make_network, optimizer, implementation
+):
+    settings = Settings(optimizer=optimizer, implementation=implementation, learning_rate=0.01, weight_decay=0.1)
+    ends = []
+    for together in (True, False):
+        model = make_network()
+        layers = Layers(model, NAMES)
+        made = build_optimizer(layers.groups(), settings)
+        for k in range(5):
+            generator = torch.Generator().manual_seed(k)
+            for group in made.param_groups:
+                for p in group["params"]:
+                    p.grad = torch.randn(p.shape, generator=generator) if group["depth"] <= k // 2 else None
+            apply_settings(settings, 0.01, made)
+            step_together(made) if together else made.step()
+        ends.append(list(model.parameters()))
+    assert all(torch.equal(a, b) for a, b in zip(*ends, strict=True))
 
 
 @pytest.mark.parametrize("implementation", ["torch", "workbook"])
@@ -86,8 +109,7 @@ def test_after_a_run_that_froze_layers_everything_may_train_again(clouds, make_n
     model = make_network()
     run = Run(model, clouds, settings=Settings(unfrozen=1), steps=5, batch_size=20, layers=NAMES)
     run.step(2)
-    while len(run.history) < 2:
-        pass
+    until(lambda: len(run.history) >= 2)
     run.stop()
     assert all(p.requires_grad for p in model.parameters())
 

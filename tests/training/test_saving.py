@@ -5,14 +5,13 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from support.disk import file_size_limit, read_only_folder
-from support.helpers import timeless
+from support.helpers import timeless, until
 
 from stablelab._files import seal, sha256_of
 from stablelab.training import Run, Settings, load
@@ -24,8 +23,7 @@ from stablelab.training.saving import FORMAT, read, write
 def finished(clouds, make_network) -> Run:
     run = Run(make_network(), clouds, settings=Settings(learning_rate=0.02), steps=12, batch_size=20, name="first")
     run.step(5)
-    while len(run.history) < 5:
-        time.sleep(0.001)
+    until(lambda: len(run.history) >= 5)
     run.control.change(learning_rate=0.01)
     run.resume()
     run.wait(60)
