@@ -15,9 +15,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
-from .page import PATIENCE, Notebook, Open
+from .page import PATIENCE, Notebook, Open, leave
 from .server import LabServer
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -71,13 +71,25 @@ def context(browser: Browser) -> Iterator[BrowserContext]:
     context.close()
 
 
+@pytest.fixture(scope="module")
+def pages(context: BrowserContext) -> list[Page]:
+    """The page that the last test left, with JupyterLab loaded, if it can be used again: loading it takes seconds."""
+    return []
+
+
 @pytest.fixture
-def open_notebook(server: LabServer, context: BrowserContext, request: pytest.FixtureRequest) -> Iterator[Open]:
+def open_notebook(
+    server: LabServer, context: BrowserContext, pages: list[Page], request: pytest.FixtureRequest
+) -> Iterator[Open]:
     """Call it with code cells: a notebook of this test's own, open and ready."""
-    page = context.new_page()
+    page = pages.pop() if pages else context.new_page()
+    failed = request.session.testsfailed
     name = request.node.name.replace("[", "-").rstrip("]")
     yield lambda *cells: Notebook(page, server, name, *cells).ready()
     SCREENSHOTS.mkdir(exist_ok=True)
     page.screenshot(path=SCREENSHOTS / f"{name}.png")
+    if request.session.testsfailed == failed and leave(page):
+        pages.append(page)
+    else:
+        page.close()
     server.shut_kernels()
-    page.close()

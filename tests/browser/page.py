@@ -11,11 +11,18 @@ from playwright.sync_api import Locator, Page
 
 from .server import LabServer
 
-# More steps than any test waits for: a run ends because it is stopped.
+# More steps than any test waits for: a run ends because it is stopped. A small network that sleeps leaves the
+# processor to the page.
 RUN = """
-import stablelab as lab
+import time, torch, stablelab as lab
+class Net(torch.nn.Sequential):
+    def forward(self, x):
+        time.sleep(0.02)
+        return super().forward(x)
 task = lab.digits(train=100, validation=20, test=20)
-run = lab.fine_tune(lab.resnet(task.classes, weights="random"), task, learning_rate=1e-3, batch_size=4, steps=100_000)
+torch.manual_seed(0)
+net = Net(torch.nn.Flatten(), torch.nn.Linear(3 * 32 * 32, 16), torch.nn.ReLU(), torch.nn.Linear(16, 10))
+run = lab.fine_tune(net, task, learning_rate=1e-3, batch_size=4, steps=100_000)
 board = lab.dashboard(run)
 run.start();
 """
@@ -45,6 +52,17 @@ READY = """() => {
   const context = window.jupyterapp?.shell.currentWidget?.sessionContext;
   return Boolean(context?.isReady && (context.session?.kernel?.status === "idle" || context.hasNoKernel));
 }"""
+LEAVE = """() => {
+  const app = window.jupyterapp;
+  if (!app || document.querySelector(".jp-Dialog")) return false;
+  for (const widget of [...app.shell.widgets("main")]) widget.dispose();
+  return true;
+}"""
+OPEN = """async path => {
+  if (!window.jupyterapp?.commands.hasCommand("docmanager:open")) return false;
+  await window.jupyterapp.commands.execute("docmanager:open", { path });
+  return true;
+}"""
 EXECUTE = """async ([index, awaited]) => {
   window.jupyterapp.shell.currentWidget.content.activeCellIndex = index;
   const done = window.jupyterapp.commands.execute("notebook:run-cell");
@@ -68,6 +86,12 @@ LOOK = """async code => {
   return [said, error];
 }"""
 OUTPUTS = """index => window.jupyterapp.shell.currentWidget.content.model.cells.get(index).outputs.toJSON()"""
+
+
+def leave(page: Page) -> bool:
+    """Close all that JupyterLab has open, without a question; returns whether the page can be used for more."""
+    page.unroute_all()
+    return page.evaluate(LEAVE)
 
 
 class Board:
@@ -147,7 +171,8 @@ class Notebook:
         notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
         nbformat.write(notebook, self.folder / f"{name}.ipynb")
         server.start_kernel(f"{name}.ipynb")
-        self.open()
+        if not page.evaluate(OPEN, f"{name}.ipynb"):
+            self.open()
 
     def open(self) -> None:
         """Load the page, also again."""

@@ -48,6 +48,7 @@ class LabServer:
             "--LanguageServerManager.autodetect=False",
             "--LabApp.expose_app_in_browser=True",  # lets the tests ask the page for cells, commands and sessions
             "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+            "--KernelManager.shutdown_wait_time=0.2",  # seconds; then it is killed, and nobody waits
         ]
         if hasattr(os, "geteuid") and os.geteuid() == 0:
             options.append("--allow-root")

@@ -31,7 +31,7 @@ def test_curve_moves_while_it_trains(open_notebook: Open) -> None:
     notebook.run(0)
     board = notebook.board()
     board.until("Number(data.n) > 1")
-    drawn, picture = board.data("n"), board.picture()
+    picture, drawn = board.picture(), board.data("n")  # in this order: it may be painted anew between the two
     board.until("Number(data.n) > value", drawn)
     assert board.picture() != picture
     assert board.data("first") == 1
