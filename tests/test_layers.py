@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import functools
 import importlib
+import json
 import re
 import subprocess
 import sys
@@ -85,10 +87,11 @@ def _imports(source: str, package: str) -> Iterator[str]:
             yield node.value
 
 
-def _imported_by(module: str) -> set[str]:
+@functools.cache
+def _imported_by(module: str) -> frozenset[str]:
     path = MODULES[module]
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
-    return set(_imports(path.read_text(encoding="utf-8"), package))
+    return frozenset(_imports(path.read_text(encoding="utf-8"), package))
 
 
 def _modules_imported_by(module: str) -> set[str]:
@@ -104,10 +107,43 @@ def _packages_imported_by(module: str) -> set[str]:
 
 def _loaded_after(statement: str) -> set[str]:
     """Names in ``sys.modules`` of a fresh process that ran ``statement``."""
-    code = f"{statement}\nimport sys\nprint(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=PACKAGE.parent, check=False)
+    return _loaded_after_each(statement)[statement]
+
+
+def _loaded_after_each(*statements: str) -> dict[str, set[str]]:
+    """The same for several, each in a fork of one process that has torch already if there are several: it is slow."""
+    code = (
+        "import json, os, sys\n"
+        + ("import torch\n" if len(statements) > 1 else "")
+        + (
+            "for statement in json.loads(sys.argv[1]):\n"
+            "    if os.fork() == 0:\n"
+            "        exec(statement)\n"
+            "        print(*sys.modules, flush=True)\n"
+            "        os._exit(0)\n"
+            "    if os.wait()[1]:\n"
+            "        sys.exit(statement)\n"
+        )
+    )
+    command = [sys.executable, "-c", code, json.dumps(statements)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=PACKAGE.parent, check=False)
     assert done.returncode == 0, done.stderr
-    return set(done.stdout.splitlines()[-1].split())
+    return {each: set(line.split()) for each, line in zip(statements, done.stdout.splitlines(), strict=True)}
+
+
+@functools.cache
+def _loaded_by_rooms() -> dict[str, set[str]]:
+    """What each room loads that is opened in a fresh process, with all its modules.
+
+    What lightning loads is its own; the benchmark has its own arrows.
+    """
+    modules = {
+        room: [each for each in _in_room(room) if ".integrations." not in each and not _of_the_benchmark(each)]
+        for room in MAY_IMPORT
+    }
+    statements = {room: "; ".join(f"import {module}" for module in modules[room]) for room in MAY_IMPORT}
+    loaded = _loaded_after_each(*statements.values())
+    return {room: loaded[statement] for room, statement in statements.items()}
 
 
 def test_imports_are_read_from_every_form_they_take() -> None:
@@ -171,9 +207,7 @@ def test_no_imports_go_round_in_a_circle() -> None:
 @pytest.mark.parametrize("room", MAY_IMPORT)
 @pytest.mark.slow
 def test_a_room_opened_in_a_fresh_process_opens_only_the_rooms_below(room: str) -> None:
-    # What lightning loads is its own; the benchmark has its own arrows.
-    modules = [each for each in _in_room(room) if ".integrations." not in each and not _of_the_benchmark(each)]
-    loaded = _loaded_after("; ".join(f"import {module}" for module in modules))
+    loaded = _loaded_by_rooms()[room]
     opened = {_room(name) for name in loaded if name.startswith("stablelab.")}
     assert opened <= MAY_IMPORT[room] | SHARED | {room}
     if room not in ("plots", "reports", "widgets"):
