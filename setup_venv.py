@@ -195,8 +195,9 @@ def install(root: Path, venv: Path, python: str, tests: bool) -> None:
     (venv / LOG).write_text(output, encoding="utf-8")
     if pip.wait() != 0:
         raise SetupError(diagnose(output))
-    # on all cores, where pip uses one; left out, every later start is slow under PYTHONDONTWRITEBYTECODE
-    run([python, "-m", "compileall", "-q", "-j", "0", "-x", "/tests?/", str(venv)])
+    # on all cores, where pip uses one; left out, every later start is slow under PYTHONDONTWRITEBYTECODE. Of the
+    # hundreds of models in transformers a few are used
+    run([python, "-m", "compileall", "-q", "-j", "0", "-x", "/tests?/|/transformers/models/", str(venv)])
 
 
 def diagnose(output: str) -> str:
