@@ -57,13 +57,14 @@ def _alarm(seconds: float) -> Iterator[None]:
 
     tracing = sys.gettrace()
     before = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, seconds, AGAIN)
+    left = signal.setitimer(signal.ITIMER_REAL, seconds, AGAIN)
     try:
         yield
     finally:
         armed = False
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_REAL, *left)  # one of the caller's goes on
         sys.settrace(tracing)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
+from support.helpers import until
 from torch import Tensor
 
 from stablelab.exercises import ALL, Case, Exercise, Slip, check, grading, judge
@@ -339,6 +341,18 @@ def test_what_raises_when_it_is_looked_at_is_survived(answer: object, says: str)
 def test_an_answer_that_raises_when_it_is_looked_at_is_survived() -> None:
     assert "without brackets" in judge(STEP, HostileError()).message
     assert "your_answer(tensor([1., -2.]), tensor([0.5, 0.25]), 0.1): expected" in judge(STEP, Nameless()).message
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no alarms")
+def test_an_alarm_of_the_caller_goes_on() -> None:
+    rung: list[int] = []
+    before, others = signal.signal(signal.SIGALRM, lambda *_: rung.append(1)), signal.setitimer(signal.ITIMER_REAL, 0.2)
+    try:
+        judge(STEP, forever, time_limit=0.1)
+        until(lambda: rung, seconds=10)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_REAL, *others)
 
 
 @pytest.mark.parametrize("answer", [forever, forever_swallowing, lambda *_: time.sleep(60)])
