@@ -20,7 +20,7 @@ def test_runs_done_again_are_judged_as_the_kept_ones(part: str) -> None:
     jobs = plan(part)
     assert set(kept) == {(job.task, job.kind, job.seed) for job in jobs}
     assert "python -m stablelab.doctor.benchmark" in provenance_of(KEPT / f"{part}.npz")
-    again = jobs[5::131]  # of every task; a tenth of them takes four minutes: --tenth
+    again = jobs[5::211]  # of every task; a tenth of them takes four minutes: --tenth
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
