@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 
 from ..findings import Cause
 from . import peer_rules_of_epochs as epochs
 from . import peer_rules_of_steps as steps
-from .peer_rules_of_epochs import Look
+from .peer_rules_of_epochs import Look, Series
 from .record import RunRecord
 
 
@@ -46,6 +47,11 @@ class PeerRule:
     source: str
 
 
+@lru_cache(maxsize=64)  # all peers are asked for one record after the other, and share rules
+def _seen(look: Look, record: RunRecord) -> Series:
+    return look(record)
+
+
 @dataclass(frozen=True)
 class Peer:
     """A tool with its rules; called with a record, it says what they say of the run, in order of time.
@@ -67,7 +73,7 @@ class Peer:
     def __call__(self, record: RunRecord) -> tuple[Verdict, ...]:
         found = []
         for rule in self.rules:
-            when, excess = rule.look(record)
+            when, excess = _seen(rule.look, record)
             fired = np.flatnonzero(excess > self.scale)
             if len(fired):
                 found.append(Verdict(rule.name, int(when[fired[0]]), rule.causes))
@@ -362,8 +368,14 @@ def tuned(peer: Peer, records: Sequence[RunRecord], sick: Sequence[bool]) -> Pee
         The peer with ``scale`` set, and with a name that says so; of scales that do alike that nearest to 1.
     """
 
+    def furthest(record: RunRecord) -> float:
+        excesses = (_seen(rule.look, record)[1] for rule in peer.rules)
+        return max((float(np.nanmax(each)) for each in excesses if not np.isnan(each).all()), default=-np.inf)
+
+    most = [furthest(record) for record in records]
+
     def f1(scale: float) -> float:
-        said = [bool(replace(peer, scale=scale)(record)) for record in records]
+        said = [each > scale for each in most]
         right = sum(a and b for a, b in zip(said, sick, strict=True))
         return 2 * right / max(1, sum(said) + sum(sick))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, lru_cache
 from itertools import product
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -72,6 +72,7 @@ def prefix(log: TrainingLog, n: int) -> TrainingLog:
     )
 
 
+@lru_cache(maxsize=1)  # asked for twice in a row: with and without what the probes measured
 def first_alarm(log: TrainingLog) -> float:
     """The first of some thirty lengths of the log at which a rule is alarmed, as a step; NaN where none is."""
     lengths = np.unique(np.linspace(0, len(log), PREFIXES + 1).round().astype(int))[1:]
