@@ -299,10 +299,10 @@ print(psutil.Process().memory_info().rss)
 
     try:
         execute(begins, "begins")
-        for _ in range(10):
+        for _ in range(7):
             execute(trains, "trains")
     finally:
         client.stop_channels()
         manager.shutdown_kernel(now=True)
-    assert len(resident_after) == 10
-    assert max(resident_after[5:]) < 1.1 * max(resident_after[2:5]), [each // 2**20 for each in resident_after]
+    assert len(resident_after) == 7
+    assert max(resident_after[4:]) < 1.1 * max(resident_after[2:4]), [each // 2**20 for each in resident_after]

@@ -164,7 +164,7 @@ def test_make_without_a_usable_python_says_one_line_and_leaves_nothing(checkout:
 
 @pytest.mark.slow
 def test_make_without_network_says_one_line_and_the_next_call_goes_on(checkout: Path) -> None:
-    nowhere = {"PIP_CONFIG_FILE": os.devnull, "PIP_INDEX_URL": "http://localhost:9/simple"}
+    nowhere = {"PIP_CONFIG_FILE": os.devnull, "PIP_INDEX_URL": "http://localhost:9/simple", "PIP_RETRIES": "1"}
     unreachable = _make(checkout, "lab", **nowhere)
     assert unreachable.returncode != 0
     assert len(_said(unreachable)) == 1

@@ -22,10 +22,10 @@ from stablelab._formatting import format_number
 from .page import OWN_LOOP, Board, Notebook, Open
 from .server import LabServer
 
-ACTIONS = int(os.environ.get("STABLELAB_STORM", "60"))
+ACTIONS = int(os.environ.get("STABLELAB_STORM", "45"))
 SEED = int(os.environ.get("STABLELAB_STORM_SEED", 3))
 AGREE = 2.5  # seconds after the last action in which page and kernel have to agree
-EVERY = 30  # actions after which that is looked at
+EVERY = 15  # actions after which that is looked at
 PATIENCE = 1500  # milliseconds for one touch; what cannot be touched by then is let be
 
 TESTS = str(Path(__file__).parents[1])

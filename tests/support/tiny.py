@@ -26,7 +26,7 @@ def tiny_task() -> Task:
     return lab.digits(train=60, validation=40, test=40, size=8)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_sweep(tiny_task: Task) -> Callable[..., lab.Sweep]:
     """``lab.sweep`` of the tiny model on the tiny task, six steps long unless told otherwise."""
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import pickle
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkProcess
 from pathlib import Path
 
 import joblib
@@ -19,7 +23,7 @@ import torch
 from torch import nn
 
 import stablelab as lab
-from stablelab.stability.sweeps.execution import PickledOnce, gpu_of_worker
+from stablelab.stability.sweeps.execution import PickledOnce, gpu_of_worker, worker_number
 from stablelab.stability.sweeps.ledger import Ledger
 
 MakeSweep = Callable[..., lab.Sweep]
@@ -36,6 +40,12 @@ print("ready", flush=True)
 sys.stdin.readline()
 lab.sweep(tiny_model(), task, {grid}, steps=150, batch_size=10, seeds=range(2), file=sys.argv[1]).run(bar=False)
 """.replace("{grid}", repr(GRID))
+
+
+@pytest.fixture(scope="module")
+def undisturbed(make_sweep: MakeSweep) -> lab.Results:
+    """What the sweep comes to in one process that nothing happens to."""
+    return make_sweep(GRID, **LONG).run(bar=False)
 
 
 def _same(results: lab.Results, others: lab.Results) -> None:
@@ -75,7 +85,7 @@ def _a_worker() -> int:
 
 
 @pytest.mark.slow
-def test_killed_and_shared_by_two_processes(make_sweep: MakeSweep, tmp_path: Path) -> None:
+def test_killed_and_shared_by_two_processes(make_sweep: MakeSweep, undisturbed: lab.Results, tmp_path: Path) -> None:
     file = tmp_path / "sweep.sqlite"
     sweep = make_sweep(GRID, file=file, **LONG)
     victim = _begun(file)
@@ -95,17 +105,17 @@ def test_killed_and_shared_by_two_processes(make_sweep: MakeSweep, tmp_path: Pat
     assert [o.seconds for o in results.outcomes][:done] == finished  # what was done is not done again
     tries = [row[0] for row in Ledger(file)._base.execute("SELECT tries FROM runs")]
     assert sorted(tries) == [1] * (sweep.total - 1) + [2] or tries == [1] * sweep.total  # 2: what the victim was at
-    _same(results, make_sweep(GRID, **LONG).run(bar=False))
+    _same(results, undisturbed)
 
 
 @pytest.mark.slow
-def test_a_worker_that_dies(make_sweep: MakeSweep, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_worker_that_dies(make_sweep: MakeSweep, undisturbed: lab.Results, capfd: pytest.CaptureFixture[str]) -> None:
     sweep = make_sweep(GRID, **LONG)
     killed = _kill_after(sweep, 2, _a_worker)
     results = sweep.run(n_jobs=2, bar=False)
     assert killed and len(results) == sweep.total
     assert "a worker died" in capfd.readouterr().err
-    _same(results, make_sweep(GRID, **LONG).run(bar=False))
+    _same(results, undisturbed)
 
 
 @pytest.fixture
@@ -119,7 +129,7 @@ def environment_restored() -> Iterator[None]:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("environment_restored")
-def test_on_a_cluster_one_of_whose_workers_is_killed(make_sweep: MakeSweep) -> None:
+def test_on_a_cluster_one_of_whose_workers_is_killed(make_sweep: MakeSweep, undisturbed: lab.Results) -> None:
     from dask.distributed import Client, LocalCluster
 
     sweep = make_sweep(GRID, **LONG)
@@ -136,7 +146,7 @@ def test_on_a_cluster_one_of_whose_workers_is_killed(make_sweep: MakeSweep) -> N
             results = sweep.run(bar=False)
     assert killed and len(results) == sweep.total
     assert ended == list(range(1, sweep.total + 1))  # every run once
-    _same(results, make_sweep(GRID, **LONG).run(bar=False))
+    _same(results, undisturbed)
 
 
 @pytest.mark.slow
@@ -171,29 +181,34 @@ def test_where_there_is_nothing_to_choose_a_worker_takes_what_was_asked_for(
     assert gpu_of_worker(asked, 3, gpus) is None
 
 
-NUMBER = "from stablelab.stability.sweeps.execution import worker_number; print(worker_number(), flush=True); input()"
+def _say_number(connection: Connection, folder: Path) -> None:
+    tempfile.tempdir = str(folder)
+    worker_number.cache_clear()
+    connection.send(worker_number())
+    connection.recv()  # until the test is over
 
 
 def test_each_worker_has_a_number_of_its_own_and_leaves_it_when_it_is_killed(tmp_path: Path) -> None:
-    environment = {**os.environ, "TMPDIR": str(tmp_path), "TEMP": str(tmp_path)}
-    workers: list[subprocess.Popen[str]] = []
+    forks = multiprocessing.get_context("fork")  # processes that need not import torch again
+    workers: list[ForkProcess] = []
 
     def number_of_a_new_one() -> int:
-        command = [sys.executable, "-c", NUMBER]
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-        workers.append(subprocess.Popen(command, env=environment, **pipes))
-        assert workers[-1].stdout is not None
-        return int(workers[-1].stdout.readline())
+        here, there = forks.Pipe()
+        workers.append(forks.Process(target=_say_number, args=(there, tmp_path), daemon=True))
+        workers[-1].start()
+        connections.append(here)
+        return int(here.recv())
 
+    connections: list[Connection] = []
     try:
         assert [number_of_a_new_one() for _ in range(3)] == [0, 1, 2]
         workers[1].kill()
-        workers[1].wait()
+        workers[1].join()
         assert [number_of_a_new_one() for _ in range(2)] == [1, 3]
     finally:
         for worker in workers:
             worker.kill()
-            worker.communicate()
+            worker.join()
 
 
 def test_what_has_come_from_another_process_knows_that_it_is_in_a_worker(make_sweep: MakeSweep) -> None:
