@@ -69,6 +69,7 @@ def test_a_healthy_trainer_has_the_numbers_of_one_without_and_no_alarm(train) ->
     assert doctor.report == examine_log(read(examined))
 
 
+@pytest.mark.slow
 def test_a_run_that_stays_at_guessing_is_said_once_and_ended_if_asked(train, capsys, tmp_path) -> None:
     patient = train(lab.DoctorCallback(), learnable=False, learning_rate=1e-7, weight_decay=0.0)
     assert patient.state.global_step == 120

@@ -44,6 +44,7 @@ def test_a_frozen_body_is_not_changed_running_statistics_included(digits, cached
     assert ("the frozen body runs at every step: no cache" in capsys.readouterr().out) is not cached
 
 
+@pytest.mark.slow
 def test_cached_features_give_the_losses_of_the_ordinary_frozen_loop(movies, monkeypatch):
     records = []
     for cached in (True, False):

@@ -96,6 +96,7 @@ def damaged(draw: st.DrawFn, whole: st.SearchStrategy[bytes]) -> bytes:
     return bytes(content)
 
 
+@pytest.mark.slow
 def test_tables_are_read_as_they_were_written(tmp_path: Path, record_property: Report) -> None:
     def attempt(table: tuple[str, bytes, list[Any]]) -> bool:
         kind, content, meant = table

@@ -38,6 +38,7 @@ WRONG_ANSWERS: dict[str, dict[str, Callable]] = _answers("WRONG")
 
 
 @pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")  # a wrong answer takes acos of more than 1
+@pytest.mark.slow
 def test_every_answer_is_judged_as_it_should_be(record_property: Callable[[str, object], None]) -> None:
     mistakes, counts = [], {"right": 0, "wrong": 0}
     for name, exercise in ALL.items():

@@ -263,6 +263,7 @@ def test_an_argument_is_shown_as_it_would_be_typed(value: object, typed: str) ->
     assert literal(value) == typed
 
 
+@pytest.mark.slow
 def test_the_longest_arguments_of_a_long_call_are_left_out() -> None:
     message = judge(ALL["attention.mask_tokens"], lambda *_: None).message
     assert re.match(r"your_answer\(tensor\(\[\[1, 20, .*, …, …, .*, 3\): it returned nothing", message)

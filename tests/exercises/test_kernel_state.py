@@ -130,6 +130,7 @@ def test_what_an_answer_leaves_behind_spoils_no_other(tmp_path: Path) -> None:
             assert judge(exercise, answer).status == RIGHT, exercise.name
 
 
+@pytest.mark.slow
 def test_what_the_page_has_set_is_kept_and_changes_no_verdict(tmp_path: Path) -> None:
     with put_back():
         upset(tmp_path)

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from hypothesis import strategies as st
 from support.damage import Damage, damaged, damages
 from support.fuzz import refused, search
@@ -17,6 +18,7 @@ NAMES = list(ALL)[:4]
 Report = Callable[[str, object], None]
 
 
+@pytest.mark.slow
 def test_damaged_progress_is_what_it_was_or_left_out(data_folder: Path, record_property: Report) -> None:
     for number, name in enumerate(NAMES):
         for tries in range(number + 1):

@@ -127,7 +127,8 @@ def test_trying_a_model_out_changes_nothing_of_it() -> None:
 
 
 @pytest.mark.parametrize(("name", "size", "right"), [
-    ("inception_v3", 96, "at least 299 × 299"), ("vit_b_16", 32, "224 × 224"), ("alexnet", 32, "at least 64 × 64"),
+    pytest.param("inception_v3", 96, "at least 299 × 299", marks=pytest.mark.slow),  # torchvision draws its weights slowly
+    ("vit_b_16", 32, "224 × 224"), ("alexnet", 32, "at least 64 × 64"),
     ("vgg11", 16, "at least 32 × 32"),
 ])  # fmt: skip
 def test_pictures_too_small_for_a_family_are_refused_with_the_size_that_it_takes(

@@ -123,10 +123,10 @@ def test_two_seeds_or_another_length_or_a_change_by_hand_make_no_band(make_run) 
 
 def test_long_runs_of_one_length_have_steps_in_common(make_run) -> None:
     for seed in (1, 2, 3):
-        earlier_runs.remember(make_run(1500, seed=seed).start().wait())
+        earlier_runs.remember(make_run(600, seed=seed).start().wait())
     [band] = bands(earlier_runs.beside(make_run(2)))
     steps, mean, _ = band.column("smooth")
-    assert len(steps) >= earlier_runs.COMMON - 2 and (steps[0], steps[-1]) == (1, 1500) and np.isfinite(mean).all()
+    assert len(steps) >= earlier_runs.COMMON - 2 and (steps[0], steps[-1]) == (1, 600) and np.isfinite(mean).all()
 
 
 def test_the_runs_of_a_band_count_as_one_curve(make_run) -> None:

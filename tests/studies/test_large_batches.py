@@ -44,6 +44,7 @@ def test_all_batches_see_the_same_examples_once(task: Any) -> None:
     assert torch.equal(torch.cat([small(k)[1] for k in range(4)]), large(0)[1])
 
 
+@pytest.mark.slow
 def test_the_steps_of_a_run_are_those_that_lie_in_the_package(task: Any) -> None:
     runs = large_batches.large_batches()
     here = (runs.optimizer == "adamw") & (runs.batch == 16) & (runs.seed == 1)

@@ -170,6 +170,7 @@ def test_an_experiment_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> 
     assert capsys.readouterr().err.startswith("error: there is no experiment 'bert'")
 
 
+@pytest.mark.slow
 def test_a_small_cut_of_an_experiment_goes_from_the_command_to_what_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -183,6 +183,7 @@ def test_a_display_that_breaks_does_not_break_the_run(make_run, monkeypatch) -> 
     assert "the display failed: ZeroDivisionError" in board.status.line.value
 
 
+@pytest.mark.slow
 def test_pictures_instead_of_a_live_chart(make_run, monkeypatch) -> None:
     drawn = []
     draw = display.to_png

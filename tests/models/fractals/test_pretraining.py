@@ -157,12 +157,14 @@ def test_a_batch_is_a_pure_function_of_its_number() -> None:
     assert not torch.equal(one.batch(0)[0], one.batch(2)[0])
 
 
+@pytest.mark.slow
 def test_it_learns_in_mixed_precision() -> None:
     pretraining = Pretraining(replace(TINY, precision="bfloat16", batch_size=24, epochs=20))
     losses = [pretraining.train_step()[0] for _ in range(9)]
     assert sum(losses[-3:]) < 0.8 * sum(losses[:3])
 
 
+@pytest.mark.slow
 def test_the_bundled_weights_see_more_in_digits_than_random_ones() -> None:
     task = data.digits(train=200, validation=10, test=300)
     random = evaluation.probed(models.resnet(task, weights="random"), task)

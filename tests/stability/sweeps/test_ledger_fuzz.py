@@ -73,6 +73,7 @@ def parts(tmp_path: Path) -> dict[str, bytes]:
     return parts
 
 
+@pytest.mark.slow
 def test_a_damaged_sweep_is_never_read_as_something_else(
     parts: dict[str, bytes], tmp_path: Path, record_property: Report
 ) -> None:
