@@ -127,7 +127,7 @@ def test_trying_a_model_out_changes_nothing_of_it() -> None:
 
 
 @pytest.mark.parametrize(("name", "size", "right"), [
-    pytest.param("inception_v3", 96, "at least 299 × 299", marks=pytest.mark.slow),  # torchvision draws its weights slowly
+    pytest.param("inception_v3", 96, "at least 299 × 299", marks=pytest.mark.slow),  # draws its weights slowly
     ("vit_b_16", 32, "224 × 224"), ("alexnet", 32, "at least 64 × 64"),
     ("vgg11", 16, "at least 32 × 32"),
 ])  # fmt: skip
