@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from threading import Lock
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from ..data.tasks import SPLITS, Inputs, Split, Task
 from .heads import head_of, logits_of, model_name, new_modules
@@ -99,9 +100,9 @@ class Features:
 
     def _compute(self) -> Tensor:
         order = self.split.order()  # by length, so that little is padding
-        parts, done = [], 0
+        weights, parts, done = _channels_last(self.model), [], 0
         for positions in order.split(BATCH):
-            entering, _ = _head_inputs(self.model, self.split.store.take(positions))
+            entering, _ = _head_inputs(self.model, self.split.store.take(positions), weights)
             parts.append(entering.cpu())
             done += len(positions)
             if self.progress is not None:
@@ -112,9 +113,20 @@ class Features:
         return features
 
 
+def _channels_last(model: nn.Module) -> dict[str, Tensor]:
+    """The kernels of its convolutions of pictures, laid out channels last: on a CPU they take little more than half."""
+    kernels = {name: each.detach() for name, each in model.named_parameters() if each.dim() == 4 and not each.is_cuda}
+    return {name: each.contiguous(memory_format=torch.channels_last) for name, each in kernels.items()}
+
+
 @torch.no_grad()
-def _head_inputs(model: nn.Module, inputs: Inputs) -> tuple[Tensor, Tensor]:
-    """What enters the head for a batch, and the model's logits; all in evaluation mode, which is put back."""
+def _head_inputs(
+    model: nn.Module, inputs: Inputs, weights: Mapping[str, Tensor] | None = None
+) -> tuple[Tensor, Tensor]:
+    """What enters the head for a batch, and the model's logits; all in evaluation mode, which is put back.
+
+    ``weights`` stand for those of the model that have their names.
+    """
     device = next(model.parameters()).device
     modes = [(module, module.training) for module in model.modules()]
     seen: list[Tensor] = []
@@ -124,7 +136,7 @@ def _head_inputs(model: nn.Module, inputs: Inputs) -> tuple[Tensor, Tensor]:
         if isinstance(inputs, dict):
             output = model(**{name: tensor.to(device) for name, tensor in inputs.items()})
         else:
-            output = model(inputs.to(device))
+            output = functional_call(model, dict(weights or {}), (inputs.to(device),))
     finally:
         hook.remove()
         for module, mode in modes:

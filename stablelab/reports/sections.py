@@ -184,12 +184,17 @@ def _variance(results: Results) -> Iterator[Section]:
     for label, split in list(splits(results))[:_SPLIT]:
         for name, one in split.components.items():
             value, low, high = (VARIANCE.write(math.sqrt(each or 0.0)) for each in (one.value, one.low, one.high))
-            share = Cell(VARIANCE.write(split.shares[name]))
+            share = _share(split.shares[name])
             rows.append((Cell(label, names_row=True), Cell(name), share, Cell(value, f"{low}, {high}")))
     if rows:
         headings = ("setting", "cause", "share of the variance (%)", "its standard deviation (points)")
         table = Table(headings, tuple(rows), "The accuracy's variance by what causes it.")
         yield Section("Where the spread comes from", (), (table,), (VARIANCE,))
+
+
+def _share(one: Estimate) -> Cell:
+    value, *ends = (VARIANCE.write(each) for each in (one.value, one.low, one.high) if each is not None)
+    return Cell(value, ", ".join(ends))
 
 
 def sensitivities(results: Results) -> Iterator[tuple[str, Estimate]]:

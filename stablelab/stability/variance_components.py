@@ -14,7 +14,7 @@ from torch import Tensor
 from .._formatting import format_number
 from .._validation import number, whole
 from ._inputs import array
-from .estimates import Estimate
+from .estimates import Estimate, without_interval
 
 DRAWS = 10_000
 REST = "rest"
@@ -28,14 +28,14 @@ class VarianceSplit:
     Attributes:
         components: variance caused by each factor alone ("init"), by how two of three go together ("init × order"),
             and the "rest": how all of them go together, and whatever no seed determines. In squared units of the score.
-        shares: of each component in the total, 0 to 1; nan where the total is 0.
+        shares: of each component in the total, 0 to 1; nan, and no interval, where the total is 0.
         total: variance of a run whose seeds are all drawn anew: the sum of the components.
         levels: number of values of each factor.
         set_to_zero: components whose estimate came out negative, as happens where the true one is small.
     """
 
     components: dict[str, Estimate]
-    shares: dict[str, float]
+    shares: dict[str, Estimate]
     total: float
     levels: dict[str, int]
     set_to_zero: tuple[str, ...]
@@ -46,7 +46,7 @@ class VarianceSplit:
         lines = [f"variance {total}, standard deviation {deviation} ({design})"]
         for name, one in self.components.items():
             below = "; estimated below 0, set to 0" if name in self.set_to_zero else ""
-            lines.append(f"{name:16} {self.shares[name]:6.1%}   {one}{below}")
+            lines.append(f"{name:16} {_percent(self.shares[name]):20}   {one}{below}")
         return "\n".join(lines)
 
     __repr__ = __str__
@@ -75,8 +75,8 @@ def variance_split(
         seed: of the draws that the intervals are made from.
 
     Returns:
-        The components. Their generalized confidence intervals suppose that each term is normal. A few failed runs
-        among good ones are far from that: split those that did not fail, or take the intervals as a rough guide.
+        The components and their shares. Their generalized confidence intervals suppose that each term is normal. A few
+        failed runs among good ones are far from that: split those that did not fail, or take them as a rough guide.
 
     Raises:
         ValueError: a score that is not finite, a factor with one value, or not exactly one run for each combination.
@@ -96,18 +96,33 @@ def variance_split(
     rng = np.random.default_rng(seed)
     degrees = {e: _degrees(table.shape, e) for e in names}
     drawn = {e: squares[e] * degrees[e] / rng.chisquare(degrees[e], DRAWS) for e in names}
+    possible = {e: _solved(drawn, table.shape, e) for e in names}
     tails = [(1 - level) / 2, (1 + level) / 2]
-    bounds = {e: np.maximum(np.quantile(_solved(drawn, table.shape, e), tails), 0) for e in names}
+    bounds = {e: np.maximum(np.quantile(possible[e], tails), 0) for e in names}
     values = {e: max(raw[e], 0.0) for e in names}
     total = sum(values.values())
     method, n = "generalized interval, normal effects", table.size
+
+    def share(e: Effect) -> Estimate:
+        if not total:
+            return without_interval(math.nan, n, "all scores are equal", level=level)
+        low, high = np.quantile(np.maximum(possible[e], 0) / totals, tails)
+        return Estimate(values[e] / total, float(low), float(high), level, n, method)
+
+    totals = sum(np.maximum(each, 0) for each in possible.values())  # (DRAWS,), above 0: the rest is
     return VarianceSplit(
         {names[e]: Estimate(values[e], float(bounds[e][0]), float(bounds[e][1]), level, n, method) for e in names},
-        {names[e]: values[e] / total if total else math.nan for e in names},
+        {names[e]: share(e) for e in names},
         total,
         dict(zip(factors, table.shape, strict=True)),
         tuple(names[e] for e in names if raw[e] < 0),
     )
+
+
+def _percent(share: Estimate) -> str:
+    if share.low is None or share.high is None:
+        return f"{share.value:.1%}"
+    return f"{share.value:.1%} [{share.low:.0%}, {share.high:.0%}]"
 
 
 def _crossed(scores: np.ndarray, factors: Mapping[str, np.ndarray]) -> np.ndarray:

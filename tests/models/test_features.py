@@ -48,7 +48,7 @@ def check_same_numbers(task: data.Task, model: nn.Module) -> None:
     curves = []
     for trained, learned in ((model, task), (head, features)):
         head.load_state_dict(start)
-        optimizer = torch.optim.SGD(head.parameters(), lr=0.5)
+        optimizer = torch.optim.SGD(head.parameters(), lr=0.05)  # a high one would magnify rounding
         batches, curve = learned.batches(3, 16), []
         for k in range(2 * batches.per_epoch):
             trained.train()
@@ -59,7 +59,7 @@ def check_same_numbers(task: data.Task, model: nn.Module) -> None:
             optimizer.step()
             curve.append(logits.detach())
         curves.append(torch.cat(curve))
-    torch.testing.assert_close(curves[0], curves[1], rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(curves[0], curves[1], rtol=3e-5, atol=3e-5)
     assert not torch.allclose(curves[0][:16], curves[0][-16:])
 
 

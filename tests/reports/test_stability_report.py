@@ -155,7 +155,7 @@ def test_a_sweep_under_way_is_reported_as_it_stands(make_sweep: Make, tmp_path: 
 def test_crossed_seeds_are_split_by_cause(make_sweep: Make, tmp_path: Path, undrawn: None) -> None:
     results = make_sweep({"learning_rate": (1e-3, 1e-2)}, crossed=True).run(bar=False)
     [(label, split), _] = splits(results)
-    assert label == "learning rate 1e-3" and split.shares["init"] == pytest.approx(1.0)
+    assert label == "learning rate 1e-3" and float(split.shares["init"]) == pytest.approx(1.0)
     page = stability_report(results, tmp_path / "r.html").read_text(encoding="utf-8")
     assert "Where the spread comes from" in page and "<td>variance by cause</td>" in page
     assert not list(splits(make_sweep().run(bar=False)))  # init and order go together: nothing to tell apart

@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 
 from stablelab.stability import VarianceSplit, variance_split
 
@@ -17,6 +18,10 @@ def split(table: np.ndarray, **settings: float) -> VarianceSplit:
 
 def values(found: VarianceSplit) -> dict[str, float]:
     return {name: one.value for name, one in found.components.items()}
+
+
+def shares(found: VarianceSplit) -> dict[str, float]:
+    return {name: one.value for name, one in found.shares.items()}
 
 
 def simulated(rng: np.random.Generator, shape: tuple[int, ...], deviations: dict[tuple[int, ...], float]) -> np.ndarray:
@@ -40,7 +45,7 @@ def test_two_factors_by_the_textbook_sums() -> None:
     found = split(y)
     assert values(found) == pytest.approx(wanted)
     assert found.total == pytest.approx(sum(wanted.values()))
-    assert found.shares == pytest.approx({name: value / found.total for name, value in wanted.items()})
+    assert shares(found) == pytest.approx({name: value / found.total for name, value in wanted.items()})
     assert (found.levels, found.set_to_zero) == ({"init": 4, "order": 6}, ())
 
 
@@ -79,11 +84,27 @@ def test_the_intervals_hold_the_true_components_about_as_often_as_said() -> None
     rng = np.random.default_rng(5)
     truth = {"init": 4.0, "order": 0.25, "rest": 1.0}
     held = dict.fromkeys(truth, 0.0)
+    held_shares = dict.fromkeys(truth, 0.0)
     for _ in range(40):
         found = split(simulated(rng, (5, 6), {(0,): 2.0, (1,): 0.5, (0, 1): 1.0}))
         for name, one in found.components.items():
             held[name] += (one.low <= truth[name] <= one.high) / 40
+            share = found.shares[name]
+            held_shares[name] += (share.low <= truth[name] / 5.25 <= share.high) / 40
     assert all(0.88 <= share <= 1 for share in held.values()), held
+    assert all(0.88 <= share <= 1 for share in held_shares.values()), held_shares
+
+
+def test_the_interval_of_a_share_is_that_of_the_ratio_of_two_mean_squares() -> None:
+    # Where columns make nothing, F has an exact interval of σ_a² / σ_e², which the draws are to come to.
+    table = simulated(np.random.default_rng(8), (6, 200), {(0,): 1.0, (0, 1): 2.0})
+    a, b = table.shape
+    left = table - table.mean(axis=1, keepdims=True) - table.mean(axis=0) + table.mean()
+    ratio = b * table.mean(axis=1).var(ddof=1) / ((left**2).sum() / ((a - 1) * (b - 1)))
+    low, high = ((ratio / stats.f.ppf(q, a - 1, (a - 1) * (b - 1)) - 1) / b for q in (0.975, 0.025))
+    share = split(table).shares["init"]
+    assert share.low == pytest.approx(low / (1 + low), abs=0.02)
+    assert share.high == pytest.approx(high / (1 + high), abs=0.02)
 
 
 def test_a_seed_that_changes_nothing_gets_nothing() -> None:
@@ -102,7 +123,7 @@ def test_what_comes_out_negative_is_set_to_zero_and_said() -> None:
 def test_equal_scores_have_no_variance_and_no_shares() -> None:
     found = split(np.full((3, 3), 0.1))
     assert found.total == 0
-    assert all(math.isnan(share) for share in found.shares.values())
+    assert all(math.isnan(share.value) and share.low is None for share in found.shares.values())
 
 
 def test_neither_the_order_of_the_runs_nor_the_numbers_of_the_seeds_matter() -> None:
