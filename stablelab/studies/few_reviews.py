@@ -62,7 +62,7 @@ def training(task: Task, learning_rate: float, pull: float, seed: int) -> Iterat
     weights: dict[str, Tensor] = dict(model.named_parameters())
     at_first = {name: weights[name].detach().clone() for name in names}
     optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate, fused=True)
-    batches = task.batches(seed, BATCH)
+    batches: Any = task.batches(seed, BATCH)
     for k in range(STEPS):
         inputs, targets = batches(k)
         loss = F.cross_entropy(model(**inputs).logits, targets)
