@@ -107,7 +107,10 @@ def mistakes_figure(diagnosis: Diagnosis, positions: Sequence[int], pictures: Se
 def mistakes_table(diagnosis: Diagnosis, positions: Sequence[int], sentences: Sequence[str]) -> str:
     """Sentences with the true and the predicted class, and how probable the model found both, as HTML."""
     rows = [
-        (one_line(text, 240), *(each.replace(" %", "\N{NO-BREAK SPACE}%") for each in _answer(diagnosis, i, longest=40)))
+        (
+            one_line(text, 240),
+            *(each.replace(" %", "\N{NO-BREAK SPACE}%") for each in _answer(diagnosis, i, longest=40)),
+        )
         for i, text in zip(positions, sentences, strict=True)
     ]
     return table(("sentence", "true class", "predicted class"), rows)
