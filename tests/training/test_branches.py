@@ -7,7 +7,7 @@ import random
 
 import pytest
 import torch
-from support.helpers import same_weights, timeless
+from support.helpers import same_weights, timeless, until
 
 from stablelab.training import Log, Run, Settings, checkpoints, replay
 
@@ -273,6 +273,7 @@ def test_what_cannot_be_is_said_in_one_line(make_run, clouds, make_network):
 def test_five_branches_share_one_budget_and_stay_exact_when_their_checkpoints_go(make_run, monkeypatch):
     monkeypatch.setattr("stablelab.training.loop.SHARE_OF_TIME", 1e9)  # a checkpoint after every step
     gc.collect()
+    others = checkpoints.memory_in_use()[0]
     expected = make_run().start().wait(60)
     budget = sum(each.nbytes for each in expected.checkpoints)  # what other tests have left may go at any time
     monkeypatch.setattr(checkpoints, "default_memory", lambda: budget)
@@ -302,8 +303,12 @@ def test_five_branches_share_one_budget_and_stay_exact_when_their_checkpoints_go
     family[1].reset()
     assert timeless(family[1].start().wait(60).history) == timeless(expected.history)
     del family, branch, each, newest, expected, run, same
-    gc.collect()
-    assert checkpoints.memory_in_use()[0] == 0, "what nobody holds gives its share back"
+
+    def given_back() -> bool:  # a thread that has just ended may hold its run for a moment
+        gc.collect()
+        return checkpoints.memory_in_use()[0] <= others
+
+    until(given_back)
 
 
 def test_with_no_memory_at_all_going_back_begins_at_the_start(make_run, monkeypatch):

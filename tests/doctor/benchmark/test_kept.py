@@ -13,7 +13,7 @@ from stablelab.doctor.benchmark.scoring import examined, harms, health
 from stablelab.doctor.benchmark.tasks import PARTS
 
 
-@pytest.mark.parametrize(("part", "every"), zip(PARTS, (331, 401), strict=True))
+@pytest.mark.parametrize(("part", "every"), [*zip(PARTS, (331, 401), strict=True)])
 @pytest.mark.slow
 def test_runs_done_again_are_judged_as_the_kept_ones(part: str, every: int) -> None:
     kept = {(each.task, each.kind, each.seed): each for each in load_records(KEPT / f"{part}.npz")}
