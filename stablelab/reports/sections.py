@@ -184,17 +184,13 @@ def _variance(results: Results) -> Iterator[Section]:
     for label, split in list(splits(results))[:_SPLIT]:
         for name, one in split.components.items():
             value, low, high = (VARIANCE.write(math.sqrt(each or 0.0)) for each in (one.value, one.low, one.high))
-            share = _share(split.shares[name])
+            of_all = split.shares[name]
+            share = Cell(VARIANCE.write(of_all.value), _interval(VARIANCE, of_all))
             rows.append((Cell(label, names_row=True), Cell(name), share, Cell(value, f"{low}, {high}")))
     if rows:
         headings = ("setting", "cause", "share of the variance (%)", "its standard deviation (points)")
         table = Table(headings, tuple(rows), "The accuracy's variance by what causes it.")
         yield Section("Where the spread comes from", (), (table,), (VARIANCE,))
-
-
-def _share(one: Estimate) -> Cell:
-    value, *ends = (VARIANCE.write(each) for each in (one.value, one.low, one.high) if each is not None)
-    return Cell(value, ", ".join(ends))
 
 
 def sensitivities(results: Results) -> Iterator[tuple[str, Estimate]]:
@@ -257,14 +253,17 @@ def _estimates(labels: Sequence[str], quantities: Sequence[Quantity], found: Seq
     n = max(each.n + each.left_out for each in found)
     cells = [*(Cell(label, names_row=True) for label in labels), Cell(f"{n}")]
     for quantity, each in zip(quantities, found, strict=True):
-        interval = ""
-        if each.low is not None and each.high is not None:
-            interval = f"{quantity.write(each.low)}, {quantity.write(each.high)}"
         count = f"{each.n} {each.of}{'s' * (each.n != 1)}"
         out = f"{each.left_out} that diverged left out" if each.left_out else ""
         about = "; ".join(filter(None, (count, each.method, each.note, out)))
-        cells.append(Cell(quantity.write(each.value), interval, about, bad=quantity is FAILED and each.value > 0))
+        bad = quantity is FAILED and each.value > 0
+        cells.append(Cell(quantity.write(each.value), _interval(quantity, each), about, bad=bad))
     return tuple(cells)
+
+
+def _interval(quantity: Quantity, one: Estimate) -> str:
+    """Its ends; empty where there are none."""
+    return ", ".join(quantity.write(end) for end in (one.low, one.high) if end is not None)
 
 
 def _run(row: Row, names: Sequence[str]) -> tuple[Cell, ...]:

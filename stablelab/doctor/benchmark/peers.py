@@ -369,8 +369,7 @@ def tuned(peer: Peer, records: Sequence[RunRecord], sick: Sequence[bool]) -> Pee
     """
 
     def furthest(record: RunRecord) -> float:
-        excesses = (_seen(rule.look, record)[1] for rule in peer.rules)
-        return max((float(np.nanmax(each)) for each in excesses if not np.isnan(each).all()), default=-np.inf)
+        return max(float(np.nanmax(_seen(rule.look, record)[1], initial=-np.inf)) for rule in peer.rules)
 
     most = [furthest(record) for record in records]
 
