@@ -21,6 +21,7 @@ from torch.optim.swa_utils import update_bn
 from ..data import augment, corrupted, corruptions_of, digits, negation_pairs, reviews
 from ..formulas import cross_entropy, moving_average
 from ..models import bert, resnet
+from ..models.rng import seeded_rng
 from ..stability import average_weights
 from ..training import Control, Settings, Step, steps
 from .keeping import KEPT, add_line, read_lines, write_columns
@@ -39,6 +40,7 @@ RATES = (3e-4, 1e-3, 3e-3)
 TUNED = {"plain": 1e-3, "noise": 1e-3, "rotation": 1e-3}  # lowest validation loss of two further seeds: see ``rates``
 EMA = 0.9
 OWN, ANEW = "own", "anew"  # batch-norm statistics: as training left them, or of the 500 clean training digits
+NOISY = "noisy"  # those of the 500 training digits under the noise of the recipe of that name
 
 
 def digit_task() -> Any:
@@ -74,6 +76,15 @@ def anew(task: Any, model: nn.Module, weights: Mapping[str, Tensor] | None = Non
     return other.eval()
 
 
+def anew_under_noise(task: Any, model: nn.Module, seed: int) -> nn.Module:
+    """As ``anew``, but the training digits are covered with the noise recipe's noise, which ``seed`` draws."""
+    other: nn.Module = resnet(task)
+    other.load_state_dict(model.state_dict())
+    with seeded_rng(seed):
+        update_bn((augment(x, settings_of("noise")) for x, _ in task.train.batches(50)), other)
+    return other.eval()
+
+
 def conditions(task: Any) -> list[tuple[str, int]]:
     """(corruption, severity) of what is measured: ("clean", 0) first."""
     return [("clean", 0), *((name, s) for name in corruptions_of(task.test) for s in SEVERITIES)]
@@ -102,11 +113,13 @@ def clean_loss(model: nn.Module, split: Any) -> tuple[float, float]:
 
 
 def short_runs(task: Any, inputs: Tensor, seed: int) -> Iterator[dict[str, Any]]:
-    """Three recipes after 25 steps, with both kinds of batch-norm statistics, and the mean of their weights."""
+    """Three recipes after 25 steps, by kind of batch-norm statistics, and the mean of their weights."""
     models = {recipe: trained(task, recipe, SHORT, seed) for recipe in RECIPES}
     for recipe, model in models.items():
         yield row(task, inputs, SHORT, recipe, OWN, seed, model)
         yield row(task, inputs, SHORT, recipe, ANEW, seed, anew(task, model))
+        if recipe != "rotation":
+            yield row(task, inputs, SHORT, recipe, NOISY, seed, anew_under_noise(task, model, seed))
     mean = average_weights([model.state_dict() for model in models.values()])
     yield row(task, inputs, SHORT, "soup of recipes", ANEW, seed, anew(task, models["plain"], mean))
 
@@ -116,8 +129,10 @@ def long_runs(task: Any, inputs: Tensor, seed: int) -> Iterator[dict[str, Any]]:
     noisy = trained(task, "noise", LONG, seed)
     yield row(task, inputs, LONG, "noise", OWN, seed, noisy)
     yield row(task, inputs, LONG, "noise", ANEW, seed, anew(task, noisy))
+    yield row(task, inputs, LONG, "noise", NOISY, seed, anew_under_noise(task, noisy, seed))
     plain, along = averaged_along(task, seed, "cosine")
     yield row(task, inputs, LONG, "plain", OWN, seed, plain)
+    yield row(task, inputs, LONG, "plain", NOISY, seed, anew_under_noise(task, plain, seed))
     orders = [plain, *(trained(task, "plain", LONG, seed, order) for order in (100 + seed, 200 + seed))]
     found = []
     for number, model in enumerate(orders, start=1):
@@ -220,8 +235,8 @@ def sentences() -> dict[str, tuple[Tensor, Tensor]]:
 def study() -> pandas.DataFrame:
     """All contenders that lie in the package, a row each.
 
-    Columns: steps, name, statistics ("own" or "anew"), seed, and train_loss, the mean cross-entropy on the 500 training
-    digits as they are, in nats (nan for averaged answers).
+    Columns: steps, name, statistics ("own" or "anew", for plain and noise also "noisy"), seed, and train_loss, the mean
+    cross-entropy on the 500 training digits as they are, in nats (nan for averaged answers).
     """
     import pandas
 

@@ -18,7 +18,7 @@ from stablelab.studies import robustness
 def test_every_contender_has_five_seeds_on_all_digits() -> None:
     runs, wrong = robustness.study(), robustness.wrong()
     counts = runs.groupby(["steps", "name", "statistics"]).size()
-    assert (counts == len(robustness.SEEDS)).all() and len(counts) == 7 + 13
+    assert (counts == len(robustness.SEEDS)).all() and len(counts) == 9 + 15
     assert wrong.shape == (len(runs), 19, robustness.TEST)
     assert 0 < wrong[:, 0].mean() < 0.1 < wrong[:, 1:].mean() < 0.3
     assert runs.train_loss.isna().tolist() == runs["name"].str.startswith("answers").tolist()
@@ -61,6 +61,10 @@ def test_new_statistics_are_those_of_the_clean_training_digits() -> None:
         entering = again.conv1(pixels)
     assert again.bn1.running_mean == pytest.approx(entering.mean(dim=(0, 2, 3)), abs=1e-4)
     assert torch.equal(again.fc.weight, model.fc.weight)
+    noisy = robustness.anew_under_noise(task, model, seed=1)
+    assert torch.equal(noisy.fc.weight, model.fc.weight)
+    assert (noisy.bn1.running_var > again.bn1.running_var).float().mean() > 0.9
+    assert torch.equal(robustness.anew_under_noise(task, model, seed=1).bn1.running_var, noisy.bn1.running_var)
 
 
 def test_kept_features_of_sentences_are_what_bert_comes_to() -> None:
@@ -101,7 +105,7 @@ def test_a_small_cut_of_the_study_goes_from_the_command_to_what_is_read(
     for name, file in files.items():
         monkeypatch.setattr(robustness, name, file)
     runs = robustness.study()
-    assert sorted(runs.steps.tolist()) == [1] * 7 + [3] * 13
-    assert robustness.wrong().shape == (20, 19, 4)
+    assert sorted(runs.steps.tolist()) == [1] * 9 + [3] * 15
+    assert robustness.wrong().shape == (24, 19, 4)
     assert robustness.tuning().recipe.tolist() == [name for name in robustness.RECIPES for _ in range(2)]
     assert robustness.sentences()["movies, test"][0].shape == (4, 384)
