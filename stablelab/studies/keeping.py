@@ -68,17 +68,6 @@ class Done(Mapping[Any, Any]):
         return len(self._values)
 
 
-def read_lines(part: Path) -> list[Any]:
-    """What ``add_line`` has written there so far; nothing where there is no such file."""
-    return [json.loads(line) for line in part.read_text().splitlines()] if part.exists() else []
-
-
-def add_line(part: Path, value: Any) -> None:
-    """Write one more line of JSON, at once."""
-    with part.open("a") as file:
-        file.write(json.dumps(value) + "\n")
-
-
 def parser_of(study: str, about: str | None) -> argparse.ArgumentParser:
     """The command line of a study, which says what it is about: ``--out``, a folder for the results."""
     parser = argparse.ArgumentParser(prog=f"python -m stablelab.studies.{study}", description=about)

@@ -7,12 +7,9 @@ goes on from there.
 
 from __future__ import annotations
 
-import argparse
-import json
 import math
-import time
-from collections.abc import Iterator
-from functools import lru_cache
+from collections.abc import Callable, Iterator
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +26,7 @@ from ..models import resnet
 from ..models.fractals.small_conv import with_small_map_convs
 from ..stability.sweeps.execution import one_thread
 from ..training.evaluation import predict
-from .keeping import KEPT, add_line, read_lines, write_columns
+from .keeping import KEPT, Done, parser_of, provenance_of, read_column, read_table, write_columns
 
 if TYPE_CHECKING:
     import pandas
@@ -259,7 +256,7 @@ def large_rates() -> pandas.DataFrame:
     (nan there), growth (median over convolutions of ‖w_T‖/‖w_0‖), cosine (median of that of the angle between w_T and
     w_0).
     """
-    return _frame("rates", ("norm", "optimizer", *SHARED, "growth", "cosine"))
+    return read_table(FILE, prefix="rates_")
 
 
 def starts() -> pandas.DataFrame:
@@ -268,29 +265,17 @@ def starts() -> pandas.DataFrame:
     Columns: task, weights, learning_rate, seed, validation_loss, accuracy (on the validation split), test_accuracy,
     last_loss (of the last training batch).
     """
-    return _frame("starts", ("task", "weights", *SHARED, "test_accuracy", "last_loss"))
-
-
-SHARED = ("learning_rate", "seed", "validation_loss", "accuracy")
+    return read_table(FILE, prefix="starts_")
 
 
 def kept_losses() -> np.ndarray:
     """(R, 20) training losses of each run of ``large_rates()``, in its order; nan after one that is not finite."""
-    with np.load(FILE) as kept:
-        return kept["rates_losses"].copy()
+    return read_column(FILE, "rates_losses")
 
 
 def made_by() -> str:
     """What the results in the package were computed with."""
-    with np.load(FILE) as kept:
-        return str(kept["by"])
-
-
-def _frame(study: str, columns: tuple[str, ...]) -> pandas.DataFrame:
-    import pandas
-
-    with np.load(FILE) as kept:
-        return pandas.DataFrame({name: kept[f"{study}_{name}"] for name in columns})
+    return provenance_of(FILE)
 
 
 def write(rows: list[dict[str, Any]], file: Path, by: str) -> None:
@@ -319,23 +304,12 @@ def all_runs() -> list[tuple[str, tuple[Any, ...]]]:
 
 def main() -> None:
     """Do the runs that are not done, and write the file."""
-    parser = argparse.ArgumentParser(prog="python -m stablelab.studies.large_rates", description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path(), help="folder for the results (default: here)")
-    parser.add_argument("--minutes", type=float, default=math.inf, help="stop then; the command given again goes on")
-    arguments = parser.parse_args()
-    part = arguments.out / "large_rates.part.jsonl"
-    done = {json.dumps(line["run"]): line["row"] for line in read_lines(part)}
-    task, began = digits(), time.monotonic()
+    out = parser_of("large_rates", __doc__).parse_args().out
+    done = Done(out / "large_rates.part.jsonl")
+    studies: dict[str, Callable[..., Any]] = {"rates": partial(run, digits()), "starts": start_run}
     with one_thread():
-        for study, what in all_runs():
-            if json.dumps((study, what)) in done or time.monotonic() - began > 60 * arguments.minutes:
-                continue
-            row = run(task, *what) if study == "rates" else start_run(*what)
-            done[json.dumps((study, what))] = row
-            add_line(part, {"run": (study, what), "row": row})
-    if len(done) == len(all_runs()):
-        rows = [done[json.dumps(each)] for each in all_runs()]
-        write(rows, part.with_name("large_rates.npz"), f"CPU, one thread, torch {torch.__version__}")
+        rows = [done.once((study, *what), studies[study], *what) for study, what in all_runs()]
+    write(rows, out / FILE.name, f"CPU, one thread, torch {torch.__version__}")
 
 
 if __name__ == "__main__":

@@ -6,8 +6,6 @@ some ten minutes where the processor has bf16 arithmetic; stopped at any time, i
 
 from __future__ import annotations
 
-import argparse
-import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -29,7 +27,7 @@ from ..training.evaluation import predict
 from ..training.loop import steps
 from ..training.protocols import Batches
 from ..training.settings import Settings
-from .keeping import KEPT, add_line, read_lines, write_columns
+from .keeping import KEPT, Done, parser_of, read_column, read_table, write_columns
 from .large_rates import estimate_statistics
 from .papers import movie_reviews
 
@@ -39,7 +37,6 @@ if TYPE_CHECKING:
 FILE = KEPT / "precision.npz"
 AUTOCAST = ("fp32", "bf16")
 WEIGHTS = "bf16 weights"  # no fp32 anywhere: weights, gradients and Adam's moments in bf16 as well
-COLUMNS = ("task", "precision", "learning_rate", "seed", "accuracy", "test_loss", "failed")
 
 
 @dataclass(frozen=True)
@@ -148,16 +145,12 @@ def precisions() -> pandas.DataFrame:
     Columns: task, precision ("fp32", "bf16" or "bf16 weights"), learning_rate, seed, accuracy and test_loss (on
     the test split; nan where the run diverged), failed.
     """
-    import pandas
-
-    with np.load(FILE) as kept:
-        return pandas.DataFrame({name: kept[name] for name in COLUMNS})
+    return read_table(FILE, "task", "precision", "learning_rate", "seed", "accuracy", "test_loss", "failed")
 
 
 def first_losses() -> np.ndarray:
     """(R, 3) training losses of the first steps of each run, before the update."""
-    with np.load(FILE) as kept:
-        return kept["losses"].copy()
+    return read_column(FILE, "losses")
 
 
 def paired(task: str, learning_rate: float, precision: str = "bf16") -> tuple[pandas.DataFrame, pandas.DataFrame]:
@@ -211,20 +204,11 @@ def write(rows: Sequence[dict[str, Any]], file: Path, by: str) -> None:
 
 def main() -> None:
     """Do the runs that are not done, and write the file."""
-    parser = argparse.ArgumentParser(prog="python -m stablelab.studies.precision", description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path(), help="folder for the results (default: here)")
-    part = parser.parse_args().out / "precision.part.jsonl"
-    done = {json.dumps(line["run"]): line["row"] for line in read_lines(part)}
+    out = parser_of("precision", __doc__).parse_args().out
+    done = Done(out / "precision.part.jsonl")
     tasks = {name: setup.task() for name, setup in SETUPS.items()}
-    for each in all_runs():
-        if json.dumps(each) not in done:
-            row = run(tasks[each[0]], *each)
-            done[json.dumps(each)] = row
-            add_line(part, {"run": each, "row": row})
-    rows = [done[json.dumps(each)] for each in all_runs()]
-    write(
-        rows, part.with_name("precision.npz"), f"python -m stablelab.studies.precision; CPU, torch {torch.__version__}"
-    )
+    rows = [done.once(each, run, tasks[each[0]], *each) for each in all_runs()]
+    write(rows, out / FILE.name, f"python -m stablelab.studies.precision; CPU, torch {torch.__version__}")
 
 
 if __name__ == "__main__":

@@ -9,10 +9,8 @@ The games stand in full in notebook 06, which plays some of the very runs again 
 
 from __future__ import annotations
 
-import argparse
 import functools
 import math
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -24,7 +22,7 @@ from torch import Tensor, nn
 
 from ..formulas import info_nce
 from ..models import mask_tokens, probe_hits
-from .keeping import KEPT, add_line, read_lines, write_columns
+from .keeping import KEPT, Done, parser_of, read_column, read_table, write_columns
 
 if TYPE_CHECKING:
     import pandas
@@ -61,17 +59,12 @@ def results() -> pandas.DataFrame:
     learning_rate (0 for a control), seed, loss (mean over the last tenth of the steps, nan for a control), validation
     and accuracy (of the probe, on the validation and on the test split).
     """
-    import pandas
-
-    with np.load(FILE) as kept:
-        columns = ("task", "features", "steps", "learning_rate", "seed", "loss", "validation", "accuracy")
-        return pandas.DataFrame({name: kept[name] for name in columns})
+    return read_table(FILE)
 
 
 def hits() -> np.ndarray:
     """(R, M) bool, in the order of ``results()``: which test examples each probe judged rightly, then False."""
-    with np.load(FILE) as kept:
-        return np.unpackbits(kept["hits"], axis=1).astype(bool)
+    return np.unpackbits(read_column(FILE, "hits"), axis=1).astype(bool)
 
 
 # -- digits ------------------------------------------------------------------------------------------------------------
@@ -375,28 +368,10 @@ def run(task: str, trial: Trial) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Do the runs that are not done, and write the file once all are."""
-    parser = argparse.ArgumentParser(prog="python -m stablelab.studies.pretraining", description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path(), help="folder for the results (default: here)")
-    parser.add_argument("--minutes", type=float, default=math.inf, help="stop after so long; the next call goes on")
-    parser.add_argument("--tasks", nargs="+", default=list(FOUND), choices=list(FOUND), help="only these")
-    arguments = parser.parse_args()
-    part, end = arguments.out / "pretraining.part.jsonl", time.monotonic() + 60 * arguments.minutes
-    rows = read_lines(part)
-    done = {(row["task"], row["features"], row["steps"], row["learning_rate"], row["seed"]) for row in rows}
-    missing = 0
-    for task, trial in trials():
-        if (task, *trial) in done:
-            continue
-        if task in arguments.tasks and time.monotonic() < end:
-            rows.append(run(task, trial))
-            add_line(part, rows[-1])
-        else:
-            missing += 1
-    if missing:
-        print(f"{missing} runs to go")
-        return
-    write(rows, part.with_name("pretraining.npz"))
+    """Do the runs that are not done, and write the file."""
+    out = parser_of("pretraining", __doc__).parse_args().out
+    done = Done(out / "pretraining.part.jsonl")
+    write([done.once((task, *trial), run, task, trial) for task, trial in trials()], out / FILE.name)
 
 
 def write(rows: list[dict[str, Any]], file: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stablelab.studies.keeping import Done, provenance_of, read_column, read_table, write_columns
+from stablelab.studies.keeping import KEPT, Done, parser_of, provenance_of, read_column, read_table, write_columns
 
 ROWS: dict[Any, Any] = {
     "first": {"loss": math.nan, "seeds": (0, 1), "by rate": {0.1: math.inf}, "text": "λ = 1\n"},
@@ -85,3 +86,16 @@ def test_columns_are_read_as_they_were_written(tmp_path: Path) -> None:
     assert list(read_table(file, "name")) == ["name"]
     with pytest.raises(KeyError, match="loss is not a file"):
         read_table(file, "loss")
+
+
+STUDIES = [file for file in sorted(KEPT.parent.glob("*.py")) if "def main" in file.read_text()]
+
+
+@pytest.mark.parametrize("file", STUDIES, ids=lambda file: file.stem)
+def test_every_study_says_where_its_results_go_and_that_it_may_be_stopped(file: Path) -> None:
+    source = file.read_text()
+    assert f'parser_of("{file.stem}", __doc__)' in source
+    parser = parser_of(file.stem, ast.get_docstring(ast.parse(source)))
+    assert parser.parse_args([]).out == Path() and parser.parse_args(["--out", "there"]).out == Path("there")
+    said = " ".join(parser.format_help().split())
+    assert said.startswith(f"usage: python -m stablelab.studies.{file.stem} ") and "stopped at any time" in said

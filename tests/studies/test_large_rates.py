@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -84,24 +83,19 @@ def test_patches_are_balanced_and_those_of_their_seed() -> None:
     assert large_rates.photograph_patches(train=40, seed=4).fingerprint != task.fingerprint
 
 
-def test_the_command_goes_on_where_it_was_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_writes_what_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     runs = [("rates", ("none", "SGD", 1e-3, seed)) for seed in range(3)]
-    done: list[int] = []
+    runs += [("starts", ("digits", "random", 1e-3, seed)) for seed in range(2)]
 
-    def run(task: Any, norm: str, optimizer: str, learning_rate: float, seed: int) -> dict[str, Any]:
-        done.append(seed)
-        if len(done) == 2:
-            raise KeyboardInterrupt
-        return {"study": "rates", "seed": seed, "learning_rate": learning_rate, "losses": [0.5]}
+    def row(study: str, learning_rate: float, seed: int) -> dict[str, Any]:
+        return {"study": study, "seed": seed, "learning_rate": learning_rate, "accuracy": 0.5, "losses": [0.5]}
 
     monkeypatch.setattr(large_rates, "all_runs", lambda: runs)
-    monkeypatch.setattr(large_rates, "run", run)
+    monkeypatch.setattr(large_rates, "run", lambda task, norm, optimizer, *how: row("rates", *how))
+    monkeypatch.setattr(large_rates, "start_run", lambda name, weights, *how: row("starts", *how))
     monkeypatch.setattr(sys, "argv", ["large_rates", "--out", str(tmp_path)])
-    with pytest.raises(KeyboardInterrupt):
-        large_rates.main()
     large_rates.main()
-    assert done == [0, 1, 1, 2]
-    assert len((tmp_path / "large_rates.part.jsonl").read_text().splitlines()) == 3
-    assert json.loads((tmp_path / "large_rates.part.jsonl").read_text().splitlines()[0])["row"]["seed"] == 0
-    with np.load(tmp_path / "large_rates.npz") as kept:
-        assert kept["rates_seed"].tolist() == [0, 1, 2]
+    monkeypatch.setattr(large_rates, "FILE", tmp_path / "large_rates.npz")
+    assert large_rates.large_rates().seed.tolist() == [0, 1, 2] and large_rates.starts().seed.tolist() == [0, 1]
+    assert large_rates.large_rates().dtypes.tolist() == [np.int64, np.float64, np.float32]
+    assert large_rates.kept_losses().tolist() == [[0.5]] * 3

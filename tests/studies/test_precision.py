@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import sys
 from pathlib import Path
@@ -67,27 +66,21 @@ def test_pairs_that_agree_narrow_the_interval() -> None:
     assert close[1] < close[0] < close[2]
 
 
-def test_the_command_goes_on_where_it_was_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    done: list[int] = []
-
+def test_the_command_writes_what_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def run(task: Any, name: str, kind: str, rate: float, seed: int) -> dict[str, Any]:
-        done.append(seed)
-        if len(done) == 2:
-            raise KeyboardInterrupt
-        return {"task": name, "seed": seed, "accuracy": math.nan, "losses": [0.5]}
+        row = {"task": name, "precision": kind, "learning_rate": rate, "seed": seed, "accuracy": math.nan}
+        return row | {"test_loss": 0.5, "failed": True, "losses": [0.5]}
 
     monkeypatch.setattr(precision, "all_runs", lambda: [("movies", "fp32", 3e-4, seed) for seed in range(3)])
     monkeypatch.setattr(precision, "SETUPS", {"movies": SimpleNamespace(task=lambda: None)})
     monkeypatch.setattr(precision, "run", run)
     monkeypatch.setattr(sys, "argv", ["precision", "--out", str(tmp_path)])
-    with pytest.raises(KeyboardInterrupt):
-        precision.main()
     precision.main()
-    assert done == [0, 1, 1, 2]
-    lines = (tmp_path / "precision.part.jsonl").read_text().splitlines()
-    assert [json.loads(line)["row"]["seed"] for line in lines] == [0, 1, 2]
-    with np.load(tmp_path / "precision.npz") as kept:
-        assert kept["seed"].tolist() == [0, 1, 2]
+    old = precision.precisions()
+    monkeypatch.setattr(precision, "FILE", tmp_path / "precision.npz")
+    runs = precision.precisions()
+    assert runs.dtypes.tolist() == old.dtypes.tolist() and runs.seed.tolist() == [0, 1, 2]
+    assert runs.accuracy.isna().all() and precision.first_losses().tolist() == [[0.5]] * 3
 
 
 def _percent(name: str, rate: float, other: str = "bf16") -> tuple[np.ndarray, np.ndarray]:
