@@ -1,8 +1,8 @@
 """Large rates with and without batch norm, and pre-training on formulas: ``python -m stablelab.studies.large_rates``.
 
 Two studies of fine-tuning a ResNet-18, whose results lie in the package, so that notebook 07 can show all of them and
-run a few again. The command makes them anew on one thread, run by run, in about twenty-five minutes; stopped at any time, it
-goes on from there.
+run a few again. The command makes them anew on one thread, run by run, in about twenty-five minutes; stopped at any
+time, it goes on from there.
 """
 
 from __future__ import annotations
