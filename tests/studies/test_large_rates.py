@@ -27,8 +27,9 @@ def test_every_network_was_run_at_every_rate_with_several_seeds() -> None:
     kept |= {("starts", *run) for run in starts[["task", "weights", "learning_rate", "seed"]].itertuples(index=False)}
     assert kept <= {(study, *what) for study, what in large_rates.all_runs()}
     assert len(kept) == len(runs) + len(starts)
-    counts = runs[runs.optimizer != large_rates.CONTROL].groupby(["norm", "optimizer", "learning_rate"]).size()
-    assert len(counts) == 3 * 2 * len(large_rates.RATES)
+    counts = runs.groupby(["norm", "optimizer", "learning_rate"]).size()
+    finer, controls = sum(map(len, large_rates.FINE_RATES.values())), 2 * 2 * 3
+    assert len(counts) == 3 * 2 * len(large_rates.RATES) + finer + controls
     assert min(counts) >= 5
     assert large_rates.kept_losses().shape == (len(runs), large_rates.STEPS)
     assert large_rates.FILE.stat().st_size < 200_000
@@ -66,10 +67,12 @@ def test_estimated_statistics_are_those_of_the_batches_and_the_rest_stays(task: 
     assert network.training and network.bn1.momentum == 0.1
 
 
-def test_the_control_holds_all_but_the_convolutions_at_a_gentle_rate(task: Any) -> None:
+@pytest.mark.parametrize("control", [large_rates.CONTROL, large_rates.REVERSE])
+def test_a_control_holds_one_part_of_the_network_at_a_gentle_rate(task: Any, control: str) -> None:
     network = large_rates.first_network(task, "batch norm", 0)
-    kernels, others = large_rates.optimizer_of(network, large_rates.CONTROL, 10.0).param_groups
-    assert (kernels["lr"], others["lr"]) == (10.0, large_rates.GENTLE)
+    fast, slow = large_rates.optimizer_of(network, control, 10.0).param_groups
+    assert (fast["lr"], slow["lr"]) == (10.0, large_rates.GENTLE)
+    kernels, others = (fast, slow) if control == large_rates.CONTROL else (slow, fast)
     assert all(kernel.ndim == 4 for kernel in kernels["params"])
     assert all(each.ndim < 4 for each in others["params"])
     assert len(kernels["params"]) + len(others["params"]) == len(list(network.parameters()))
