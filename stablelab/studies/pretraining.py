@@ -1,8 +1,9 @@
 """Three games of pre-training against controls of the same width: ``python -m stablelab.studies.pretraining``.
 
-Each game is played at two lengths from five seeds, and judged by a linear probe,
-beside features for which nothing was trained. The results lie in the package; the command makes them anew, run by run,
-and stopped at any time it goes on from there. It takes some three minutes on one core.
+Each game is played at two lengths and three learning rates from five seeds, and judged by a linear probe,
+beside features for which nothing was trained. Validation examples choose the rate, and how the probe scales features
+and which penalty it has. The results lie in the package; the command makes them anew, run by run,
+and stopped at any time it goes on from there. It takes some ten minutes on one core.
 
 The games stand in full in notebook 06, which plays some of the very runs again and prints the difference.
 """
@@ -36,10 +37,10 @@ LETTERS = 64  # numbers for a word of the small BERT
 PAD, UNK, MASK, FIRST, VOCABULARY = 0, 1, 4, 5, 500
 COMMON = 10  # the words between which the probe of the third game decides
 GRID = {  # game: lengths, and the learning rates that are tried at each
-    "masked patches": {180: (6e-3,), 600: (6e-3,)},
-    "contrast": {120: (3e-3,), 600: (3e-3,)},
-    "contrast, turned": {600: (3e-3,)},
-    "masked words": {75: (1e-2,), 200: (1e-2,)},
+    "masked patches": {180: (6e-3, 2e-3, 2e-2), 600: (6e-3, 2e-3, 2e-2)},
+    "contrast": {120: (3e-3, 1e-3, 1e-2), 600: (3e-3, 1e-3, 1e-2)},
+    "contrast, turned": {600: (3e-3, 1e-3, 1e-2)},
+    "masked words": {75: (1e-2, 3e-3, 3e-2), 200: (1e-2, 3e-3, 3e-2)},
 }
 
 
@@ -72,7 +73,7 @@ def hits() -> np.ndarray:
 
 @functools.cache
 def digit_task() -> Any:
-    """3,000 digits to learn from, 500 to choose the learning rate by, 1,000 to judge by; of 14 × 14 pixels."""
+    """3,000 digits to learn from, 500 to choose the rate and the probe by, 1,000 to judge by; of 14 × 14 pixels."""
     from ..data import digits
 
     return digits(train=3000, validation=500, test=1000, size=14)
@@ -82,6 +83,14 @@ def grey(split: Any) -> Tensor:
     """The pictures of a split, (N, 1, 14, 14), from 0 to 1."""
     pixels: Tensor = split.store.pixels[:, :1] / 255
     return pixels
+
+
+Labelled = tuple[Tensor, Tensor]  # features and targets
+
+
+def _judged(known: Labelled, asked: Labelled, test: Labelled) -> Labelled:
+    """What the probe finds of the validation examples, which choose its scaling and penalty, and of the test ones."""
+    return probe_hits(*known, *asked, validation=asked), probe_hits(*known, *test, validation=asked)
 
 
 def _encoder(seed: int) -> nn.Sequential:
@@ -171,8 +180,8 @@ def _digits_found(trial: Trial) -> tuple[float, tuple[Tensor, Tensor]]:
             play = _fill_in if trial.features == "masked patches" else _find_the_other
             features, loss = play(trial, pictures)
     known = features(pictures[seen]), task.train.targets[seen]
-    found = [probe_hits(*known, features(grey(split)), split.targets) for split in (task.validation, task.test)]
-    return loss, (found[0], found[1])
+    asked, test = ((features(grey(split)), split.targets) for split in (task.validation, task.test))
+    return loss, _judged(known, asked, test)
 
 
 # -- words -------------------------------------------------------------------------------------------------------------
@@ -273,10 +282,9 @@ def _words_found(trial: Trial) -> tuple[float, tuple[Tensor, Tensor]]:
     known = one_gap(train[:2500], 100 + trial.seed)
     asked = one_gap(validation, 9), one_gap(test, 9)
     if trial.features == "commonest":
-        found = [gaps[2] == known[2].mode().values for gaps in asked]
-    else:
-        found = [probe_hits(features(known), known[2], features(gaps), gaps[2]) for gaps in asked]
-    return loss, (found[0], found[1])
+        return loss, (asked[0][2] == known[2].mode().values, asked[1][2] == known[2].mode().values)
+    judged = ((features(gaps), gaps[2]) for gaps in (known, *asked))
+    return loss, _judged(*judged)
 
 
 # -- reviews -----------------------------------------------------------------------------------------------------------
@@ -330,9 +338,8 @@ def _reviews_found(trial: Trial) -> tuple[float, tuple[Tensor, Tensor]]:
         torch.manual_seed(trial.seed)
         features = functools.partial(mean_vectors, type(bundled_bert())(bundled_bert().config).eval())
     known = features(task.train.store.ids[seen]), task.train.targets[seen]
-    splits = task.validation, task.test
-    found = [probe_hits(*known, features(split.store.ids), split.targets) for split in splits]
-    return math.nan, (found[0], found[1])
+    asked, test = ((features(split.store.ids), split.targets) for split in (task.validation, task.test))
+    return math.nan, _judged(known, asked, test)
 
 
 # -- all of them -------------------------------------------------------------------------------------------------------
