@@ -53,7 +53,7 @@ class Setup:
         settings: but for precision and learning rate.
         steps, batch: length of a run, and examples a step.
         arms: of each learning rate the seeds of each precision: for the movies a rate too low for bf16 weights, the
-            best one, and one at the edge of what is stable; for the digits the best of those that earlier studies tried.
+            best one, and one at the edge of what is stable; for the digits the best of those of earlier studies.
             Best and edge are those of fp32 (``papers.rate_map``, ``yardstick``; ``large_rates``).
     """
 
