@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 FILE = KEPT / "precision.npz"
 AUTOCAST = ("fp32", "bf16")
 WEIGHTS = "bf16 weights"  # no fp32 anywhere: weights, gradients and Adam's moments in bf16 as well
+ROUNDED = "rounded weights"  # all in fp32, but the weights are rounded to bf16 after each step: only their low bits go
 
 
 @dataclass(frozen=True)
@@ -48,9 +49,9 @@ class Setup:
         model: (task, seed=...) -> the first weights.
         settings: but for precision and learning rate.
         steps, batch: length of a run, and examples a step.
-        arms: of each learning rate the precisions and the seeds: for the movies a rate too low for bf16 weights, the
-            best one, and one at the edge of what is stable; for the digits the best one of those that earlier studies
-            tried. Best and edge are those of fp32 (``papers.rate_map``, ``yardstick``; ``large_rates``).
+        arms: of each learning rate the seeds of each precision: for the movies a rate too low for bf16 weights, the
+            best one, and one at the edge of what is stable; for the digits the best of those of earlier studies.
+            Best and edge are those of fp32 (``papers.rate_map``, ``yardstick``; ``large_rates``).
     """
 
     task: Callable[[], Any]
@@ -58,7 +59,7 @@ class Setup:
     settings: Settings
     steps: int
     batch: int
-    arms: dict[float, tuple[tuple[str, ...], range]]
+    arms: dict[float, dict[str, range]]
 
 
 SETUPS = {
@@ -68,7 +69,11 @@ SETUPS = {
         Settings(schedule="cosine"),
         steps=40,
         batch=8,
-        arms={6e-5: ((*AUTOCAST, WEIGHTS), range(6)), 3e-4: (AUTOCAST, range(10)), 6e-4: (AUTOCAST, range(10))},
+        arms={
+            6e-5: dict.fromkeys((*AUTOCAST, WEIGHTS, ROUNDED), range(6)),
+            3e-4: dict.fromkeys((*AUTOCAST, ROUNDED), range(10)),
+            6e-4: dict.fromkeys(AUTOCAST, range(10)),
+        },
     ),
     "digits": Setup(
         digits,
@@ -76,9 +81,16 @@ SETUPS = {
         Settings(weight_decay=0.01),
         steps=20,
         batch=32,
-        arms={1e-3: (AUTOCAST, range(10))},
+        arms={1e-3: dict.fromkeys(AUTOCAST, range(10))},
     ),
 }
+
+
+@torch.no_grad()
+def round_weights(model: nn.Module) -> None:
+    """Round each weight to the nearest number of bf16, in its own format."""
+    for p in model.parameters():
+        p.copy_(p.to(torch.bfloat16))
 
 
 def train(
@@ -89,6 +101,7 @@ def train(
     seed: int,
     *,
     whole_model: bool = False,
+    rounded: bool = False,
     stop: int | None = None,
 ) -> list[float]:
     """Train in place, on one thread; the losses, up to the first that is not finite.
@@ -100,14 +113,19 @@ def train(
         total_steps: length of the run.
         seed: of dropout.
         whole_model: put all of the model into bf16 first, weights included.
+        rounded: keep the format of all numbers, but round the weights to bf16 first and after each step.
         stop: after so many steps of the run, all of them if not given.
     """
     if whole_model:
         model.to(torch.bfloat16)
+    if rounded:
+        round_weights(model)
     losses = []
     with one_thread():
         for step in steps(model, batches, cross_entropy, Control(settings), total_steps=total_steps, seed=seed):
             losses.append(step.loss if not step.diverged else math.nan)
+            if rounded:
+                round_weights(model)
             if step.diverged or step.step == stop:
                 break
     return losses
@@ -126,11 +144,12 @@ def judged(model: nn.Module, split: Any) -> tuple[float, float, bool]:
 
 def run(task: Task, name: str, precision: str, learning_rate: float, seed: int) -> dict[str, Any]:
     """One run, as JSON values."""
-    setup, whole_model = SETUPS[name], precision == WEIGHTS
+    setup, whole_model, rounded = SETUPS[name], precision == WEIGHTS, precision == ROUNDED
     model = setup.model(task, seed=seed)
-    settings = setup.settings.replace(learning_rate=learning_rate, precision="fp32" if whole_model else precision)
+    products = "fp32" if whole_model or rounded else precision
+    settings = setup.settings.replace(learning_rate=learning_rate, precision=products)
     batches = task.batches(seed, setup.batch)
-    losses = train(model, batches, settings, setup.steps, seed, whole_model=whole_model)
+    losses = train(model, batches, settings, setup.steps, seed, whole_model=whole_model, rounded=rounded)
     if any(isinstance(module, nn.BatchNorm2d) for module in model.modules()):
         with one_thread():
             estimate_statistics(model.train(), task, seed)
@@ -142,8 +161,8 @@ def run(task: Task, name: str, precision: str, learning_rate: float, seed: int) 
 def precisions() -> pandas.DataFrame:
     """All runs that lie in the package, a row each.
 
-    Columns: task, precision ("fp32", "bf16" or "bf16 weights"), learning_rate, seed, accuracy and test_loss (on
-    the test split; nan where the run diverged), failed.
+    Columns: task, precision ("fp32", "bf16", "bf16 weights" or "rounded weights"), learning_rate, seed, accuracy and
+    test_loss (on the test split; nan where the run diverged), failed.
     """
     return read_table(FILE, "task", "precision", "learning_rate", "seed", "accuracy", "test_loss", "failed")
 
@@ -154,10 +173,11 @@ def first_losses() -> np.ndarray:
 
 
 def paired(task: str, learning_rate: float, precision: str = "bf16") -> tuple[pandas.DataFrame, pandas.DataFrame]:
-    """The kept runs in fp32 and in another precision, in the same order of seeds."""
+    """The kept runs in fp32 and in another precision, in the same order of the seeds that both have."""
     runs = precisions()
     here = runs[(runs.task == task) & np.isclose(runs.learning_rate, learning_rate)].sort_values("seed")
-    return here[here.precision == "fp32"], here[here.precision == precision]
+    plain, other = here[here.precision == "fp32"], here[here.precision == precision]
+    return plain[plain.seed.isin(other.seed)], other[other.seed.isin(plain.seed)]
 
 
 def variance_ratio(a: np.ndarray, b: np.ndarray, level: float = 0.95) -> tuple[float, float, float]:
@@ -189,9 +209,9 @@ def all_runs() -> list[tuple[str, str, float, int]]:
     found = [
         (name, precision, rate, seed)
         for name, setup in SETUPS.items()
-        for rate, (arms, seeds) in setup.arms.items()
+        for rate, arms in setup.arms.items()
+        for precision, seeds in arms.items()
         for seed in seeds
-        for precision in arms
     ]
     return found
 
