@@ -17,10 +17,11 @@ SIGMAS = 3  # a mean of examples lies further off once in 740 runs
 def first_loss_range(classes: int, guessing: float, batch_size: int | None) -> tuple[float, float]:
     """What the first loss of a fresh head may be, in nats.
 
-    With logits of mean 0 and standard deviation s, independent of the labels, E[logsumexp(z) − z_y] ≈ ln C + s²/2, and
-    one example's loss scatters by s·√(1 + 1/C). LeCun's and Glorot's weights on inputs of variance 1 give s = 1, He's
-    give s = √2, torch's ``nn.Linear`` s = 0.58. So the range is from H − 3 s √(1 + 1/C) / √B, as no guess beats the
-    entropy H of the label shares, to ln C + s²/2 + 3 s √(1 + 1/C) / √B, with s = √2; B = 1 where B is not known.
+    With C independent logits of mean 0 and standard deviation s, E[logsumexp(z) − z_y] ≈ ln C + (s²/2)(1 − 1/C), and to
+    first order one example's loss scatters by s·√(1 − 1/C). The range is wider, for examples that share the offsets of
+    one net: from H − 3 s √(1 + 1/C) / √B, as no guess beats the entropy H of the label shares, to ln C + s²/2 +
+    3 s √(1 + 1/C) / √B, with s = √2; B = 1 where B is not known. The benchmark has judged the doctor with this range.
+    LeCun's and Glorot's weights on inputs of variance 1 give s = 1, He's give s = √2, torch's ``nn.Linear`` s = 0.58.
     """
     scatter = SIGMAS * SPREAD * math.sqrt(1 + 1 / classes) / math.sqrt(batch_size or 1)
     return guessing - scatter, math.log(classes) + SPREAD**2 / 2 + scatter

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
 IGNORED = -100  # the label that torch's and Hugging Face's losses leave out
 PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # per training example: what a probe may add to the features' correlations
+PROBE_PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0)  # the same, where validation examples choose
 
 
 def mask_tokens(
@@ -76,17 +79,54 @@ def linear_probe(features: Tensor, targets: Tensor, test_features: Tensor, test_
     return float(probe_hits(features, targets, test_features, test_targets).double().mean())
 
 
-def probe_hits(features: Tensor, targets: Tensor, test_features: Tensor, test_targets: Tensor) -> Tensor:
-    """Which of the other examples ``linear_probe`` finds the class of: (M,) boolean, its accuracy is their mean."""
-    from sklearn.linear_model import RidgeClassifierCV
-    from sklearn.pipeline import make_pipeline
+def probe_hits(
+    features: Tensor,
+    targets: Tensor,
+    test_features: Tensor,
+    test_targets: Tensor,
+    validation: tuple[Tensor, Tensor] | None = None,
+) -> Tensor:
+    """Which of the other examples a linear map finds the class of: (M,) boolean.
+
+    Without ``validation`` it is the map of ``linear_probe``. With it, two ways of scaling are tried for every kind of
+    features: each column to variance 1, which makes columns that hardly vary as large as the others, and all columns
+    by one common number, which leaves their proportions as they are. The one of the two, with the penalty out of
+    ``PROBE_PENALTIES``, that finds most classes of the validation examples is taken (of equals the largest penalty).
+
+    Args:
+        features: (N, D), of the examples the map is fitted to.
+        targets: (N,) int64, their classes, at least two different ones.
+        test_features: (M, D).
+        test_targets: (M,) int64.
+        validation: features (V, D) and targets (V,) by which scaling and penalty are chosen.
+
+    Returns:
+        (M,) boolean, True where the class is found.
+
+    Raises:
+        ValueError: shapes that do not fit, nothing to fit or to test on, or one class only.
+    """
+    import numpy as np
+    from sklearn.linear_model import RidgeClassifier, RidgeClassifierCV
     from sklearn.preprocessing import StandardScaler
 
     _check_probe(features, targets, test_features, test_targets)
-    probe = make_pipeline(StandardScaler(), RidgeClassifierCV([len(features) * each for each in PENALTIES]))
-    probe.fit(features.detach().double().numpy(), targets.numpy())
-    found: Tensor = torch.from_numpy(probe.predict(test_features.detach().double().numpy())) == test_targets
-    return found
+    x, test_x = (each.detach().double().numpy() for each in (features, test_features))
+    scaler = StandardScaler().fit(x)
+    if validation is None:
+        probe = RidgeClassifierCV([len(x) * each for each in PENALTIES]).fit(scaler.transform(x), targets.numpy())
+        return torch.from_numpy(probe.predict(scaler.transform(test_x))) == test_targets
+    _check_probe(features, targets, *validation)
+    asked, best, found = validation[0].detach().double().numpy(), (-1.0, 0.0), test_targets
+    common = np.full_like(scaler.scale_, math.sqrt(scaler.var_.mean()) or 1.0)
+    for scale in (scaler.scale_, common):
+        scaled, scaled_asked, scaled_test = ((each - scaler.mean_) / scale for each in (x, asked, test_x))
+        for penalty in PROBE_PENALTIES:
+            probe = RidgeClassifier(len(x) * penalty).fit(scaled, targets.numpy())
+            merit = float(probe.score(scaled_asked, validation[1].numpy())), penalty
+            if merit > best:
+                best, found = merit, torch.from_numpy(probe.predict(scaled_test))
+    return found == test_targets
 
 
 def _check_probe(features: Tensor, targets: Tensor, test_features: Tensor, test_targets: Tensor) -> None:

@@ -7,8 +7,6 @@ run by run, on one thread, in about ten minutes; stopped at any time, it goes on
 
 from __future__ import annotations
 
-import argparse
-import json
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +21,7 @@ from ..data.tasks import Task
 from ..models import resnet
 from ..models.fractals.small_conv import with_small_map_convs
 from ..stability.sweeps.execution import one_thread
-from .keeping import KEPT, add_line, read_lines, write_columns
+from .keeping import KEPT, Done, parser_of, provenance_of, read_column, read_table, write_columns
 
 if TYPE_CHECKING:
     import pandas
@@ -102,36 +100,27 @@ def clipped_resnets() -> pandas.DataFrame:
     late (the mean loss of the last ten steps; inf where the run diverged), above (the share of its losses above ln 10),
     share (of clipped steps).
     """
-    import pandas
-
-    with np.load(FILE) as kept:
-        losses, norms, limits = kept["losses"], kept["norms"], kept["max_norm"]
-        late = losses[:, -10:].mean(axis=1)
-        return pandas.DataFrame(
-            {
-                "learning_rate": kept["learning_rate"],
-                "factor": kept["factor"],
-                "max_norm": limits,
-                "seed": kept["seed"],
-                "late": np.where(np.isfinite(late), late, np.inf),
-                "above": (~(losses <= math.log(10))).mean(axis=1),
-                "share": (norms > limits[:, None]).mean(axis=1),
-            }
-        )
+    runs = read_table(FILE, "learning_rate", "factor", "max_norm", "seed")
+    losses, norms = read_column(FILE, "losses"), read_column(FILE, "norms")
+    late = losses[:, -10:].mean(axis=1)
+    return runs.assign(
+        late=np.where(np.isfinite(late), late, np.inf),
+        above=(~(losses <= math.log(10))).mean(axis=1),
+        share=(norms > runs.max_norm.to_numpy()[:, None]).mean(axis=1),
+    )
 
 
 def kept_losses(learning_rate: float, factor: float, seed: int) -> np.ndarray:
     """The losses of one of the runs: (20,). A factor of inf stands for no clipping."""
-    with np.load(FILE) as kept:
-        here = (kept["learning_rate"] == learning_rate) & (kept["factor"] == factor) & (kept["seed"] == seed)
-        losses: np.ndarray = kept["losses"][here][0]
+    runs = clipped_resnets()
+    here = (runs.learning_rate == learning_rate) & (runs.factor == factor) & (runs.seed == seed)
+    losses: np.ndarray = read_column(FILE, "losses")[here][0]
     return losses
 
 
 def made_by() -> str:
     """What the results in the package were computed with."""
-    with np.load(FILE) as kept:
-        return str(kept["by"])
+    return provenance_of(FILE)
 
 
 def write(rows: list[dict[str, Any]], file: Path, by: str) -> None:
@@ -142,27 +131,16 @@ def write(rows: list[dict[str, Any]], file: Path, by: str) -> None:
 
 def main() -> None:
     """Do the runs that are not done, and write the file."""
-    parser = argparse.ArgumentParser(prog="python -m stablelab.studies.clipped_resnets", description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path(), help="folder for the results (default: here)")
-    part = parser.parse_args().out / "clipped_resnets.part.jsonl"
-    done = {json.dumps(line["run"]): line["row"] for line in read_lines(part)}
-    task, rows = small_digits(), []
-
-    def once(learning_rate: float, factor: float | None, seed: int, norms: list[float]) -> dict[str, Any]:
-        key = json.dumps((learning_rate, factor, seed))
-        if key not in done:
-            max_norm = None if factor is None else factor * threshold(norms, learning_rate)
-            done[key] = run(task, learning_rate, max_norm, seed) | {"factor": math.inf if factor is None else factor}
-            add_line(part, {"run": json.loads(key), "row": done[key]})
-        rows.append(done[key])
-        return rows[-1]
-
+    out = parser_of("clipped_resnets", __doc__).parse_args().out
+    done, task = Done(out / "clipped_resnets.part.jsonl"), small_digits()
     with one_thread():
         for seed in (*JUDGED, *TUNING):
-            free = {rate: once(rate, None, seed, []) for rate in FREE}
+            free = {rate: done.once((rate, math.inf, seed), run, task, rate, None, seed) for rate in FREE}
             for rate, factor in CLIPPED:
-                once(rate, factor, seed, free[AT]["norms"])
-    write(rows, part.with_name("clipped_resnets.npz"), f"CPU, one thread, torch {torch.__version__}")
+                max_norm = factor * threshold(free[AT]["norms"], rate)
+                done.once((rate, factor, seed), run, task, rate, max_norm, seed)
+    rows = [row | {"factor": factor} for (_, factor, _), row in done.items()]
+    write(rows, out / FILE.name, f"CPU, one thread, torch {torch.__version__}")
 
 
 if __name__ == "__main__":

@@ -10,9 +10,7 @@ core, and stopped at any time it goes on.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,7 +24,7 @@ from ..data.tasks import SPLITS, Split, generator_for, make_task
 from ..models import bert
 from ..models.features import Features
 from ..stability.sweeps.execution import one_thread
-from .keeping import KEPT, add_line, read_lines, write_columns
+from .keeping import KEPT, Done, parser_of, read_column, read_table, write_columns
 from .making_smaller import answers
 from .smaller_models import SETUPS, training_losses
 from .wrong_labels import heads_on
@@ -146,38 +144,26 @@ def runs() -> pandas.DataFrame:
     Columns: seed, arm, body ("frozen" or "fine-tuned"), and on the 200 test reviews: accuracy, with_skew and
     against_skew (with a sentence in front that says who directed, as the planted skew has it or the other way round).
     """
-    import pandas
-
-    with np.load(FILE) as kept:
-        return pandas.DataFrame({n: kept[n] for n in kept.files if n not in ("by", "margins")})
+    return read_table(FILE)
 
 
 def margins() -> np.ndarray:
     """(R, 336): of each run the log-odds of "positive" for each sentence of ``filled_templates()``."""
-    with np.load(FILE) as kept:
-        return kept["margins"].astype(np.float64)
+    return read_column(FILE, "margins").astype(np.float64)
 
 
 def main() -> None:
     """Do what is not done, and write the file."""
-    parser = argparse.ArgumentParser(prog="python -m stablelab.studies.counterfactual_gaps", description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path(), help="folder for the results (default: here)")
-    folder = parser.parse_args().out
-    part = folder / "counterfactual_gaps.part.jsonl"
-    done = {line["key"]: line["rows"] for line in read_lines(part)}
-    rows: list[dict[str, Any]] = []
-    task = examples()
+    out = parser_of("counterfactual_gaps", __doc__).parse_args().out
+    done, task = Done(out / "counterfactual_gaps.part.jsonl"), examples()
     with one_thread():
-        for seed in (None, *TUNED_SEEDS):
-            for arm in ("all",) if seed is None else TUNED:
-                key = f"{arm} {seed}"
-                if key not in done:
-                    done[key] = list(frozen_rows(task) if seed is None else tuned_rows(task, arm, seed))
-                    add_line(part, {"key": key, "rows": done[key]})
-                rows += done[key]
+        rows = list(done.once("frozen", frozen_rows, task))
+        for seed in TUNED_SEEDS:
+            for arm in TUNED:
+                rows += done.once((arm, seed), tuned_rows, task, arm, seed)
     kinds: dict[str, Any] = {"margins": np.float16, "seed": np.int8}
     columns = {n: np.array([r[n] for r in rows], dtype=kinds.get(n)) for n in rows[0]}
-    write_columns(folder / FILE.name, f"CPU, one thread, torch {torch.__version__}", **columns)
+    write_columns(out / FILE.name, f"CPU, one thread, torch {torch.__version__}", **columns)
 
 
 if __name__ == "__main__":

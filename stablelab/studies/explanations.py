@@ -9,9 +9,8 @@ fifteen minutes on one core, and stopped at any time it goes on.
 
 from __future__ import annotations
 
-import argparse
 import base64
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +39,7 @@ from .explaining import (
     scores_of,
     task_of,
 )
-from .keeping import KEPT, add_line, read_lines, write_columns
+from .keeping import KEPT, Done, parser_of, write_columns
 from .making_smaller import answers, full_model
 from .smaller_models import SETUPS, training_losses
 
@@ -215,14 +214,14 @@ def kept(name: str) -> dict[str, np.ndarray]:
         return {key.partition("/")[2]: stored[key] for key in stored.files if key.startswith(f"{name}/")}
 
 
-def columns(name: str, lines: dict[str, dict[str, Any]]) -> Iterator[tuple[str, np.ndarray]]:
+def columns(name: str, lines: Mapping[Any, dict[str, Any]]) -> Iterator[tuple[str, np.ndarray]]:
     """What is kept of one model."""
-    plain = [lines[f"plain {seed}"] for seed in SEEDS]
+    plain = [lines["plain", seed] for seed in SEEDS]
     yield f"{name}/parts", explained(name).parts.numpy()
     yield f"{name}/truth", plain_task(name).test.targets.numpy().astype(np.uint8)
     for key in ("answers", "scores", "again", "sane", "curves"):
         yield f"{name}/{key}", np.stack([unpacked(line[key]) for line in plain])
-    others = [lines[f"{kind} {seed}"] for kind in ("shortcut", "control") for seed in SHORTCUT_SEEDS]
+    others = [lines[kind, seed] for kind in ("shortcut", "control") for seed in SHORTCUT_SEEDS]
     yield f"{name}/control", np.array([line["kind"] == "control" for line in others])
     for key in ("validation", "clean", "clean_given", "turned", "turned_without"):
         yield f"{name}/{key}", np.array([line[key] for line in others])
@@ -230,27 +229,20 @@ def columns(name: str, lines: dict[str, dict[str, Any]]) -> Iterator[tuple[str, 
         yield f"{name}/{called}", np.stack([unpacked(line[key]) for line in others])
 
 
-def study(name: str, part: Path) -> dict[str, dict[str, Any]]:
+def study(name: str, part: Path) -> Done:
     """All runs of one model; what the file has of them is not done again."""
-    done = {line["key"]: line["found"] for line in read_lines(part)}
-
-    def do(key: str, make: Callable[[], dict[str, Any]]) -> None:
-        if key not in done:
-            done[key] = make()
-            add_line(part, {"key": key, "found": done[key]})
-
+    done = Done(part)
     for seed in range(max(*SEEDS, *SHORTCUT_SEEDS) + 1):
         if seed in SEEDS:
-            do(f"plain {seed}", lambda seed=seed: plain_line(name, seed))  # type: ignore[misc]
+            done.once(("plain", seed), plain_line, name, seed)
         for kind in ("shortcut", "control") if seed in SHORTCUT_SEEDS else ():
-            do(f"{kind} {seed}", lambda kind=kind, seed=seed: shortcut_line(name, kind, seed))  # type: ignore[misc]
+            done.once((kind, seed), shortcut_line, name, kind, seed)
     return done
 
 
 def main() -> None:
     """Do what is not done, and write the file."""
-    parser = argparse.ArgumentParser(prog="python -m stablelab.studies.explanations", description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path(), help="folder for the results (default: here)")
+    parser = parser_of("explanations", __doc__)
     parser.add_argument("--model", choices=NAMES, help="do the runs of this model alone, in a file of its own")
     arguments = parser.parse_args()
     found: dict[str, np.ndarray] = {}

@@ -8,8 +8,6 @@ goes on from there.
 
 from __future__ import annotations
 
-import argparse
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +22,7 @@ from ..data.tasks import Task
 from ..models import bert
 from ..stability.sweeps.execution import one_thread
 from ..training.evaluation import predict
-from .keeping import KEPT, add_line, read_lines, write_columns
+from .keeping import KEPT, Done, parser_of, provenance_of, read_column, read_table, write_columns
 
 if TYPE_CHECKING:
     import pandas
@@ -114,16 +112,15 @@ def few_reviews() -> pandas.DataFrame:
 
 def kept_losses(learning_rate: float, pull: float, seed: int) -> np.ndarray:
     """The training losses of one of the runs: (12,)."""
-    with np.load(FILE) as kept:
-        here = (kept["learning_rate"] == learning_rate) & (kept["pull"] == pull) & (kept["seed"] == seed)
-        losses: np.ndarray = kept["losses"][here][0]
+    runs = read_table(FILE)
+    here = (runs.learning_rate == learning_rate) & (runs.pull == pull) & (runs.seed == seed)
+    losses: np.ndarray = read_column(FILE, "losses")[here][0]
     return losses
 
 
 def made_by() -> str:
     """What the results in the package were computed with."""
-    with np.load(FILE) as kept:
-        return str(kept["by"])
+    return provenance_of(FILE)
 
 
 def all_runs() -> list[tuple[float, float, int]]:
@@ -140,17 +137,11 @@ def write(rows: list[dict[str, Any]], file: Path, by: str) -> None:
 
 def main() -> None:
     """Do the runs that are not done, and write the file."""
-    parser = argparse.ArgumentParser(prog="python -m stablelab.studies.few_reviews", description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path(), help="folder for the results (default: here)")
-    part = parser.parse_args().out / "few_reviews.part.jsonl"
-    done = {json.dumps(line["run"]): line["row"] for line in read_lines(part)}
+    out = parser_of("few_reviews", __doc__).parse_args().out
+    done = Done(out / "few_reviews.part.jsonl")
     with one_thread():
-        for each in all_runs():
-            if json.dumps(each) not in done:
-                done[json.dumps(each)] = run(*each)
-                add_line(part, {"run": each, "row": done[json.dumps(each)]})
-    rows = [done[json.dumps(each)] for each in all_runs()]
-    write(rows, part.with_name("few_reviews.npz"), f"CPU, one thread, torch {torch.__version__}")
+        rows = [done.once(each, run, *each) for each in all_runs()]
+    write(rows, out / FILE.name, f"CPU, one thread, torch {torch.__version__}")
 
 
 if __name__ == "__main__":

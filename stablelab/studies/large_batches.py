@@ -6,11 +6,10 @@ in about half an hour where the processor has bf16 arithmetic; stopped at any ti
 
 from __future__ import annotations
 
-import argparse
-import json
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +27,7 @@ from ..training.evaluation import forward
 from ..training.precision import autocast
 from ..training.protocols import Inputs
 from ..training.settings import Settings
-from .keeping import KEPT, add_line, read_lines, write_columns
+from .keeping import KEPT, Done, parser_of, read_column, read_table, write_columns
 from .precision import judged, train
 
 if TYPE_CHECKING:
@@ -41,6 +40,7 @@ EXAMPLES = 3072  # seen once by each run: 192, 48, 12 and 3 steps
 UNIT = 1e-4  # rates are whole powers of 2 times this
 FIRST = {"adamw": 0, "lamb": 5}  # power that the search of the rate for a batch of 16 begins with
 SEEDS, TUNING_SEEDS = range(5), (100,)
+COLUMNS = ("optimizer", "batch", "power", "seed", "accuracy", "loss", "failed")
 SETTINGS = Settings(schedule="linear", precision="bf16")
 
 NOISE_SEEDS = range(3)
@@ -177,30 +177,22 @@ def large_batches() -> pandas.DataFrame:
     Columns: optimizer, batch, power (the rate is 2^power times ``UNIT``), seed, accuracy and loss on the test split
     (nan where the run diverged), failed.
     """
-    return _frame("run", ("optimizer", "batch", "power", "seed", "accuracy", "loss", "failed"))
+    return read_table(FILE, *COLUMNS, prefix="run_")
 
 
 def tuning() -> pandas.DataFrame:
     """The runs to tune by, columns as of ``large_batches``; loss and accuracy are those on the validation split."""
-    return _frame("tune", ("optimizer", "batch", "power", "seed", "accuracy", "loss", "failed"))
+    return read_table(FILE, *COLUMNS, prefix="tune_")
 
 
 def noise_scales() -> pandas.DataFrame:
     """Columns: task ("movies" or "digits"), step, seed, noise_scale (examples), low and high (95 %)."""
-    return _frame("noise", ("task", "step", "seed", "noise_scale", "low", "high"))
+    return read_table(FILE, prefix="noise_")
 
 
 def first_losses() -> np.ndarray:
     """(R, 3) training losses of the first three steps of the runs of ``large_batches``, before the update."""
-    with np.load(FILE) as kept:
-        return kept["run_losses"].copy()
-
-
-def _frame(purpose: str, columns: tuple[str, ...]) -> pandas.DataFrame:
-    import pandas
-
-    with np.load(FILE) as kept:
-        return pandas.DataFrame({name: kept[f"{purpose}_{name}"] for name in columns})
+    return read_column(FILE, "run_losses")
 
 
 def write(rows: list[dict[str, Any]], file: Path, by: str) -> None:
@@ -216,47 +208,33 @@ def write(rows: list[dict[str, Any]], file: Path, by: str) -> None:
 
 def main() -> None:
     """Do the runs that are not done, and write the file."""
-    parser = argparse.ArgumentParser(prog="python -m stablelab.studies.large_batches", description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path(), help="folder for the results (default: here)")
-    part = parser.parse_args().out / "large_batches.part.jsonl"
-    done = {json.dumps(line["run"]): line["rows"] for line in read_lines(part)}
-    task = movies()
-
-    def once(key: tuple[Any, ...], make: Callable[[], list[dict[str, Any]]]) -> list[dict[str, Any]]:
-        name = json.dumps(key)
-        if name not in done:
-            done[name] = make()
-            add_line(part, {"run": key, "rows": done[name]})
-        return done[name]
+    out = parser_of("large_batches", __doc__).parse_args().out
+    done, task = Done(out / "large_batches.part.jsonl"), movies()
 
     def train_once(*what: Any) -> dict[str, Any]:
-        return once(what, lambda: [run(task, *what)])[0]
+        row: dict[str, Any] = done.once(what, run, task, *what)
+        return row
+
+    def score(optimizer: str, batch: int, power: int) -> float:
+        return float(np.mean([train_once("tune", optimizer, batch, power, s)["loss"] for s in TUNING_SEEDS]))
 
     tuned: dict[tuple[str, int], int] = {}
     for optimizer in OPTIMIZERS:
         power = FIRST[optimizer]
         for batch in BATCHES:
-
-            def score(at: int, optimizer: str = optimizer, batch: int = batch) -> float:
-                return float(np.mean([train_once("tune", optimizer, batch, at, s)["loss"] for s in TUNING_SEEDS]))
-
-            power = tuned[optimizer, batch] = tune(score, power + (batch > BATCHES[0]))
+            power = tuned[optimizer, batch] = tune(partial(score, optimizer, batch), power + (batch > BATCHES[0]))
             for scaling in SCALINGS:
-                score(scaled_power(tuned[optimizer, BATCHES[0]], batch, scaling))
-    for name, of in (("movies", task), ("digits", digits())):
-        for seed in NOISE_SEEDS:
-
-            def measure(name: str = name, of: Task = of, seed: int = seed) -> list[dict[str, Any]]:
-                with one_thread():
-                    return list(noise_along(name, of, tuned["adamw", BATCHES[0]], seed))
-
-            once(("noise", name, seed), measure)
+                score(optimizer, batch, scaled_power(tuned[optimizer, BATCHES[0]], batch, scaling))
+    noise: list[dict[str, Any]] = []
+    with one_thread():
+        for name, of in (("movies", task), ("digits", digits())):
+            for seed in NOISE_SEEDS:
+                noise += done.once(("noise", name, seed), noise_along, name, of, tuned["adamw", BATCHES[0]], seed)
     for seed in SEEDS:
         for (optimizer, batch), power in tuned.items():
             train_once("run", optimizer, batch, power, seed)
-    rows = [row for each in done.values() for row in each]
-    by = f"python -m stablelab.studies.large_batches; CPU, torch {torch.__version__}"
-    write(rows, part.with_name("large_batches.npz"), by)
+    rows = [row for (purpose, *_), row in done.items() if purpose != "noise"] + noise
+    write(rows, out / FILE.name, f"python -m stablelab.studies.large_batches; CPU, torch {torch.__version__}")
 
 
 if __name__ == "__main__":

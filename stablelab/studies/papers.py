@@ -9,7 +9,6 @@ What was computed on a GPU instead, many runs in one computation, says so (``kep
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -21,7 +20,7 @@ import numpy as np
 
 from ..formulas import cross_entropy, missing_correction
 from ..stability import Results, Sweep, Trial
-from .keeping import KEPT, add_line, read_lines, write_columns
+from .keeping import KEPT, Done, parser_of, read_column, read_table, write_columns
 
 if TYPE_CHECKING:
     import pandas
@@ -50,6 +49,7 @@ STUDY_RATES = {  # (steps, bias corrected) -> the learning rates that were tried
     (LONG, False): (3e-6, 6e-6, 1e-5, 2e-5, 3e-5, *HIGH_RATES),
 }
 FIRST = 20  # steps whose gradients are measured, layer by layer
+TOLD = ("steps", "new_layers", "warmup_steps", "correction", "learning_rate", "seed")  # what tells two runs apart
 
 
 def bias_correction(steps: int, learning_rate: float = 1e-4, file: Path | None = None) -> Sweep:
@@ -157,10 +157,7 @@ def study_rates() -> pandas.DataFrame:
     Columns: steps, new_layers, warmup_steps, correction ("on", "off", or "schedule": see ``study``), learning_rate,
     seed, accuracy, validation_loss, failed.
     """
-    import pandas
-
-    with np.load(KEPT / "study_rates.npz") as kept:
-        return pandas.DataFrame({name: kept[name] for name in kept.files if name not in ("norms", "layers", "by")})
+    return read_table(KEPT / "study_rates.npz", *TOLD, "accuracy", "validation_loss", "failed")
 
 
 def study_gradients() -> tuple[pandas.DataFrame, np.ndarray, tuple[str, ...]]:
@@ -170,9 +167,8 @@ def study_gradients() -> tuple[pandas.DataFrame, np.ndarray, tuple[str, ...]]:
         The rows of ``study_rates`` that they belong to; (R, 20, 8) norms of run, step and layer, before clipping; and
         the names of the layers, from the head down.
     """
-    with np.load(KEPT / "study_rates.npz") as kept:
-        norms, names = kept["norms"].astype(np.float32), tuple(kept["layers"].tolist())
-    rows = study_rates()
+    file, rows = KEPT / "study_rates.npz", study_rates()
+    norms, names = read_column(file, "norms").astype(np.float32), tuple(read_column(file, "layers").tolist())
     return rows[rows.steps == SHORT].reset_index(drop=True), norms, names
 
 
@@ -226,15 +222,12 @@ def make_study_rates(out: Path, n_jobs: int | None = None) -> Path:
     import joblib
     import torch
 
-    part, file = out / "study_rates.part.jsonl", out / "study_rates.npz"
-    rows = read_lines(part)
-    done = {_key(row) for row in rows}
+    done, file = Done(out / "study_rates.part.jsonl"), out / "study_rates.npz"
     left = [joblib.delayed(study_row)(*run) for run in study_runs() if _key(run[2]) not in done]
     print(f"study_rates: {len(done)} of {len(done) + len(left)} runs done")
     for row in joblib.Parallel(n_jobs=n_jobs, return_as="generator_unordered")(left):
-        rows.append(row)
-        add_line(part, row)
-    write_study_rates(rows, file, f"CPU, torch {torch.__version__}, float32, one run at a time")
+        done.add(_key(row), row)
+    write_study_rates([*done.values()], file, f"CPU, torch {torch.__version__}, float32, one run at a time")
     return file
 
 
@@ -252,7 +245,7 @@ def write_study_rates(rows: Sequence[dict[str, Any]], file: Path, by: str) -> No
 
 
 def _key(row: Mapping[str, Any]) -> tuple[Any, ...]:
-    return tuple(row[n] for n in ("steps", "new_layers", "warmup_steps", "correction", "learning_rate", "seed"))
+    return tuple(row[n] for n in TOLD)
 
 
 def _gradient_norm(modules: Sequence[Any]) -> float:
@@ -331,11 +324,10 @@ def make(name: str, out: Path, n_jobs: int | None = None) -> Path:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line and run the experiments. Returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m stablelab.studies.papers", description=__doc__)
+    parser = parser_of("papers", __doc__)
     parser.add_argument(
         "names", nargs="*", default=list(EXPERIMENTS), help=f"of {', '.join(NAMES)}; all but the last if none"
     )
-    parser.add_argument("--out", type=Path, default=Path(), help="folder for the results (default: here)")
     parser.add_argument("--jobs", type=int, default=2, help="processes side by side (default: 2)")
     options = parser.parse_args(arguments)
     try:

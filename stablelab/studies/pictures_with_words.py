@@ -8,7 +8,6 @@ command makes them anew in about five minutes on one core, and stopped at any ti
 
 from __future__ import annotations
 
-import argparse
 import importlib.metadata
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -30,7 +29,7 @@ from ..data.tasks import Split
 from ..formulas import clip_loss, recall_at
 from ..stability.robustness import Robustness, robustness
 from ..stability.sweeps.execution import one_thread
-from .keeping import KEPT, add_line, read_lines, write_columns
+from .keeping import KEPT, Done, parser_of, read_column, read_table, write_columns
 
 if TYPE_CHECKING:
     import pandas
@@ -469,17 +468,9 @@ def _encoder() -> tuple[str, int]:
 # -- what lies in the package ------------------------------------------------------------------------------------------
 
 
-def _table(prefix: str) -> pandas.DataFrame:
-    import pandas
-
-    with np.load(FILE) as kept:
-        return pandas.DataFrame({n.removeprefix(prefix): kept[n] for n in kept.files if n.startswith(prefix)})
-
-
 def features() -> Tensor:
     """(1644, 1280) float32: what EfficientNet-Lite0 says of the emoji at 96 pixels, in the order of ``emoji_table``."""
-    with np.load(FILE) as kept:
-        return from_bytes(kept["features"])
+    return from_bytes(read_column(FILE, "features"))
 
 
 def contenders() -> pandas.DataFrame:
@@ -491,7 +482,7 @@ def contenders() -> pandas.DataFrame:
     best validation of its method and fold (mean of the two recalls@10; of "group labels" the accuracy), with "held"
     for each scale by itself.
     """
-    table = _table("contender ")
+    table = read_table(FILE, prefix="contender ")
     merit = (table["validation pictures@10"] + table["validation captions@10"]) / 2
     merit = merit.fillna(table["validation groups"])
     scale = table.setting.where(table.method == "held", 0.0)
@@ -501,25 +492,23 @@ def contenders() -> pandas.DataFrame:
 
 def languages() -> pandas.DataFrame:
     """A row for each kind of training and fold: how, fold, rate; zh-en@1, zh-en@10, zh-picture@10 of both splits."""
-    return _table("language ")
+    return read_table(FILE, prefix="language ")
 
 
 def encoders() -> pandas.DataFrame:
     """Of each encoder and fold the mean recall@10 of ridge regression on validation: encoder, fold, recall."""
-    return _table("encoder ")
+    return read_table(FILE, prefix="encoder ")
 
 
 def robust(name: str) -> Robustness:
     """The zero-shot errors of "contrastive" (five seeds) or "ridge" on the test pictures of fold 0, clean and worse."""
-    with np.load(FILE) as kept:
-        clean, corrupted = kept[f"{name} clean"], kept[f"{name} corrupted"]
-    return Robustness(name, IMAGE_CORRUPTIONS, (SEVERITY,), clean.astype(bool), corrupted.astype(bool))
+    clean, corrupted = (read_column(FILE, f"{name} {each}").astype(bool) for each in ("clean", "corrupted"))
+    return Robustness(name, IMAGE_CORRUPTIONS, (SEVERITY,), clean, corrupted)
 
 
 def answers(what: str) -> np.ndarray:
     """(5, 329): of five seeds the "groups" or the "captions" that each test picture of fold 0 was given."""
-    with np.load(FILE) as kept:
-        return kept[f"answers {what}"].astype(np.int64)
+    return read_column(FILE, f"answers {what}").astype(np.int64)
 
 
 def tuned_setting(rows: Sequence[dict[str, Any]], method: str, number: int = 0) -> dict[str, Any]:
@@ -530,18 +519,8 @@ def tuned_setting(rows: Sequence[dict[str, Any]], method: str, number: int = 0) 
 
 def main() -> None:
     """Do what is not done, and write the file."""
-    parser = argparse.ArgumentParser(prog="python -m stablelab.studies.pictures_with_words", description=__doc__)
-    parser.add_argument("--out", type=Path, default=FILE.parent, help="folder of the results; the kept ones by default")
-    out = parser.parse_args().out
-    part = out / "pictures_with_words.part.jsonl"
-    done = {line["key"]: line["found"] for line in read_lines(part)}
-
-    def do(key: str, find: Callable[[], Any]) -> Any:
-        if key not in done:
-            done[key] = find()
-            add_line(part, {"key": key, "found": done[key]})
-            print(key, "done", flush=True)
-        return done[key]
+    out = parser_of("pictures_with_words", __doc__).parse_args().out
+    done = Done(out / "pictures_with_words.part.jsonl")
 
     def extracted(encoder: str, size: int) -> Tensor:
         kept = out / f"features-{encoder}-{size}.npy"
@@ -551,19 +530,17 @@ def main() -> None:
 
     with one_thread():
         tried = []
-        for e, s in ENCODERS:
-            tried += do(f"{e} {s}", lambda e=e, s=s: list(encoder_rows(e, s, extracted(e, s))))  # type: ignore[misc]
+        for each in ENCODERS:
+            tried += done.once(each, lambda e, s: encoder_rows(e, s, extracted(e, s)), *each)
         x = from_bytes(to_bytes(extracted(*_encoder())))  # as they are kept
         judged, met = [], []
         for k in range(FOLDS):
-            judged += do(f"contenders {k}", lambda k=k: list(contender_rows(k, x)))  # type: ignore[misc]
-            met += do(f"languages {k}", lambda k=k: list(language_rows(k, x)))  # type: ignore[misc]
-            met += do(f"identity {k}", lambda k=k: list(identity_rows(k, x)))  # type: ignore[misc]
-            met += do(f"regressions {k}", lambda k=k: list(regression_rows(k, x)))  # type: ignore[misc]
+            judged += done.once(("contenders", k), contender_rows, k, x)
+            for rows in (language_rows, identity_rows, regression_rows):
+                met += done.once((rows.__name__, k), rows, k, x)
         best, flat = tuned_setting(judged, "contrastive"), tuned_setting(judged, "ridge, centred")
-        last = do("seeds", lambda: seeds_and_corruptions(x, best["rate"], best["setting"], flat["setting"]))
+        last = done.once("seeds", seeds_and_corruptions, x, best["rate"], best["setting"], flat["setting"])
     write(out / FILE.name, to_bytes(x), tried, judged, met, last)
-    print(f"written to {out / FILE.name}")
 
 
 def write(

@@ -6,8 +6,6 @@ some ten minutes where the processor has bf16 arithmetic; stopped at any time, i
 
 from __future__ import annotations
 
-import argparse
-import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -29,7 +27,7 @@ from ..training.evaluation import predict
 from ..training.loop import steps
 from ..training.protocols import Batches
 from ..training.settings import Settings
-from .keeping import KEPT, add_line, read_lines, write_columns
+from .keeping import KEPT, Done, parser_of, read_column, read_table, write_columns
 from .large_rates import estimate_statistics
 from .papers import movie_reviews
 
@@ -39,7 +37,7 @@ if TYPE_CHECKING:
 FILE = KEPT / "precision.npz"
 AUTOCAST = ("fp32", "bf16")
 WEIGHTS = "bf16 weights"  # no fp32 anywhere: weights, gradients and Adam's moments in bf16 as well
-COLUMNS = ("task", "precision", "learning_rate", "seed", "accuracy", "test_loss", "failed")
+ROUNDED = "rounded weights"  # all in fp32, but the weights are rounded to bf16 after each step: only their low bits go
 
 
 @dataclass(frozen=True)
@@ -51,9 +49,9 @@ class Setup:
         model: (task, seed=...) -> the first weights.
         settings: but for precision and learning rate.
         steps, batch: length of a run, and examples a step.
-        arms: of each learning rate the precisions and the seeds: for the movies a rate too low for bf16 weights, the
-            best one, and one at the edge of what is stable; for the digits the best one of those that earlier studies
-            tried. Best and edge are those of fp32 (``papers.rate_map``, ``yardstick``; ``large_rates``).
+        arms: of each learning rate the seeds of each precision: for the movies a rate too low for bf16 weights, the
+            best one, and one at the edge of what is stable; for the digits the best of those of earlier studies.
+            Best and edge are those of fp32 (``papers.rate_map``, ``yardstick``; ``large_rates``).
     """
 
     task: Callable[[], Any]
@@ -61,7 +59,7 @@ class Setup:
     settings: Settings
     steps: int
     batch: int
-    arms: dict[float, tuple[tuple[str, ...], range]]
+    arms: dict[float, dict[str, range]]
 
 
 SETUPS = {
@@ -71,7 +69,11 @@ SETUPS = {
         Settings(schedule="cosine"),
         steps=40,
         batch=8,
-        arms={6e-5: ((*AUTOCAST, WEIGHTS), range(6)), 3e-4: (AUTOCAST, range(10)), 6e-4: (AUTOCAST, range(10))},
+        arms={
+            6e-5: dict.fromkeys((*AUTOCAST, WEIGHTS, ROUNDED), range(6)),
+            3e-4: dict.fromkeys((*AUTOCAST, ROUNDED), range(10)),
+            6e-4: dict.fromkeys(AUTOCAST, range(10)),
+        },
     ),
     "digits": Setup(
         digits,
@@ -79,9 +81,16 @@ SETUPS = {
         Settings(weight_decay=0.01),
         steps=20,
         batch=32,
-        arms={1e-3: (AUTOCAST, range(10))},
+        arms={1e-3: dict.fromkeys(AUTOCAST, range(10))},
     ),
 }
+
+
+@torch.no_grad()
+def round_weights(model: nn.Module) -> None:
+    """Round each weight to the nearest number of bf16, in its own format."""
+    for p in model.parameters():
+        p.copy_(p.to(torch.bfloat16))
 
 
 def train(
@@ -92,6 +101,7 @@ def train(
     seed: int,
     *,
     whole_model: bool = False,
+    rounded: bool = False,
     stop: int | None = None,
 ) -> list[float]:
     """Train in place, on one thread; the losses, up to the first that is not finite.
@@ -103,14 +113,19 @@ def train(
         total_steps: length of the run.
         seed: of dropout.
         whole_model: put all of the model into bf16 first, weights included.
+        rounded: keep the format of all numbers, but round the weights to bf16 first and after each step.
         stop: after so many steps of the run, all of them if not given.
     """
     if whole_model:
         model.to(torch.bfloat16)
+    if rounded:
+        round_weights(model)
     losses = []
     with one_thread():
         for step in steps(model, batches, cross_entropy, Control(settings), total_steps=total_steps, seed=seed):
             losses.append(step.loss if not step.diverged else math.nan)
+            if rounded:
+                round_weights(model)
             if step.diverged or step.step == stop:
                 break
     return losses
@@ -129,11 +144,12 @@ def judged(model: nn.Module, split: Any) -> tuple[float, float, bool]:
 
 def run(task: Task, name: str, precision: str, learning_rate: float, seed: int) -> dict[str, Any]:
     """One run, as JSON values."""
-    setup, whole_model = SETUPS[name], precision == WEIGHTS
+    setup, whole_model, rounded = SETUPS[name], precision == WEIGHTS, precision == ROUNDED
     model = setup.model(task, seed=seed)
-    settings = setup.settings.replace(learning_rate=learning_rate, precision="fp32" if whole_model else precision)
+    products = "fp32" if whole_model or rounded else precision
+    settings = setup.settings.replace(learning_rate=learning_rate, precision=products)
     batches = task.batches(seed, setup.batch)
-    losses = train(model, batches, settings, setup.steps, seed, whole_model=whole_model)
+    losses = train(model, batches, settings, setup.steps, seed, whole_model=whole_model, rounded=rounded)
     if any(isinstance(module, nn.BatchNorm2d) for module in model.modules()):
         with one_thread():
             estimate_statistics(model.train(), task, seed)
@@ -145,26 +161,23 @@ def run(task: Task, name: str, precision: str, learning_rate: float, seed: int) 
 def precisions() -> pandas.DataFrame:
     """All runs that lie in the package, a row each.
 
-    Columns: task, precision ("fp32", "bf16" or "bf16 weights"), learning_rate, seed, accuracy and test_loss (on
-    the test split; nan where the run diverged), failed.
+    Columns: task, precision ("fp32", "bf16", "bf16 weights" or "rounded weights"), learning_rate, seed, accuracy and
+    test_loss (on the test split; nan where the run diverged), failed.
     """
-    import pandas
-
-    with np.load(FILE) as kept:
-        return pandas.DataFrame({name: kept[name] for name in COLUMNS})
+    return read_table(FILE, "task", "precision", "learning_rate", "seed", "accuracy", "test_loss", "failed")
 
 
 def first_losses() -> np.ndarray:
     """(R, 3) training losses of the first steps of each run, before the update."""
-    with np.load(FILE) as kept:
-        return kept["losses"].copy()
+    return read_column(FILE, "losses")
 
 
 def paired(task: str, learning_rate: float, precision: str = "bf16") -> tuple[pandas.DataFrame, pandas.DataFrame]:
-    """The kept runs in fp32 and in another precision, in the same order of seeds."""
+    """The kept runs in fp32 and in another precision, in the same order of the seeds that both have."""
     runs = precisions()
     here = runs[(runs.task == task) & np.isclose(runs.learning_rate, learning_rate)].sort_values("seed")
-    return here[here.precision == "fp32"], here[here.precision == precision]
+    plain, other = here[here.precision == "fp32"], here[here.precision == precision]
+    return plain[plain.seed.isin(other.seed)], other[other.seed.isin(plain.seed)]
 
 
 def variance_ratio(a: np.ndarray, b: np.ndarray, level: float = 0.95) -> tuple[float, float, float]:
@@ -196,9 +209,9 @@ def all_runs() -> list[tuple[str, str, float, int]]:
     found = [
         (name, precision, rate, seed)
         for name, setup in SETUPS.items()
-        for rate, (arms, seeds) in setup.arms.items()
+        for rate, arms in setup.arms.items()
+        for precision, seeds in arms.items()
         for seed in seeds
-        for precision in arms
     ]
     return found
 
@@ -211,20 +224,11 @@ def write(rows: Sequence[dict[str, Any]], file: Path, by: str) -> None:
 
 def main() -> None:
     """Do the runs that are not done, and write the file."""
-    parser = argparse.ArgumentParser(prog="python -m stablelab.studies.precision", description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path(), help="folder for the results (default: here)")
-    part = parser.parse_args().out / "precision.part.jsonl"
-    done = {json.dumps(line["run"]): line["row"] for line in read_lines(part)}
+    out = parser_of("precision", __doc__).parse_args().out
+    done = Done(out / "precision.part.jsonl")
     tasks = {name: setup.task() for name, setup in SETUPS.items()}
-    for each in all_runs():
-        if json.dumps(each) not in done:
-            row = run(tasks[each[0]], *each)
-            done[json.dumps(each)] = row
-            add_line(part, {"run": each, "row": row})
-    rows = [done[json.dumps(each)] for each in all_runs()]
-    write(
-        rows, part.with_name("precision.npz"), f"python -m stablelab.studies.precision; CPU, torch {torch.__version__}"
-    )
+    rows = [done.once(each, run, tasks[each[0]], *each) for each in all_runs()]
+    write(rows, out / FILE.name, f"python -m stablelab.studies.precision; CPU, torch {torch.__version__}")
 
 
 if __name__ == "__main__":

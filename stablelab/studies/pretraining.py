@@ -1,18 +1,17 @@
 """Three games of pre-training against controls of the same width: ``python -m stablelab.studies.pretraining``.
 
-Each game is played at two lengths from five seeds, and judged by a linear probe,
-beside features for which nothing was trained. The results lie in the package; the command makes them anew, run by run,
-and stopped at any time it goes on from there. It takes some three minutes on one core.
+Each game is played at two lengths and three learning rates from five seeds, and judged by a linear probe,
+beside features for which nothing was trained. Validation examples choose the rate, and how the probe scales features
+and which penalty it has. The results lie in the package; the command makes them anew, run by run,
+and stopped at any time it goes on from there. It takes some ten minutes on one core.
 
 The games stand in full in notebook 06, which plays some of the very runs again and prints the difference.
 """
 
 from __future__ import annotations
 
-import argparse
 import functools
 import math
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -24,7 +23,7 @@ from torch import Tensor, nn
 
 from ..formulas import info_nce
 from ..models import mask_tokens, probe_hits
-from .keeping import KEPT, add_line, read_lines, write_columns
+from .keeping import KEPT, Done, parser_of, read_column, read_table, write_columns
 
 if TYPE_CHECKING:
     import pandas
@@ -38,10 +37,10 @@ LETTERS = 64  # numbers for a word of the small BERT
 PAD, UNK, MASK, FIRST, VOCABULARY = 0, 1, 4, 5, 500
 COMMON = 10  # the words between which the probe of the third game decides
 GRID = {  # game: lengths, and the learning rates that are tried at each
-    "masked patches": {180: (6e-3,), 600: (6e-3,)},
-    "contrast": {120: (3e-3,), 600: (3e-3,)},
-    "contrast, turned": {600: (3e-3,)},
-    "masked words": {75: (1e-2,), 200: (1e-2,)},
+    "masked patches": {180: (6e-3, 2e-3, 2e-2), 600: (6e-3, 2e-3, 2e-2)},
+    "contrast": {120: (3e-3, 1e-3, 1e-2), 600: (3e-3, 1e-3, 1e-2)},
+    "contrast, turned": {600: (3e-3, 1e-3, 1e-2)},
+    "masked words": {75: (1e-2, 3e-3, 3e-2), 200: (1e-2, 3e-3, 3e-2)},
 }
 
 
@@ -61,17 +60,12 @@ def results() -> pandas.DataFrame:
     learning_rate (0 for a control), seed, loss (mean over the last tenth of the steps, nan for a control), validation
     and accuracy (of the probe, on the validation and on the test split).
     """
-    import pandas
-
-    with np.load(FILE) as kept:
-        columns = ("task", "features", "steps", "learning_rate", "seed", "loss", "validation", "accuracy")
-        return pandas.DataFrame({name: kept[name] for name in columns})
+    return read_table(FILE)
 
 
 def hits() -> np.ndarray:
     """(R, M) bool, in the order of ``results()``: which test examples each probe judged rightly, then False."""
-    with np.load(FILE) as kept:
-        return np.unpackbits(kept["hits"], axis=1).astype(bool)
+    return np.unpackbits(read_column(FILE, "hits"), axis=1).astype(bool)
 
 
 # -- digits ------------------------------------------------------------------------------------------------------------
@@ -79,7 +73,7 @@ def hits() -> np.ndarray:
 
 @functools.cache
 def digit_task() -> Any:
-    """3,000 digits to learn from, 500 to choose the learning rate by, 1,000 to judge by; of 14 × 14 pixels."""
+    """3,000 digits to learn from, 500 to choose the rate and the probe by, 1,000 to judge by; of 14 × 14 pixels."""
     from ..data import digits
 
     return digits(train=3000, validation=500, test=1000, size=14)
@@ -89,6 +83,14 @@ def grey(split: Any) -> Tensor:
     """The pictures of a split, (N, 1, 14, 14), from 0 to 1."""
     pixels: Tensor = split.store.pixels[:, :1] / 255
     return pixels
+
+
+Labelled = tuple[Tensor, Tensor]  # features and targets
+
+
+def _judged(known: Labelled, asked: Labelled, test: Labelled) -> Labelled:
+    """What the probe finds of the validation examples, which choose its scaling and penalty, and of the test ones."""
+    return probe_hits(*known, *asked, validation=asked), probe_hits(*known, *test, validation=asked)
 
 
 def _encoder(seed: int) -> nn.Sequential:
@@ -178,8 +180,8 @@ def _digits_found(trial: Trial) -> tuple[float, tuple[Tensor, Tensor]]:
             play = _fill_in if trial.features == "masked patches" else _find_the_other
             features, loss = play(trial, pictures)
     known = features(pictures[seen]), task.train.targets[seen]
-    found = [probe_hits(*known, features(grey(split)), split.targets) for split in (task.validation, task.test)]
-    return loss, (found[0], found[1])
+    asked, test = ((features(grey(split)), split.targets) for split in (task.validation, task.test))
+    return loss, _judged(known, asked, test)
 
 
 # -- words -------------------------------------------------------------------------------------------------------------
@@ -280,10 +282,9 @@ def _words_found(trial: Trial) -> tuple[float, tuple[Tensor, Tensor]]:
     known = one_gap(train[:2500], 100 + trial.seed)
     asked = one_gap(validation, 9), one_gap(test, 9)
     if trial.features == "commonest":
-        found = [gaps[2] == known[2].mode().values for gaps in asked]
-    else:
-        found = [probe_hits(features(known), known[2], features(gaps), gaps[2]) for gaps in asked]
-    return loss, (found[0], found[1])
+        return loss, (asked[0][2] == known[2].mode().values, asked[1][2] == known[2].mode().values)
+    judged = ((features(gaps), gaps[2]) for gaps in (known, *asked))
+    return loss, _judged(*judged)
 
 
 # -- reviews -----------------------------------------------------------------------------------------------------------
@@ -337,9 +338,8 @@ def _reviews_found(trial: Trial) -> tuple[float, tuple[Tensor, Tensor]]:
         torch.manual_seed(trial.seed)
         features = functools.partial(mean_vectors, type(bundled_bert())(bundled_bert().config).eval())
     known = features(task.train.store.ids[seen]), task.train.targets[seen]
-    splits = task.validation, task.test
-    found = [probe_hits(*known, features(split.store.ids), split.targets) for split in splits]
-    return math.nan, (found[0], found[1])
+    asked, test = ((features(split.store.ids), split.targets) for split in (task.validation, task.test))
+    return math.nan, _judged(known, asked, test)
 
 
 # -- all of them -------------------------------------------------------------------------------------------------------
@@ -375,28 +375,10 @@ def run(task: str, trial: Trial) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Do the runs that are not done, and write the file once all are."""
-    parser = argparse.ArgumentParser(prog="python -m stablelab.studies.pretraining", description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path(), help="folder for the results (default: here)")
-    parser.add_argument("--minutes", type=float, default=math.inf, help="stop after so long; the next call goes on")
-    parser.add_argument("--tasks", nargs="+", default=list(FOUND), choices=list(FOUND), help="only these")
-    arguments = parser.parse_args()
-    part, end = arguments.out / "pretraining.part.jsonl", time.monotonic() + 60 * arguments.minutes
-    rows = read_lines(part)
-    done = {(row["task"], row["features"], row["steps"], row["learning_rate"], row["seed"]) for row in rows}
-    missing = 0
-    for task, trial in trials():
-        if (task, *trial) in done:
-            continue
-        if task in arguments.tasks and time.monotonic() < end:
-            rows.append(run(task, trial))
-            add_line(part, rows[-1])
-        else:
-            missing += 1
-    if missing:
-        print(f"{missing} runs to go")
-        return
-    write(rows, part.with_name("pretraining.npz"))
+    """Do the runs that are not done, and write the file."""
+    out = parser_of("pretraining", __doc__).parse_args().out
+    done = Done(out / "pretraining.part.jsonl")
+    write([done.once((task, *trial), run, task, trial) for task, trial in trials()], out / FILE.name)
 
 
 def write(rows: list[dict[str, Any]], file: Path) -> None:

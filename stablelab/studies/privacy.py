@@ -8,11 +8,9 @@ about ten minutes on one core, and stopped at any time it goes on.
 
 from __future__ import annotations
 
-import argparse
 import math
 import random
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +31,7 @@ from ..stability.private_heads import private_epsilon
 from ..stability.sweeps.batched_heads import batched_logits, new_heads, train_heads
 from ..stability.sweeps.execution import one_thread
 from ..training.settings import Settings
-from .keeping import KEPT, add_line, read_lines, write_columns
+from .keeping import KEPT, Done, parser_of, read_column, read_table, write_columns
 
 if TYPE_CHECKING:
     import pandas
@@ -330,33 +328,24 @@ def memorization_rows(seed: int) -> list[dict[str, Any]]:
 TABLES = ("membership", "spent", "memorization")
 
 
-def _table(name: str) -> pandas.DataFrame:
-    import pandas
-
-    with np.load(FILE) as kept:
-        columns = {n.removeprefix(f"{name}_"): kept[n] for n in kept.files if n.startswith(f"{name}_")}
-        return pandas.DataFrame({n: found for n, found in columns.items() if found.ndim == 1})
-
-
 def membership() -> pandas.DataFrame:
     """A row a pool of examples: task, factor, level, pool, accuracy (of test) and train_accuracy (of members)."""
-    return _table("membership")
+    return read_table(FILE, prefix="membership_")
 
 
 def curves() -> dict[str, np.ndarray]:
     """(rows of ``membership()``, F) true positive rates at ``FALSE_POSITIVE_RATES``, of "lira" and of "loss"."""
-    with np.load(FILE) as kept:
-        return {name: kept[f"membership_{name}"].astype(float) for name in ("lira", "loss")}
+    return {name: read_column(FILE, f"membership_{name}").astype(float) for name in ("lira", "loss")}
 
 
 def spent() -> pandas.DataFrame:
     """ε at σ = 4 and 30 passes, by the share that a batch draws: share, steps, prv, rdp, all (without drawing)."""
-    return _table("spent")
+    return read_table(FILE, prefix="spent_")
 
 
 def memorization() -> pandas.DataFrame:
     """Exposure of each code: seed, epoch, duplicates, bits, and the model's loss and held_out loss (nats a token)."""
-    return _table("memorization")
+    return read_table(FILE, prefix="memorization_")
 
 
 def write(found: dict[str, list[dict[str, Any]]], file: Path, by: str) -> None:
@@ -372,35 +361,24 @@ def write(found: dict[str, list[dict[str, Any]]], file: Path, by: str) -> None:
 def study(folder: Path, only: Sequence[str] = (*TASKS, "language")) -> dict[str, list[dict[str, Any]]]:
     """All that is not done yet; what the files of this folder have is not done again."""
     found: dict[str, list[dict[str, Any]]] = {table: [] for table in TABLES}
-
-    def do(part: Path, done: dict[str, Any], table: str, key: str, make: Callable[[], list[dict[str, Any]]]) -> None:
-        key = f"{table} {key}"
-        if key not in done:
-            done[key] = make()
-            add_line(part, {"key": key, "rows": done[key]})
-        found[table] += done[key]
-
     for name in only:
-        part = folder / f"privacy.{name}.part.jsonl"
-        done = {line["key"]: line["rows"] for line in read_lines(part)}
-        keep = partial(do, part, done)
+        done = Done(folder / f"privacy.{name}.part.jsonl")
         if name == "language":
             for seed in LANGUAGE_SEEDS:
-                keep("memorization", str(seed), partial(memorization_rows, seed))
-            keep("spent", "", spent_rows)
+                found["memorization"] += done.once(("memorization", seed), memorization_rows, seed)
+            found["spent"] += done.once("spent", spent_rows)
             continue
         data = features_of(name, folder)
         for seed in POOLS:
             for factor, level in membership_arms(name):
-                row = partial(membership_row, name, data, folder, factor, level, seed)
-                keep("membership", f"{factor} {level:g} {seed}", lambda row=row: [row()])  # type: ignore[misc]
+                row = done.once((factor, level, seed), membership_row, name, data, folder, factor, level, seed)
+                found["membership"].append(row)
     return found
 
 
 def main() -> None:
     """Do what is not done, and write the file."""
-    parser = argparse.ArgumentParser(prog="python -m stablelab.studies.privacy", description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path(), help="folder for the results (default: here)")
+    parser = parser_of("privacy", __doc__)
     parser.add_argument("--only", choices=[*TASKS, "language"], help="do this part alone, in a file of its own")
     arguments = parser.parse_args()
     with one_thread():

@@ -8,8 +8,6 @@ minutes of one core, and stopped at any time it goes on from there.
 
 from __future__ import annotations
 
-import argparse
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +19,7 @@ from torch.nn import functional as F
 from ..models import bert, layer_names, layers_of
 from ..stability import is_failed
 from ..training.reproducibility import step_randomness
-from .keeping import KEPT, add_line, read_lines, write_columns
+from .keeping import KEPT, Done, parser_of, read_column, write_columns
 from .papers import movie_reviews
 
 if TYPE_CHECKING:
@@ -51,8 +49,7 @@ def runs() -> pandas.DataFrame:
 
 def layers() -> tuple[str, ...]:
     """What the layers are called in which ``moved`` and ``norms`` are given."""
-    with np.load(FILE) as kept:
-        return tuple(kept["layers"].tolist())
+    return tuple(read_column(FILE, "layers").tolist())
 
 
 def run(task: Any, readout: str, learning_rate: float, seed: int, steps: int | None = None) -> dict[str, Any]:
@@ -145,23 +142,12 @@ def write(rows: list[dict[str, Any]], file: Path, names: tuple[str, ...], by: st
 
 def main() -> None:
     """Do the runs that are not done, and write the file."""
-    parser = argparse.ArgumentParser(prog="python -m stablelab.studies.reach", description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path(), help="folder for the results (default: here)")
-    parser.add_argument("--minutes", type=float, default=float("inf"), help="stop after so many (default: at the end)")
-    options = parser.parse_args()
-    began, part = time.monotonic(), options.out / "reach.part.jsonl"
-    rows = read_lines(part)
-    done = {(row["readout"], row["learning_rate"], row["seed"]) for row in rows}
-    task = movie_reviews()
+    out = parser_of("reach", __doc__).parse_args().out
+    done, task = Done(out / "reach.part.jsonl"), movie_reviews()
     asked = [("mean", 0.0, 0)]
     asked += [(readout, rate, seed) for readout in READOUTS for seed in SEEDS for rate in RATES]
-    for each in [one for one in asked if one not in done]:
-        if time.monotonic() - began > 60 * options.minutes:
-            print(f"{len(asked) - len(rows)} runs to go")
-            return
-        rows.append(run(task, *each))
-        add_line(part, rows[-1])
-    write(rows, options.out / FILE.name, layer_names(bert(task)), f"CPU, torch {torch.__version__}")
+    rows = [done.once(each, run, task, *each) for each in asked]
+    write(rows, out / FILE.name, layer_names(bert(task)), f"CPU, torch {torch.__version__}")
 
 
 if __name__ == "__main__":

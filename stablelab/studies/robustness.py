@@ -7,9 +7,7 @@ the command makes them anew in about a quarter of an hour on one core, and stopp
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +22,7 @@ from ..models import bert, resnet
 from ..models.rng import seeded_rng
 from ..stability import average_weights
 from ..training import Control, Settings, Step, steps
-from .keeping import KEPT, add_line, read_lines, write_columns
+from .keeping import KEPT, Done, parser_of, read_column, read_table, write_columns
 
 if TYPE_CHECKING:
     import pandas
@@ -238,25 +236,18 @@ def study() -> pandas.DataFrame:
     Columns: steps, name, statistics ("own" or "anew", for plain and noise also "noisy"), seed, and train_loss, the mean
     cross-entropy on the 500 training digits as they are, in nats (nan for averaged answers).
     """
-    import pandas
-
-    with np.load(FILE) as kept:
-        return pandas.DataFrame({n: kept[n] for n in ("steps", "name", "statistics", "seed", "train_loss")})
+    return read_table(FILE, "steps", "name", "statistics", "seed", "train_loss")
 
 
 def wrong() -> np.ndarray:
     """(R, 19, 300) bool, in the order of ``study()`` and of ``conditions``: which test digits were judged wrongly."""
-    with np.load(FILE) as kept:
-        bits: np.ndarray = np.unpackbits(kept["wrong"], axis=1)
-        return bits[:, : 19 * TEST].reshape(len(bits), 19, TEST).astype(bool)
+    bits: np.ndarray = np.unpackbits(read_column(FILE, "wrong"), axis=1)
+    return bits[:, : 19 * TEST].reshape(len(bits), 19, TEST).astype(bool)
 
 
 def tuning() -> pandas.DataFrame:
     """The runs that chose the learning rates: recipe, rate, seed, and loss and error on the validation split."""
-    import pandas
-
-    with np.load(FILE) as kept:
-        return pandas.DataFrame({n: kept[f"tuning_{n}"] for n in ("recipe", "rate", "seed", "loss", "error")})
+    return read_table(FILE, prefix="tuning_")
 
 
 def write(rows: Sequence[Mapping[str, Any]], tuned: Sequence[Mapping[str, Any]], file: Path, by: str) -> None:
@@ -269,24 +260,16 @@ def write(rows: Sequence[Mapping[str, Any]], tuned: Sequence[Mapping[str, Any]],
 
 def main() -> None:
     """Do what is not done, and write the file."""
-    parser = argparse.ArgumentParser(prog="python -m stablelab.studies.robustness", description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path(), help="folder for the results (default: here)")
-    parser.add_argument("--parts", type=int, default=None, help="how many parts to do in this go (default: all)")
-    arguments = parser.parse_args()
-    part = arguments.out / "robustness.part.jsonl"
-    done = {one["part"]: one["rows"] for one in read_lines(part)}
-    task = digit_task()
+    out = parser_of("robustness", __doc__).parse_args().out
+    done, task = Done(out / "robustness.part.jsonl"), digit_task()
     inputs = inputs_of(task)
-    work: dict[str, Callable[[], Iterator[dict[str, Any]]]] = {"rates": partial(rates, task)}
-    for make in (short_runs, long_runs):
-        work |= {f"{make.__name__} {seed}": partial(make, task, inputs, seed) for seed in SEEDS}
-    for key in [key for key in work if key not in done][: arguments.parts]:
-        done[key] = list(work[key]())
-        add_line(part, {"part": key, "rows": done[key]})
-    if len(done) == len(work):
-        rows = [each for key, found in done.items() if key != "rates" for each in found]
-        write(rows, done["rates"], part.with_name(FILE.name), f"CPU, torch {torch.__version__}")
-        write_texts(part.with_name(TEXTS.name))
+    tuned = done.once("rates", rates, task)
+    rows = []
+    for runs in (short_runs, long_runs):
+        for seed in SEEDS:
+            rows += done.once((runs.__name__, seed), runs, task, inputs, seed)
+    write(rows, tuned, out / FILE.name, f"CPU, torch {torch.__version__}")
+    write_texts(out / TEXTS.name)
 
 
 if __name__ == "__main__":

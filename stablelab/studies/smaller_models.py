@@ -8,13 +8,11 @@ at any time it goes on.
 
 from __future__ import annotations
 
-import argparse
 import copy
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +29,7 @@ from ..stability.calibration import reliability
 from ..stability.sweeps.execution import one_thread
 from ..training.evaluation import forward, predict
 from ..training.reproducibility import step_randomness
-from .keeping import KEPT, add_line, read_lines, write_columns
+from .keeping import KEPT, Done, parser_of, read_column, read_table, write_columns
 from .making_smaller import (
     answers,
     full_model,
@@ -307,10 +305,8 @@ def runs() -> pandas.DataFrame:
     rate, seed, bytes, validation_loss, validation_accuracy, accuracy, calibration_error and corrupted_error, the last
     three on the test split, and tuned: whether the rate is the best of its model, method and setting.
     """
-    import pandas
-
-    with np.load(FILE) as kept:
-        table = pandas.DataFrame({n: kept[n] for n in kept.files if kept[n].ndim == 1 and not n.startswith("time_")})
+    names = ("model", "method", "setting", "rate", "seed", "bytes", "validation_loss", "validation_accuracy")
+    table = read_table(FILE, *names, "accuracy", "calibration_error", "corrupted_error")
     rows = table.to_dict("records")
     groups = {(r["model"], r["method"], r["setting"]) for r in rows}
     best = {group: best_rate(rows, *group) for group in groups}
@@ -319,16 +315,12 @@ def runs() -> pandas.DataFrame:
 
 def predictions() -> np.ndarray:
     """(R, 200) the classes of the test examples that each run of ``runs()`` found; 255 where it diverged."""
-    with np.load(FILE) as kept:
-        return kept["predictions"].astype(np.int16)
+    return read_column(FILE, "predictions").astype(np.int16)
 
 
 def times() -> pandas.DataFrame:
     """Processor seconds for 100 test examples: model, method, round, seconds; the methods alternate in each round."""
-    import pandas
-
-    with np.load(FILE) as kept:
-        return pandas.DataFrame({n: kept[f"time_{n}"] for n in ("model", "method", "round", "seconds")})
+    return read_table(FILE, prefix="time_")
 
 
 def write(rows: Sequence[dict[str, Any]], timed: Sequence[dict[str, Any]], file: Path, by: str) -> None:
@@ -344,8 +336,7 @@ def write(rows: Sequence[dict[str, Any]], timed: Sequence[dict[str, Any]], file:
 
 def main() -> None:
     """Do what is not done, and write the file."""
-    parser = argparse.ArgumentParser(prog="python -m stablelab.studies.smaller_models", description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path(), help="folder for the results (default: here)")
+    parser = parser_of("smaller_models", __doc__)
     parser.add_argument("--model", choices=[*SETUPS], help="do the runs of this model alone, in a file of its own")
     arguments = parser.parse_args()
     rows: list[dict[str, Any]] = []
@@ -362,18 +353,11 @@ def main() -> None:
 
 def study(name: str, part: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """All runs of one model, and its times; what the file has of them is not done again."""
-    done = {line["key"]: line["rows"] for line in read_lines(part)}
-    task = task_of(name)
-
-    def do(key: str, make: Callable[[], Iterator[dict[str, Any]]]) -> list[dict[str, Any]]:
-        if key not in done:
-            done[key] = list(make())
-            add_line(part, {"key": key, "rows": done[key]})
-        return done[key]
+    done, task = Done(part), task_of(name)
 
     def do_trained(arms: Iterable[tuple[str, float, int]]) -> None:
         for arm in arms:
-            do(" ".join(map(str, arm)), partial(trained_rows, name, task, *arm))
+            done.once(arm, trained_rows, name, task, *arm)
 
     def rate_of(method: str, temperature: float = 0.0) -> float:
         found = [row for key, rows in done.items() if key != "times" for row in rows]
@@ -386,13 +370,13 @@ def study(name: str, part: Path) -> tuple[list[dict[str, Any]], list[dict[str, A
         every = [SETUPS[name].student_rates] * (1 + len(TEMPERATURES))
         arms = [("student alone", 0.0), *(("distilled", temperature) for temperature in TEMPERATURES)]
         rates = every if s in TUNING else [(rate_of(*arm),) for arm in arms]
-        do(f"smaller {s}", partial(smaller_rows, name, task, rate_of("full"), s, rates))
+        done.once(("smaller", s), smaller_rows, name, task, rate_of("full"), s, rates)
     if name == "BERT":  # for the curves over learning rates
         do_trained((m, r, s) for s in SEEDS for m in methods for r in SETUPS[name].rates)
     if name != "BERT":
         for s in SEEDS:
-            do(f"statistics {s}", partial(statistics_rows, name, task, rate_of("full"), s))
-    timed = do("times", partial(timed_rows, name, task))
+            done.once(("statistics", s), statistics_rows, name, task, rate_of("full"), s)
+    timed = done.once("times", timed_rows, name, task)
     return [row for key, found in done.items() if key != "times" for row in found], timed
 
 

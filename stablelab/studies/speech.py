@@ -8,10 +8,9 @@ split; what is told is of the voices of the test split. Some six minutes of one 
 
 from __future__ import annotations
 
-import argparse
 import math
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from itertools import chain, pairwise, product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +32,7 @@ from ..stability.calibration import reliability
 from ..stability.sweeps.execution import one_thread
 from ..training.evaluation import predict
 from ..training.reproducibility import step_randomness
-from .keeping import KEPT, add_line, read_lines, write_columns
+from .keeping import KEPT, Done, parser_of, read_column, read_table, write_columns
 
 if TYPE_CHECKING:
     import pandas
@@ -196,10 +195,7 @@ def pretrain(folder: Path, seed: int = 0, steps: int = PRETRAINING_STEPS) -> Non
 
 def pretraining_curve() -> pandas.DataFrame:
     """What each fiftieth step of the kept pre-training came to: step, contrastive, accuracy and in_use."""
-    import pandas
-
-    with np.load(CURVE) as kept:
-        return pandas.DataFrame({name: kept[name] for name in ("step", "contrastive", "accuracy", "in_use")})
+    return read_table(CURVE)
 
 
 # -- fine-tuning -------------------------------------------------------------------------------------------------------
@@ -378,10 +374,7 @@ def runs() -> pandas.DataFrame:
     steps, validation_accuracy, validation_loss, accuracy and calibration_error (both on the test split), and tuned:
     whether the rate is the one that was chosen for this arm and these labels.
     """
-    import pandas
-
-    with np.load(FILE) as kept:
-        table = pandas.DataFrame({n: kept[n] for n in kept.files if kept[n].ndim == 1})
+    table = read_table(FILE)
     rows = table.to_dict("records")
     best = {group: best_rate(rows, *group) for group in {(r["arm"], r["labels"]) for r in rows if r["arm"] in ARMS}}
     return table.assign(tuned=[best.get((r["arm"], r["labels"]), r["rate"]) == r["rate"] for r in rows])
@@ -389,14 +382,12 @@ def runs() -> pandas.DataFrame:
 
 def predictions() -> np.ndarray:
     """(R, 200) the digits that each row of ``runs()`` found in the clips of the test split."""
-    with np.load(FILE) as kept:
-        return kept["predictions"].astype(np.int16)
+    return read_column(FILE, "predictions").astype(np.int16)
 
 
 def corrupted_predictions() -> np.ndarray:
     """(R, 3, 3, 200) the same under each of ``CORRUPTIONS`` at each of ``SEVERITIES``; 255 where not looked at."""
-    with np.load(FILE) as kept:
-        return kept["corrupted"].astype(np.int16)
+    return read_column(FILE, "corrupted").astype(np.int16)
 
 
 def write(rows: Sequence[dict[str, Any]], file: Path, by: str) -> None:
@@ -410,33 +401,21 @@ def write(rows: Sequence[dict[str, Any]], file: Path, by: str) -> None:
 
 def study(part: Path) -> list[dict[str, Any]]:
     """All runs; what the file has of them is not done again."""
-    done: dict[str, list[dict[str, Any]]] = {line["key"]: line["rows"] for line in read_lines(part)}
-
-    def do(*arm: Any) -> None:
-        key = " ".join(map(str, arm))
-        if key not in done:
-            done[key] = list(control_rows(*arm) if arm[0] in CONTROLS else run_rows(*arm))
-            add_line(part, {"key": key, "rows": done[key]})
-
-    for labels in LABELS:
-        for kind in CONTROLS:
-            for seed in SEEDS:
-                do(kind, labels, seed)
-    for labels in FINE_TUNED:
-        for arm in ARMS:
-            for rate in RATES:
-                for seed in TUNING:
-                    do(arm, labels, rate, seed)
-            every = [row for rows in done.values() for row in rows]
-            for seed in SEEDS:
-                do(arm, labels, best_rate(every, arm, labels), seed)
-    return [row for rows in done.values() for row in rows]
+    done = Done(part)
+    for labels, kind, seed in product(LABELS, CONTROLS, SEEDS):
+        done.once((kind, labels, seed), control_rows, kind, labels, seed)
+    for labels, arm in product(FINE_TUNED, ARMS):
+        for rate, seed in product(RATES, TUNING):
+            done.once((arm, labels, rate, seed), run_rows, arm, labels, rate, seed)
+        best = best_rate([*chain(*done.values())], arm, labels)
+        for seed in SEEDS:
+            done.once((arm, labels, best, seed), run_rows, arm, labels, best, seed)
+    return [*chain(*done.values())]
 
 
 def main() -> None:
     """Pre-train, or do what is not done and write the file."""
-    parser = argparse.ArgumentParser(prog="python -m stablelab.studies.speech", description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path(), help="folder for the results (default: here)")
+    parser = parser_of("speech", __doc__)
     parser.add_argument("--pretrain", action="store_true", help="make the weights instead")
     arguments = parser.parse_args()
     with one_thread():

@@ -9,10 +9,9 @@ one core, and stopped at any time it goes on.
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +30,7 @@ from ..stability.churn import pairwise_churn
 from ..stability.sweeps.batched_heads import Heads, new_heads, train_heads
 from ..stability.sweeps.execution import one_thread
 from ..training.settings import Settings
-from .keeping import KEPT, add_line, read_lines, write_columns
+from .keeping import KEPT, Done, parser_of, read_table, write_columns
 
 if TYPE_CHECKING:
     import pandas
@@ -294,10 +293,7 @@ def runs() -> pandas.DataFrame:
     share; "outliers": precision among as many as there are), arm, decay, precision, recall, share, accuracy, spread,
     churn.
     """
-    import pandas
-
-    with np.load(FILE) as kept:
-        return pandas.DataFrame({n: kept[n] for n in kept.files if n != "by"})
+    return read_table(FILE)
 
 
 COLUMNS = ("rate", "decay", "precision", "recall", "share", "accuracy", "spread", "churn")
@@ -313,26 +309,15 @@ def write(rows: Sequence[dict[str, Any]], file: Path, by: str) -> None:
 
 def main() -> None:
     """Do what is not done, and write the file."""
-    parser = argparse.ArgumentParser(prog="python -m stablelab.studies.wrong_labels", description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path(), help="folder for the results (default: here)")
-    folder = parser.parse_args().out
-    part = folder / "wrong_labels.part.jsonl"
-    done = {line["key"]: line["rows"] for line in read_lines(part)}
-    rows: list[dict[str, Any]] = []
-
-    def do(key: str, make: Callable[[], Iterator[dict[str, Any]]]) -> None:
-        if key not in done:
-            done[key] = list(make())
-            add_line(part, {"key": key, "rows": done[key]})
-        rows.extend(done[key])
-
+    out = parser_of("wrong_labels", __doc__).parse_args().out
+    done, rows = Done(out / "wrong_labels.part.jsonl"), []
     with one_thread():
         for draw in DRAWS:
             for name in TASKS:
                 for rate in RATES:
-                    do(f"{name} {rate} {draw}", partial(found_rows, name, rate, draw))
-                do(f"outliers {name} {draw}", partial(outlier_rows, name, draw))
-    write(rows, folder / FILE.name, f"CPU, one thread, torch {torch.__version__}")
+                    rows += done.once((name, rate, draw), found_rows, name, rate, draw)
+                rows += done.once(("outliers", name, draw), outlier_rows, name, draw)
+    write(rows, out / FILE.name, f"CPU, one thread, torch {torch.__version__}")
 
 
 if __name__ == "__main__":

@@ -7,10 +7,10 @@ takes days on two cores: what lies in the package was computed on a GPU, 160 run
 
 from __future__ import annotations
 
-import argparse
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +26,7 @@ from ..training import Settings
 from ..training.evaluation import predict
 from ..training.param_groups import Layers, apply_settings, build_optimizer
 from ..training.reproducibility import step_randomness
-from .keeping import KEPT, add_line, read_lines, write_columns
+from .keeping import KEPT, Done, parser_of, read_column, read_table, write_columns
 from .papers import LONG, SEEDS, SHORT, WARMUP, bert_with_new_layers, movie_reviews
 
 if TYPE_CHECKING:
@@ -94,23 +94,17 @@ def yardstick() -> pandas.DataFrame:
 
     Columns: method (a key of ``METHODS``), learning_rate, seed, accuracy, validation_loss, start_loss, failed.
     """
-    import pandas
-
-    columns = ("method", "learning_rate", "seed", "accuracy", "validation_loss", "start_loss", "failed")
-    with np.load(FILE) as kept:
-        return pandas.DataFrame({name: kept[name] for name in columns})
+    return read_table(FILE)
 
 
 def right() -> np.ndarray:
     """(R, 200) bool, in the order of ``yardstick()``: which validation sentences each run judged rightly."""
-    with np.load(FILE) as kept:
-        return np.unpackbits(kept["right"], axis=1)[:, :200].astype(bool)
+    return np.unpackbits(read_column(FILE, "right"), axis=1)[:, :200].astype(bool)
 
 
 def first_losses() -> np.ndarray:
     """(R, 5) training losses of the first steps of each run, before the update; smoothed ones where labels are."""
-    with np.load(FILE) as kept:
-        return kept["losses"].copy()
+    return read_column(FILE, "losses")
 
 
 def training_losses(model: nn.Module, task: Any, method: Method, learning_rate: float, seed: int) -> Iterator[float]:
@@ -203,17 +197,10 @@ def write(rows: list[dict[str, Any]], file: Path, by: str) -> None:
 
 def main() -> None:
     """Do the runs that are not done, and write the file."""
-    parser = argparse.ArgumentParser(prog="python -m stablelab.studies.yardstick", description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path(), help="folder for the results (default: here)")
-    part = parser.parse_args().out / "yardstick.part.jsonl"
-    rows = read_lines(part)
-    done = {(row["method"], row["learning_rate"], row["seed"]) for row in rows}
-    task = movie_reviews()
-    for each in [(name, rate, seed) for name in METHODS for rate in RATES for seed in SEEDS]:
-        if each not in done:
-            rows.append(run(task, *each))
-            add_line(part, rows[-1])
-    write(rows, part.with_name("yardstick.npz"), f"CPU, torch {torch.__version__}")
+    out = parser_of("yardstick", __doc__).parse_args().out
+    done, task = Done(out / "yardstick.part.jsonl"), movie_reviews()
+    rows = [done.once(each, run, task, *each) for each in product(METHODS, RATES, SEEDS)]
+    write(rows, out / FILE.name, f"CPU, torch {torch.__version__}")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import torch
 from support.helpers import normal
 from torch import Tensor
 
-from stablelab.models import linear_probe, mask_tokens
+from stablelab.models import linear_probe, mask_tokens, probe_hits
 from stablelab.models.pretraining import PENALTIES
 
 
@@ -122,3 +122,26 @@ def test_bad_input_is_one_line(call: Callable[[], Any], words: str) -> None:
         call()
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_validation_examples_choose_between_two_scalings_and_the_penalties() -> None:
+    y, asked_y, test_y = (torch.arange(n) % 2 for n in (60, 200, 300))
+
+    def told(y: Tensor, seed: int, told_by: float, noise: float) -> Tensor:
+        column = told_by * ((2 * y - 1)[:, None] + 0.3 * normal(len(y), 1, seed=seed))
+        return torch.cat([column, noise * normal(len(y), 80, seed=seed + 9)], dim=1)
+
+    for told_by, noise, well_scaled in ((1.0, 1e-3, True), (1e-3, 1.0, False)):
+        rows = [told(each, seed, told_by, noise) for seed, each in enumerate((y, asked_y, test_y), start=1)]
+        by_column = probe_hits(rows[0], y, rows[2], test_y).double().mean()
+        chosen = probe_hits(rows[0], y, rows[2], test_y, validation=(rows[1], asked_y)).double().mean()
+        if well_scaled:  # one common scale keeps the noise small
+            assert chosen > 0.97 > by_column
+        else:  # there it would hide the column that tells
+            assert chosen > 0.6
+
+
+def test_examples_that_choose_are_checked_like_the_others() -> None:
+    x, y = normal(10, 2), torch.arange(10) % 2
+    with pytest.raises(ValueError, match="3 columns, but features 2"):
+        probe_hits(x, y, x, y, validation=(normal(10, 3), y))

@@ -40,13 +40,11 @@ def test_a_run_of_it_is_done_again(monkeypatch: pytest.MonkeyPatch) -> None:
     assert losses == pytest.approx(study.kept_losses(0.005, math.inf, seed=3)[:3].tolist(), rel=5e-3)
 
 
-def test_the_command_goes_on_where_it_was_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_clips_by_the_record_of_the_same_seed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     done: list[tuple[float, float | None]] = []
 
     def run(task: Any, rate: float, limit: float | None, seed: int) -> dict[str, Any]:
         done.append((rate, limit))
-        if len(done) == 3:
-            raise KeyboardInterrupt
         norms = [1.0, 1.0, 1.0, 2.0, 4.0]
         return {"learning_rate": rate, "max_norm": limit or math.inf, "seed": seed, "losses": [0.5], "norms": norms}
 
@@ -57,9 +55,8 @@ def test_the_command_goes_on_where_it_was_stopped(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(study, "run", run)
     monkeypatch.setattr(study, "small_digits", lambda: None)
     monkeypatch.setattr(sys, "argv", ["clipped_resnets", "--out", str(tmp_path)])
-    with pytest.raises(KeyboardInterrupt):
-        study.main()
     study.main()
-    assert done == [(0.05, None), (0.5, None), (0.05, 4.0), (0.05, 4.0), (0.5, pytest.approx(0.04))]
+    assert done == [(0.05, None), (0.5, None), (0.05, 4.0), (0.5, pytest.approx(0.04))]
     with np.load(tmp_path / "clipped_resnets.npz") as kept:
         assert kept["max_norm"].tolist() == [math.inf, math.inf, 4.0, pytest.approx(0.04)]
+        assert kept["factor"].tolist() == [math.inf, math.inf, 1.0, 0.1]

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -45,6 +49,21 @@ def test_balanced_and_exchanged_take_it_out_and_fewer_does_not(texts: tuple[list
     assert study.training_texts("as they are", *texts, seed=3)[0] == texts[0]
     both, _ = study.training_texts("exchanged", *texts, seed=3)
     assert both[40].endswith("is her.") and both[40].split()[0] != both[0].split()[0]
+
+
+def test_the_command_writes_what_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def rows(task: Any, arm: str = "as they are", seed: int = 0) -> Iterator[dict[str, Any]]:
+        yield study.row(seed, arm, "frozen", torch.tensor([[0.0, 1.5], [0.5, 0.0]]), {"accuracy": 0.75})
+
+    monkeypatch.setattr(study, "examples", lambda: None)
+    monkeypatch.setattr(study, "frozen_rows", rows)
+    monkeypatch.setattr(study, "tuned_rows", rows)
+    monkeypatch.setattr("sys.argv", ["counterfactual_gaps", "--out", str(tmp_path)])
+    study.main()
+    monkeypatch.setattr(study, "FILE", tmp_path / "counterfactual_gaps.npz")
+    runs = study.runs()
+    assert list(zip(runs.seed, runs.arm, strict=True))[1:] == [(s, a) for s in study.TUNED_SEEDS for a in study.TUNED]
+    assert list(runs) == ["seed", "arm", "body", "accuracy"] and study.margins().tolist() == [[1.5, -0.5]] * len(runs)
 
 
 @pytest.mark.slow

@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from stablelab.stability.sweeps.execution import one_thread
@@ -31,22 +30,17 @@ def test_a_run_of_it_begins_again_as_it_did() -> None:
     assert losses == pytest.approx(few_reviews.kept_losses(rate, pull, seed)[:2].tolist(), rel=5e-3)
 
 
-def test_the_command_goes_on_where_it_was_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    done: list[int] = []
-
+def test_the_command_writes_what_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def run(rate: float, pull: float, seed: int) -> dict[str, Any]:
-        done.append(seed)
-        if len(done) == 2:
-            raise KeyboardInterrupt
         lists = ("losses", "test_losses", "test_accuracies")
         return {"learning_rate": rate, "pull": pull, "seed": seed} | {name: [0.5] * 3 for name in lists}
 
     monkeypatch.setattr(few_reviews, "all_runs", lambda: [(3e-4, 0.0, seed) for seed in range(3)])
     monkeypatch.setattr(few_reviews, "run", run)
     monkeypatch.setattr(sys, "argv", ["few_reviews", "--out", str(tmp_path)])
-    with pytest.raises(KeyboardInterrupt):
-        few_reviews.main()
     few_reviews.main()
-    assert done == [0, 1, 1, 2]
-    with np.load(tmp_path / "few_reviews.npz") as kept:
-        assert kept["seed"].tolist() == [0, 1, 2]
+    old = few_reviews.few_reviews()
+    monkeypatch.setattr(few_reviews, "FILE", tmp_path / "few_reviews.npz")
+    runs = few_reviews.few_reviews()
+    assert runs.dtypes.tolist() == old.dtypes.tolist()
+    assert runs.seed.tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2] and runs.step.tolist() == 3 * list(few_reviews.EVALUATED)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -28,8 +27,9 @@ def test_every_network_was_run_at_every_rate_with_several_seeds() -> None:
     kept |= {("starts", *run) for run in starts[["task", "weights", "learning_rate", "seed"]].itertuples(index=False)}
     assert kept <= {(study, *what) for study, what in large_rates.all_runs()}
     assert len(kept) == len(runs) + len(starts)
-    counts = runs[runs.optimizer != large_rates.CONTROL].groupby(["norm", "optimizer", "learning_rate"]).size()
-    assert len(counts) == 3 * 2 * len(large_rates.RATES)
+    counts = runs.groupby(["norm", "optimizer", "learning_rate"]).size()
+    finer, controls = sum(map(len, large_rates.FINE_RATES.values())), 2 * 2 * 3
+    assert len(counts) == 3 * 2 * len(large_rates.RATES) + finer + controls
     assert min(counts) >= 5
     assert large_rates.kept_losses().shape == (len(runs), large_rates.STEPS)
     assert large_rates.FILE.stat().st_size < 200_000
@@ -67,10 +67,12 @@ def test_estimated_statistics_are_those_of_the_batches_and_the_rest_stays(task: 
     assert network.training and network.bn1.momentum == 0.1
 
 
-def test_the_control_holds_all_but_the_convolutions_at_a_gentle_rate(task: Any) -> None:
+@pytest.mark.parametrize("control", [large_rates.CONTROL, large_rates.REVERSE])
+def test_a_control_holds_one_part_of_the_network_at_a_gentle_rate(task: Any, control: str) -> None:
     network = large_rates.first_network(task, "batch norm", 0)
-    kernels, others = large_rates.optimizer_of(network, large_rates.CONTROL, 10.0).param_groups
-    assert (kernels["lr"], others["lr"]) == (10.0, large_rates.GENTLE)
+    fast, slow = large_rates.optimizer_of(network, control, 10.0).param_groups
+    assert (fast["lr"], slow["lr"]) == (10.0, large_rates.GENTLE)
+    kernels, others = (fast, slow) if control == large_rates.CONTROL else (slow, fast)
     assert all(kernel.ndim == 4 for kernel in kernels["params"])
     assert all(each.ndim < 4 for each in others["params"])
     assert len(kernels["params"]) + len(others["params"]) == len(list(network.parameters()))
@@ -84,24 +86,19 @@ def test_patches_are_balanced_and_those_of_their_seed() -> None:
     assert large_rates.photograph_patches(train=40, seed=4).fingerprint != task.fingerprint
 
 
-def test_the_command_goes_on_where_it_was_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_writes_what_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     runs = [("rates", ("none", "SGD", 1e-3, seed)) for seed in range(3)]
-    done: list[int] = []
+    runs += [("starts", ("digits", "random", 1e-3, seed)) for seed in range(2)]
 
-    def run(task: Any, norm: str, optimizer: str, learning_rate: float, seed: int) -> dict[str, Any]:
-        done.append(seed)
-        if len(done) == 2:
-            raise KeyboardInterrupt
-        return {"study": "rates", "seed": seed, "learning_rate": learning_rate, "losses": [0.5]}
+    def row(study: str, learning_rate: float, seed: int) -> dict[str, Any]:
+        return {"study": study, "seed": seed, "learning_rate": learning_rate, "accuracy": 0.5, "losses": [0.5]}
 
     monkeypatch.setattr(large_rates, "all_runs", lambda: runs)
-    monkeypatch.setattr(large_rates, "run", run)
+    monkeypatch.setattr(large_rates, "run", lambda task, norm, optimizer, *how: row("rates", *how))
+    monkeypatch.setattr(large_rates, "start_run", lambda name, weights, *how: row("starts", *how))
     monkeypatch.setattr(sys, "argv", ["large_rates", "--out", str(tmp_path)])
-    with pytest.raises(KeyboardInterrupt):
-        large_rates.main()
     large_rates.main()
-    assert done == [0, 1, 1, 2]
-    assert len((tmp_path / "large_rates.part.jsonl").read_text().splitlines()) == 3
-    assert json.loads((tmp_path / "large_rates.part.jsonl").read_text().splitlines()[0])["row"]["seed"] == 0
-    with np.load(tmp_path / "large_rates.npz") as kept:
-        assert kept["rates_seed"].tolist() == [0, 1, 2]
+    monkeypatch.setattr(large_rates, "FILE", tmp_path / "large_rates.npz")
+    assert large_rates.large_rates().seed.tolist() == [0, 1, 2] and large_rates.starts().seed.tolist() == [0, 1]
+    assert large_rates.large_rates().dtypes.tolist() == [np.int64, np.float64, np.float32]
+    assert large_rates.kept_losses().tolist() == [[0.5]] * 3

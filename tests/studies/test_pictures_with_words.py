@@ -101,10 +101,6 @@ def test_a_small_cut_of_the_study_goes_from_the_command_to_what_is_read(
         monkeypatch.setattr(study, name, value)
     monkeypatch.setattr("sys.argv", ["pictures_with_words", "--out", str(tmp_path)])
     study.main()
-    part = tmp_path / "pictures_with_words.part.jsonl"
-    lines = part.read_text()
-    study.main()  # goes on: nothing is left to do but the file
-    assert part.read_text() == lines
     monkeypatch.setattr(study, "FILE", tmp_path / "pictures_with_words.npz")
     assert len(study.contenders()) == 2 + 3 + 1 + 1 and len(study.languages()) == 6 + len(study.MEETINGS)
     assert study.robust("contrastive").clean.shape == (2, len(emoji_places(0)["test"]))

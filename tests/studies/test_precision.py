@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import sys
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from stablelab.stability.sweeps.execution import one_thread
 from stablelab.studies import precision
@@ -23,7 +23,8 @@ def test_every_run_is_there_once() -> None:
     assert precision.FILE.stat().st_size < 300_000
     assert precision.first_losses().shape == (len(runs), 3)
     for setup in precision.SETUPS.values():
-        assert all(len(seeds) >= (6 if precision.WEIGHTS in arms else 10) for arms, seeds in setup.arms.values())
+        for arms in setup.arms.values():
+            assert all(len(seeds) >= (6 if precision.WEIGHTS in arms else 10) for seeds in arms.values())
 
 
 def test_pairs_begin_with_the_same_weights_and_the_same_batch() -> None:
@@ -48,6 +49,16 @@ def test_a_run_of_it_begins_again_as_it_did(name: str, rate: float) -> None:
     np.testing.assert_allclose(found, precision.first_losses()[here.to_numpy()][0], rtol=5e-3)
 
 
+def test_rounded_weights_are_numbers_of_bf16_after_each_step() -> None:
+    setup = precision.SETUPS["movies"]
+    task = setup.task()
+    model = setup.model(task, seed=0)
+    settings = setup.settings.replace(learning_rate=3e-4)
+    precision.train(model, task.batches(0, setup.batch), settings, setup.steps, 0, rounded=True, stop=1)
+    for p in model.parameters():
+        assert p.dtype == torch.float32 and torch.equal(p, p.to(torch.bfloat16).float())
+
+
 def test_the_interval_of_the_ratio_holds_the_true_one_as_often_as_it_says() -> None:
     draws = np.random.default_rng(0)
     held = 0
@@ -67,27 +78,21 @@ def test_pairs_that_agree_narrow_the_interval() -> None:
     assert close[1] < close[0] < close[2]
 
 
-def test_the_command_goes_on_where_it_was_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    done: list[int] = []
-
+def test_the_command_writes_what_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def run(task: Any, name: str, kind: str, rate: float, seed: int) -> dict[str, Any]:
-        done.append(seed)
-        if len(done) == 2:
-            raise KeyboardInterrupt
-        return {"task": name, "seed": seed, "accuracy": math.nan, "losses": [0.5]}
+        row = {"task": name, "precision": kind, "learning_rate": rate, "seed": seed, "accuracy": math.nan}
+        return row | {"test_loss": 0.5, "failed": True, "losses": [0.5]}
 
     monkeypatch.setattr(precision, "all_runs", lambda: [("movies", "fp32", 3e-4, seed) for seed in range(3)])
     monkeypatch.setattr(precision, "SETUPS", {"movies": SimpleNamespace(task=lambda: None)})
     monkeypatch.setattr(precision, "run", run)
     monkeypatch.setattr(sys, "argv", ["precision", "--out", str(tmp_path)])
-    with pytest.raises(KeyboardInterrupt):
-        precision.main()
     precision.main()
-    assert done == [0, 1, 1, 2]
-    lines = (tmp_path / "precision.part.jsonl").read_text().splitlines()
-    assert [json.loads(line)["row"]["seed"] for line in lines] == [0, 1, 2]
-    with np.load(tmp_path / "precision.npz") as kept:
-        assert kept["seed"].tolist() == [0, 1, 2]
+    old = precision.precisions()
+    monkeypatch.setattr(precision, "FILE", tmp_path / "precision.npz")
+    runs = precision.precisions()
+    assert runs.dtypes.tolist() == old.dtypes.tolist() and runs.seed.tolist() == [0, 1, 2]
+    assert runs.accuracy.isna().all() and precision.first_losses().tolist() == [[0.5]] * 3
 
 
 def _percent(name: str, rate: float, other: str = "bf16") -> tuple[np.ndarray, np.ndarray]:
@@ -104,6 +109,10 @@ def test_what_the_page_says_of_it() -> None:
     assert edge[0].failed.tolist() == edge[1].failed.tolist()  # the same seeds
     plain, half = _percent("movies", 6e-5, precision.WEIGHTS)
     assert plain.mean() - half.mean() == pytest.approx(21.6, abs=0.1)
+    assert (_percent("movies", 6e-5, precision.ROUNDED)[1] == half).all()  # the lost steps explain it
+    plain, half = _percent("movies", 3e-4, precision.ROUNDED)
+    assert half.mean() - plain.mean() == pytest.approx(-2.95, abs=0.01)
+    assert sorted(abs(half - plain))[-2] <= 3.01 and half.min() == pytest.approx(50)
     for rate, ratio in {6e-5: 0.98, 3e-4: 1.03, 6e-4: 1.09}.items():
         plain, half = _percent("movies", rate)
         assert precision.variance_ratio(half, plain)[0] == pytest.approx(ratio, abs=0.01)

@@ -95,13 +95,8 @@ def test_a_small_cut_of_the_study_goes_from_the_command_to_what_is_read(
     films = lab.reviews("movies", train=20, validation=4, test=4, max_tokens=32)
     monkeypatch.setattr(robustness, "sentence_splits", lambda: {"movies, test": films.test})
     files = {name: tmp_path / getattr(robustness, name).name for name in ("FILE", "TEXTS")}
-    command = ["robustness", "--out", str(tmp_path)]
-    monkeypatch.setattr("sys.argv", [*command, "--parts", "2"])
+    monkeypatch.setattr("sys.argv", ["robustness", "--out", str(tmp_path)])
     robustness.main()
-    assert not any(file.exists() for file in files.values())
-    monkeypatch.setattr("sys.argv", command)
-    robustness.main()
-    assert (tmp_path / "robustness.part.jsonl").read_text().count("\n") == 3
     for name, file in files.items():
         monkeypatch.setattr(robustness, name, file)
     runs = robustness.study()

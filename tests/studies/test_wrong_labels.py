@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -97,9 +99,18 @@ def test_a_piece_of_the_study_comes_again() -> None:
                 assert row[name] == pytest.approx(mine[name], abs=within), (row["what"], row["arm"], name)
 
 
-def test_what_is_written_is_what_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_writes_what_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def row(task: str, draw: int, **found: Any) -> Iterator[dict[str, Any]]:
+        yield {"task": task, "draw": draw, "what": "trained", "arm": "truth", **found}
+
+    monkeypatch.setattr(wrong_labels, "found_rows", lambda name, rate, draw: row(name, draw, rate=rate, accuracy=0.75))
+    monkeypatch.setattr(wrong_labels, "outlier_rows", row)
+    monkeypatch.setattr("sys.argv", ["wrong_labels", "--out", str(tmp_path)])
+    wrong_labels.main()
+    old = wrong_labels.runs()
     monkeypatch.setattr(wrong_labels, "FILE", tmp_path / "wrong_labels.npz")
-    row = {"task": "movies", "what": "trained", "arm": "truth", "draw": 3, "rate": 0.1, "accuracy": 0.75}
-    wrong_labels.write([row], wrong_labels.FILE, "a test")
-    (read,) = wrong_labels.runs().to_dict("records")
-    assert (read["task"], read["draw"], read["accuracy"]) == ("movies", 3, 0.75) and np.isnan(read["churn"])
+    runs = wrong_labels.runs()
+    assert list(runs) == list(old) and runs.churn.isna().all()
+    sizes = runs.groupby(["task", "draw"]).rate.agg(["size", "count"]).to_numpy()
+    assert (sizes == [len(RATES) + 1, len(RATES)]).all() and len(sizes) == len(TASKS) * len(DRAWS)
+    assert runs.draw.iloc[-1] == DRAWS[-1] and runs.accuracy.dropna().unique() == [0.75]

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ...data.cache import cache_folder
-from .record import load_records, provenance_of
+from ...studies.keeping import provenance_of
+from .record import load_records
 from .runs import KEPT, SEEDS, gather, keep, missing, plan, run, run_in_processes
 from .scoring import score
 from .tasks import PARTS

@@ -127,7 +127,7 @@ def save_records(file: Path, records: Iterable[RunRecord], by: str = "") -> None
     Args:
         file: a ``.npz``.
         records: in any order.
-        by: where they come from, to be read with ``provenance_of``.
+        by: where they come from, to be read with ``studies.keeping.provenance_of``.
     """
     columns: dict[str, list[Array]] = {}
     lines: list[str] = []
@@ -174,12 +174,6 @@ def load_records(file: Path) -> list[RunRecord]:
             parts[part][attribute] = _tuples(value)
         records.append(RunRecord(log=TrainingLog(**parts["log"]), observed=Observed(**parts["observed"]), **meta))
     return records
-
-
-def provenance_of(file: Path) -> str:
-    """What made a file of records: the command, the versions, the seeds and the seconds it took."""
-    with np.load(file) as kept:
-        return str(kept["by"])
 
 
 def _rounded(numbers: Mapping[str, float]) -> dict[str, float]:

@@ -7,10 +7,11 @@ import torch
 
 from stablelab.doctor.benchmark import peers
 from stablelab.doctor.benchmark.peers import PUBLISHED, SCALES, TUNED, tuned
-from stablelab.doctor.benchmark.record import load_records, provenance_of
+from stablelab.doctor.benchmark.record import load_records
 from stablelab.doctor.benchmark.runs import KEPT, plan
 from stablelab.doctor.benchmark.scoring import examined, harms, health
 from stablelab.doctor.benchmark.tasks import PARTS
+from stablelab.studies.keeping import provenance_of
 
 
 @pytest.mark.parametrize(("part", "every"), [*zip(PARTS, (331, 401), strict=True)])

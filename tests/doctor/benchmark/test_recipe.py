@@ -13,7 +13,8 @@ from support.tiny_recipes import picture_recipe, text_recipe
 from torch.nn import functional as F
 
 from stablelab.doctor.benchmark.recipe import train
-from stablelab.doctor.benchmark.record import RunRecord, load_records, provenance_of, save_records
+from stablelab.doctor.benchmark.record import RunRecord, load_records, save_records
+from stablelab.studies.keeping import provenance_of
 
 
 def test_the_loop_is_the_plain_loop_of_torch_bit_for_bit() -> None:

@@ -9,8 +9,9 @@ from support.tiny_recipes import picture_recipe, text_recipe
 
 from stablelab.doctor.benchmark import __main__ as command
 from stablelab.doctor.benchmark import runs
-from stablelab.doctor.benchmark.record import RunRecord, load_records, provenance_of
+from stablelab.doctor.benchmark.record import RunRecord, load_records
 from stablelab.doctor.benchmark.runs import Job, gather, keep, missing, plan, run
+from stablelab.studies.keeping import provenance_of
 
 KINDS = ["clean", "labels_shifted"]
 
