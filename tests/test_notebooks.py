@@ -57,6 +57,16 @@ def test_only_pictures_and_tables_go_unchecked_and_each_such_notebook_checks_som
     assert [cell for cell in _code(notebook) if cell.outputs and not _ignored(cell)]
 
 
+def test_each_exercise_is_set_in_words_before_it_is_checked(notebook: NotebookNode) -> None:
+    words = ""  # since the last exercise
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            words += cell.source
+        elif re.search(r"^check\(", cell.source, re.MULTILINE):
+            assert "xercise" in words, cell.source
+            words = ""
+
+
 def test_no_figure_is_one_of_pyplots(notebook: NotebookNode) -> None:
     """Before a view of ours is shown, a widget's message closes pyplot's figures from another thread, half drawn."""
     assert not [cell.source for cell in _code(notebook) if "pyplot" in cell.source]
