@@ -2,7 +2,7 @@
 
 Three recipes (plain, with noise, with rotation), five seeds, 25 and 50 steps, and what is averaged of their weights or
 answers; each measured on the same 300 test digits, clean and under nine corruptions. The results lie in the package;
-the command makes them anew in about a quarter of an hour on one core, and stopped at any time it goes on.
+the command makes them anew in about twenty minutes on one core, and stopped at any time it goes on.
 """
 
 from __future__ import annotations

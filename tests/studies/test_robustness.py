@@ -17,7 +17,8 @@ from stablelab.studies import robustness
 
 def test_every_contender_has_five_seeds_on_all_digits() -> None:
     runs, wrong = robustness.study(), robustness.wrong()
-    counts = runs.groupby(["steps", "name", "statistics"]).size()
+    counts = runs.groupby(["steps", "name", "statistics"]).seed.nunique()
+    assert len(runs) == counts.sum()  # no seed twice
     assert (counts == len(robustness.SEEDS)).all() and len(counts) == 9 + 15
     assert wrong.shape == (len(runs), 19, robustness.TEST)
     assert 0 < wrong[:, 0].mean() < 0.1 < wrong[:, 1:].mean() < 0.3
