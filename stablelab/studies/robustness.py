@@ -7,7 +7,7 @@ the command makes them anew in about twenty minutes on one core, and stopped at 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,22 +65,28 @@ def trained(task: Any, recipe: str, total_steps: int, seed: int, order: int | No
     return model
 
 
-def anew(task: Any, model: nn.Module, weights: Mapping[str, Tensor] | None = None) -> nn.Module:
-    """The same network, with these weights if given, its batch-norm statistics those of the clean training digits."""
+def anew(
+    task: Any, model: nn.Module, weights: Mapping[str, Tensor] | None = None, batches: Iterable[Any] | None = None
+) -> nn.Module:
+    """The same network, with these weights if given, its batch-norm statistics those of the clean training digits.
+
+    Args:
+        task: the digits.
+        model: a ResNet for them.
+        weights: in place of the model's own.
+        batches: of inputs whose statistics are taken, in place of the clean training digits.
+    """
     other: nn.Module = resnet(task)
     other.load_state_dict(model.state_dict() if weights is None else weights)
-    update_bn(task.train.batches(50), other)
+    update_bn(task.train.batches(50) if batches is None else batches, other)
     return other.eval()
 
 
 def anew_under_noise(task: Any, model: nn.Module, seed: int) -> nn.Module:
     """As ``anew``, but the training digits are covered with the noise recipe's noise, which ``seed`` draws."""
-    other: nn.Module = resnet(task)
-    other.load_state_dict(model.state_dict())
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        update_bn((augment(x, settings_of("noise")) for x, _ in task.train.batches(50)), other)
-    return other.eval()
+        return anew(task, model, batches=(augment(x, settings_of("noise")) for x, _ in task.train.batches(50)))
 
 
 def conditions(task: Any) -> list[tuple[str, int]]:
