@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import torch
@@ -32,7 +33,23 @@ class seeded_rng(TorchDispatchMode):  # noqa: N801, used as a context manager
     def __torch_dispatch__(
         self, func: OpOverload, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        kwargs = dict(kwargs or {})
-        if kwargs.get("generator") is None and any(a.name == "generator" for a in func._schema.arguments):
+        kwargs, func = dict(kwargs or {}), drawing_from_a_generator(func)
+        if kwargs.get("generator") is None and takes_generator(func):
             kwargs["generator"] = self.generator
         return func(*args, **kwargs)
+
+
+def takes_generator(func: OpOverload) -> bool:
+    return any(argument.name == "generator" for argument in func._schema.arguments)
+
+
+@cache
+def drawing_from_a_generator(func: OpOverload) -> OpOverload:
+    """The overload with a generator and else the same arguments, as of ``randn``; ``func`` itself if there is none."""
+
+    def others(overload: OpOverload) -> list[tuple[str, str]]:
+        return [(a.name, str(a.type)) for a in overload._schema.arguments if a.name != "generator"]
+
+    overloads = (getattr(func.overloadpacket, name) for name in func.overloadpacket.overloads())
+    alike = (each for each in overloads if takes_generator(each) and others(each) == others(func))
+    return func if takes_generator(func) else next(alike, func)

@@ -19,6 +19,7 @@ from torch.optim.swa_utils import update_bn
 from ..data import augment, corrupted, corruptions_of, digits, negation_pairs, reviews
 from ..formulas import cross_entropy, moving_average
 from ..models import bert, resnet
+from ..models.rng import seeded_rng
 from ..stability import average_weights
 from ..training import Control, Settings, Step, steps
 from .keeping import KEPT, Done, parser_of, read_column, read_table, write_columns
@@ -84,8 +85,7 @@ def anew(
 
 def anew_under_noise(task: Any, model: nn.Module, seed: int) -> nn.Module:
     """As ``anew``, but the training digits are covered with the noise recipe's noise, which ``seed`` draws."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded_rng(seed):
         return anew(task, model, batches=(augment(x, settings_of("noise")) for x, _ in task.train.batches(50)))
 
 
