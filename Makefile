@@ -5,7 +5,7 @@
 #
 # make portable      tests and notebooks (or ARGS="notebooks/01…ipynb tests/formulas") as on older processors; long
 # make tolerances    how far the numbers of ARGS=notebooks/01…ipynb are apart there, and what its cells ask
-# make gpu           on a machine with CUDA, in six minutes: the tests that need it, notebooks 07 and 08, the speed there
+# make gpu           on a machine with CUDA, in five minutes: the tests that need it, notebooks 07 and 08, the speed there
 # make fuzz MINUTES=20    look for what breaks: random settings, presses, tables, pictures, damaged files; for so long in all
 # make notebooks    run the notebooks (or ARGS=notebooks/01…ipynb) from fresh kernels and store their outputs
 #
