@@ -12,6 +12,7 @@ from typing import Any, Self
 
 from .control import Control
 from .history import History
+from .openmp import let_workers_go
 from .records import FINAL, Step
 
 
@@ -38,6 +39,7 @@ class BackgroundThread:
 
     def start(self) -> Self:
         """Begin; once."""
+        let_workers_go()
         self._thread.start()
         return self
 
@@ -58,6 +60,7 @@ class BackgroundThread:
 
     def wait(self, timeout: float | None = None) -> Self:
         """Wait until it is done, and raise what it raised; TimeoutError where that takes longer than ``timeout`` s."""
+        let_workers_go()
         if not self._over.wait(timeout):
             raise TimeoutError(f"{self._thread.name} is still at work after {timeout:g} s")
         self.join()
@@ -67,6 +70,7 @@ class BackgroundThread:
 
     async def finished(self, timeout: float | None = None) -> Self:
         """``wait`` for notebooks: sliders and buttons go on working while the cell waits."""
+        let_workers_go()
         return await asyncio.to_thread(self.wait, timeout)
 
     def _work(self) -> None:
@@ -257,6 +261,7 @@ class Driver(ABC):
         """
         if self._thread is None and self._ended is None:
             raise ValueError("nothing to wait for: the run has not started; call run.start() first")
+        let_workers_go()
         if not self._settled.wait(timeout):
             raise TimeoutError(f"the run is still {self.state} after {timeout:g} s, at step {len(self.history)}")
         if self._ended is not None and self._thread is not None:
@@ -269,14 +274,17 @@ class Driver(ABC):
 
     async def finished(self, timeout: float | None = None) -> Self:
         """``wait`` for notebooks: sliders and buttons go on working while the cell waits."""
+        let_workers_go()
         return await asyncio.to_thread(self.wait, timeout)
 
     async def paused(self) -> Self:
         """For notebooks: wait until the run stands still: it is paused, has done its ``step(n)``, or is over."""
+        let_workers_go()
         return await asyncio.to_thread(self.wait_paused)
 
     def wait_paused(self) -> Self:
         """``paused`` for scripts; raises what the training thread raised."""
+        let_workers_go()
         while self.alive and not self.control.rest(timeout=0.05):
             pass
         if self.error is not None:

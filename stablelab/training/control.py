@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, Generic, Protocol, Self, TypeVar, cast
 
 from .._validation import whole
+from .openmp import let_workers_go
 from .settings import Settings
 
 GESTURE = 1.0  # seconds between two changes of the same settings that still belong to one drag of a slider
@@ -147,6 +148,7 @@ class Control(Generic[S]):
             while self._allowed <= 0 and not self._stopped:
                 if not self._waiting:  # also after a resume that a pause followed before this thread woke up
                     self._waiting = True
+                    let_workers_go()
                     self._changed.notify_all()
                 self._changed.wait()
             self._waiting = False
@@ -180,6 +182,7 @@ class Control(Generic[S]):
         self._last = (names, now) if gesture is None else (frozenset(), -math.inf)
 
     def _allow(self, steps: float) -> None:
+        let_workers_go()  # the caller's: it will hardly compute while the loop does
         with self._changed:
             self._allowed = steps
             self._waiting = self._waiting and steps <= 0  # at once: who asks next must not hear of the pause before
