@@ -33,23 +33,20 @@ class seeded_rng(TorchDispatchMode):  # noqa: N801, used as a context manager
     def __torch_dispatch__(
         self, func: OpOverload, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        kwargs, func = dict(kwargs or {}), drawing_from_a_generator(func)
-        if kwargs.get("generator") is None and takes_generator(func):
+        kwargs, drawing = dict(kwargs or {}), _with_generator(func)
+        if drawing is None:
+            return func(*args, **kwargs)
+        if kwargs.get("generator") is None:
             kwargs["generator"] = self.generator
-        return func(*args, **kwargs)
-
-
-def takes_generator(func: OpOverload) -> bool:
-    return any(argument.name == "generator" for argument in func._schema.arguments)
+        return drawing(*args, **kwargs)
 
 
 @cache
-def drawing_from_a_generator(func: OpOverload) -> OpOverload:
-    """The overload with a generator and else the same arguments, as of ``randn``; ``func`` itself if there is none."""
-
-    def others(overload: OpOverload) -> list[tuple[str, str]]:
-        return [(a.name, str(a.type)) for a in overload._schema.arguments if a.name != "generator"]
-
-    overloads = (getattr(func.overloadpacket, name) for name in func.overloadpacket.overloads())
-    alike = (each for each in overloads if takes_generator(each) and others(each) == others(func))
-    return func if takes_generator(func) else next(alike, func)
+def _with_generator(func: OpOverload) -> OpOverload | None:
+    """The overload that takes a generator and else the same arguments, as ``randn`` has one; None of what cannot."""
+    arguments = [(a.name, str(a.type)) for a in func._schema.arguments if a.name != "generator"]
+    for overload in (getattr(func.overloadpacket, name) for name in func.overloadpacket.overloads()):
+        its = [(a.name, str(a.type)) for a in overload._schema.arguments]
+        if len(its) > len(arguments) and [each for each in its if each[0] != "generator"] == arguments:
+            return overload
+    return None
