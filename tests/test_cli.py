@@ -209,6 +209,7 @@ def test_info_says_what_the_processor_computes_in_bf16_with() -> None:
     assert environment.precision_fact(["avx2"]) == "bf16 is imitated by this processor, and slower than fp32"
 
 
+@pytest.mark.slow
 def test_a_torchvision_built_for_another_torch_is_named_with_its_cure(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

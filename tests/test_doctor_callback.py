@@ -60,6 +60,7 @@ def said(trainer: Trainer) -> list[dict]:
     return [entry for entry in trainer.state.log_history if "doctor" in entry]
 
 
+@pytest.mark.slow
 def test_a_healthy_trainer_has_the_numbers_of_one_without_and_no_alarm(train) -> None:
     doctor = lab.DoctorCallback(stop_when_lost=True)
     alone, examined = train(max_steps=100), train(doctor, max_steps=100)
@@ -87,12 +88,14 @@ def test_a_run_that_stays_at_guessing_is_said_once_and_ended_if_asked(train, cap
     assert said(ended)[-1]["doctor"].startswith(f"the run is stopped at step {ended.state.global_step}: the loss does")
 
 
+@pytest.mark.slow
 def test_a_run_whose_numbers_are_not_finite_is_ended(train) -> None:
     trainer = train(lab.DoctorCallback(stop_when_lost=True), learning_rate=1e30, max_steps=3000)
     assert trainer.state.global_step < 3000
     assert "not_finite" in [entry.get("doctor_rule") for entry in said(trainer)]
 
 
+@pytest.mark.slow
 def test_an_examination_that_fails_ends_no_training(train, monkeypatch) -> None:
     monkeypatch.setattr("stablelab.doctor_callback.examine_log", lambda log: 1 / 0)
     trainer = train(lab.DoctorCallback(), max_steps=15)

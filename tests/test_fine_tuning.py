@@ -30,6 +30,7 @@ def body_of(model: nn.Module, head: str) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize("cached", [True, False])
+@pytest.mark.slow
 def test_a_frozen_body_is_not_changed_running_statistics_included(digits, cached, monkeypatch, capsys):
     model = lab.resnet(digits.classes)
     before, head = body_of(model, "fc"), model.fc.weight.detach().clone()
@@ -57,6 +58,7 @@ def test_cached_features_give_the_losses_of_the_ordinary_frozen_loop(movies, mon
     assert records[0] == pytest.approx(records[1], abs=1e-5)
 
 
+@pytest.mark.slow
 def test_training_all_after_the_head_moves_the_body_again(digits):
     model = lab.resnet(digits.classes)
     lab.fine_tune(model, digits, train="head", steps=2, batch_size=16).start().wait(120)
@@ -74,6 +76,7 @@ def test_bert_trains_the_same_bit_for_bit_twice(movies):
     assert losses() == losses()
 
 
+@pytest.mark.slow
 def test_a_run_saved_and_loaded_predicts_the_same(movies, tmp_path):
     model = lab.bert(movies.classes)
     run = lab.fine_tune(model, movies, train="head", steps=5, batch_size=8)
@@ -104,6 +107,7 @@ def small_network() -> nn.Sequential:
         return nn.Sequential(*below, nn.Linear(24, 10))
 
 
+@pytest.mark.slow
 def test_layers_go_by_their_names(digits, movies):
     network = torchvision.models.resnet18(num_classes=10)
     run = lab.fine_tune(network, digits, steps=2, batch_size=16)
@@ -113,6 +117,7 @@ def test_layers_go_by_their_names(digits, movies):
     assert bert.layers.names == ("head", *(f"block {i}" for i in range(6, 0, -1)), "embeddings")
 
 
+@pytest.mark.slow
 def test_what_a_run_has_controls_for(digits, movies):
     layers, pictures = {"unfrozen", "unfreeze_every", "layer_decay"}, {"noise", "crop", "rotation", "flip"}
 
@@ -129,6 +134,7 @@ def test_what_a_run_has_controls_for(digits, movies):
     assert folded(lab.bert(movies.classes), movies) == {*layers, "early_stopping"}
 
 
+@pytest.mark.slow
 def test_layers_train_one_after_another_and_pictures_are_changed(digits):
     def losses(**settings: object) -> tuple[list[float], nn.Module]:
         model = small_network()
@@ -147,6 +153,7 @@ def test_layers_train_one_after_another_and_pictures_are_changed(digits):
     assert same["0.weight"] and same["1.running_mean"]
 
 
+@pytest.mark.slow
 def test_a_log_is_done_again_by_the_front_desk(digits):
     for train, settings in (("all", {"noise": 0.1, "layer_decay": 0.5, "unfrozen": 2}), ("head", {})):
         run = lab.fine_tune(small_network(), digits, train=train, steps=12, batch_size=16, seed=3, **settings)
@@ -171,6 +178,7 @@ def test_a_loaded_run_knows_its_layers(digits, tmp_path):
 
 
 @pytest.mark.parametrize("train", ["all", "head"])
+@pytest.mark.slow
 def test_a_run_that_was_ended_too_early_goes_on_to_the_same_numbers(train, digits, tmp_path, capsys):
     arguments = {"train": train, "steps": 12, "batch_size": 16, **({"unfrozen": 2} if train == "all" else {})}
     whole = lab.fine_tune(small_network(), digits, **arguments).start().wait(60)
@@ -258,6 +266,7 @@ def test_a_run_goes_on_with_the_loss_that_it_is_given(digits, tmp_path):
         assert function(tmp_path / "run", small_network(), digits, loss=doubled).loss is doubled
 
 
+@pytest.mark.slow
 def test_what_cannot_be_is_said_in_one_line_and_starts_nothing(digits):
     threads = threading.active_count()
     model = lab.resnet(digits.classes)

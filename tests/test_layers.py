@@ -229,6 +229,7 @@ def test_only_widgets_import_widgets_and_only_three_rooms_draw() -> None:
     assert "plots" in drawing and drawing <= {"plots", "reports", "widgets"}
 
 
+@pytest.mark.slow
 def test_only_the_background_thread_starts_threads() -> None:
     """But for ``asyncio.to_thread``, which waits in a thread of the event loop's own."""
     starting = set()
@@ -261,6 +262,7 @@ def test_import_stablelab_is_light() -> None:
     assert not _loaded_after("import stablelab") & {*HEAVY, "torch"}
 
 
+@pytest.mark.slow
 def test_rooms_without_pictures_are_light_until_something_in_them_is_used() -> None:
     rooms = set(MAY_IMPORT) - {"plots", "reports", "widgets"}
     assert not _loaded_after("; ".join(f"import stablelab.{room}" for room in sorted(rooms))) & HEAVY
@@ -282,6 +284,7 @@ def test_tab_lists_what_the_front_desk_offers_and_nothing_else() -> None:
         _ = stablelab.fine_tunes  # type: ignore[attr-defined]
 
 
+@pytest.mark.slow
 def test_a_live_chart_does_without_matplotlib() -> None:
     loaded = _loaded_after("import stablelab.plots, stablelab.widgets")
     assert "stablelab.plots.curve_data" in loaded and "matplotlib" not in loaded

@@ -54,6 +54,7 @@ def _claimed(make_run):
     return run.start()
 
 
+@pytest.mark.slow
 def test_the_same_cell_again_stops_the_earlier_run(execute, make_run) -> None:
     execute("a", "1")
     first = _claimed(make_run)
@@ -66,6 +67,7 @@ def test_the_same_cell_again_stops_the_earlier_run(execute, make_run) -> None:
     second.stop()
 
 
+@pytest.mark.slow
 def test_what_a_cell_had_made_is_gone_by_the_next_cell(execute, make_run) -> None:
     gone = []
     gc.disable()  # whether it happens to look for circles just now must not matter
@@ -83,6 +85,7 @@ def test_what_a_cell_had_made_is_gone_by_the_next_cell(execute, make_run) -> Non
         board.close()
 
 
+@pytest.mark.slow
 def test_two_runs_of_one_execution_live_together(execute, make_run) -> None:
     execute("a", "1")
     first, second = _claimed(make_run), _claimed(make_run)
@@ -102,6 +105,7 @@ def test_runs_of_other_cells_are_left_alone(execute, make_run) -> None:
     second.stop()
 
 
+@pytest.mark.slow
 def test_dashboards_of_the_earlier_run_are_closed_too(execute, make_run) -> None:
     execute("a", "1")
     run = _claimed(make_run)
@@ -113,6 +117,7 @@ def test_dashboards_of_the_earlier_run_are_closed_too(execute, make_run) -> None
     assert run.watchers == []
 
 
+@pytest.mark.slow
 def test_all_branches_of_the_earlier_run_end_with_it(execute, make_run) -> None:
     execute("a", "1")
     run = _claimed(make_run)
@@ -130,6 +135,7 @@ def test_all_branches_of_the_earlier_run_end_with_it(execute, make_run) -> None:
     assert len(earlier_runs.beside(fresh)) >= 2
 
 
+@pytest.mark.slow
 def test_showing_a_run_again_closes_the_first_dashboard_only(execute, make_run) -> None:
     execute("a", "1")
     run = _claimed(make_run)
@@ -160,6 +166,7 @@ def test_outside_a_notebook_nothing_is_asked_of_ipython(monkeypatch: pytest.Monk
     assert "IPython.core.interactiveshell" not in sys.modules
 
 
+@pytest.mark.slow
 def test_a_branch_belongs_to_the_cell_that_made_it(execute, make_run) -> None:
     execute("a", "1")
     run = _claimed(make_run)
@@ -189,6 +196,7 @@ def test_what_a_button_makes_belongs_to_no_cell(execute) -> None:
         ("import stablelab.widgets", {"matplotlib"}),
     ],
 )
+@pytest.mark.slow
 def test_a_script_does_not_load_what_it_does_not_show(statement: str, spared: set[str]) -> None:
     code = f"{statement}; import sys; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
@@ -200,6 +208,7 @@ def resident() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
+@pytest.mark.slow
 def test_memory_that_training_let_go_of_goes_back_to_the_system() -> None:
     """In small pieces with one of them kept at the end, as training leaves them; Linux keeps those by itself."""
     pieces = [torch.ones(16_000) for _ in range(4000)]

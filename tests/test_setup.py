@@ -62,6 +62,7 @@ def test_constraints_are_exact_and_within_the_ranges_of_pyproject() -> None:
         assert own.specifier.contains(pins[canonicalize_name(own.name)]), own
 
 
+@pytest.mark.slow
 def test_constraints_cover_everything_that_gets_installed() -> None:
     pins = {canonicalize_name(name) for name in _pins()}
     assert not {name for name in _installed_dependencies(OWN) - pins if not CUDA.match(name)}
@@ -230,6 +231,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return noted
 
 
+@pytest.mark.slow
 def test_a_second_call_does_nothing_until_the_dependencies_change(checkout: Path, calls: list[str]) -> None:
     setup_venv.set_up(checkout)
     setup_venv.set_up(checkout)
@@ -243,6 +245,7 @@ def test_a_second_call_does_nothing_until_the_dependencies_change(checkout: Path
     assert calls[3:] == ["install tests=True"]
 
 
+@pytest.mark.slow
 def test_an_interrupted_installation_is_gone_on_with(
     checkout: Path, calls: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -257,6 +260,7 @@ def test_an_interrupted_installation_is_gone_on_with(
     assert calls == ["venv", "install tests=False"]
 
 
+@pytest.mark.slow
 def test_a_moved_checkout_and_a_broken_interpreter_are_set_up_anew(checkout: Path, calls: list[str]) -> None:
     setup_venv.set_up(checkout)
     moved = checkout.rename(checkout.with_name("moved"))

@@ -127,6 +127,7 @@ def _another_adam(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("change", "name"), [(_another_loss, "sgd"), (_another_order, "adamw"), (_another_adam, "heads")]
 )
+@pytest.mark.slow
 def test_a_change_of_arithmetic_is_noticed(
     change: Callable[[pytest.MonkeyPatch], None], name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -182,6 +183,7 @@ def short() -> lab.Sweep:
     return papers.bias_correction(papers.SHORT)
 
 
+@pytest.mark.slow
 def test_the_kept_results_are_what_the_code_computes(short: lab.Sweep) -> None:
     """The first steps of two of the runs that lie in the package, with and without bias correction."""
     kept, trainable = papers.kept("bert_short"), short.trainable
@@ -216,6 +218,7 @@ def test_the_missing_correction_as_a_schedule_makes_the_runs_without_it(make_swe
 
 
 @pytest.mark.parametrize("name", ["bert_map", "study_40", "study_40_new_layer_schedule"])
+@pytest.mark.slow
 def test_results_of_another_machine_are_found_as_done(name: str, tmp_path: Path) -> None:
     file = tmp_path / "kept.sqlite"
     file.write_bytes((papers.KEPT / f"{name}.sqlite").read_bytes())
@@ -224,6 +227,7 @@ def test_results_of_another_machine_are_found_as_done(name: str, tmp_path: Path)
     assert again.done == (again.total if papers.kept(name).description["torch"] == again.description["torch"] else 0)
 
 
+@pytest.mark.slow
 def test_kept_results_are_found_as_done(short: lab.Sweep, tmp_path: Path) -> None:
     """All but the versions of stablelab and torch is what the sweep that made them looks for."""
     kept, now = papers.kept("bert_short").description, short.description

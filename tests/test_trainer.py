@@ -141,6 +141,7 @@ def test_fifty_steps_of_trainer_have_our_losses(trainer, ours, kind, warmup_step
     assert 0 < sum(step.clipped for step in history) < STEPS
 
 
+@pytest.mark.slow
 def test_two_batches_in_the_other_order_are_seen_in_the_losses(trainer, ours, task):
     first, second, third = plan_of(task, steps=3)
     history = ours(steps=3)

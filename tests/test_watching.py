@@ -48,6 +48,7 @@ def test_it_is_ready_until_it_is_started(capfd) -> None:
     assert lab.watch(short, start=True, name="mine").wait().name == "mine"
 
 
+@pytest.mark.slow
 def test_without_a_front_end_a_progress_bar_is_printed(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT],
@@ -73,6 +74,7 @@ def test_what_cannot_be_watched_is_refused_in_one_line(train) -> None:
         lab.watch(train)
 
 
+@pytest.mark.slow
 def test_a_dashboard_steers_a_loop_of_the_learner() -> None:
     run = lab.watch(endless, learning_rate=1e-2, max_norm=2.0)
     board = Dashboard(run).show()
@@ -103,6 +105,7 @@ def test_a_dashboard_steers_a_loop_of_the_learner() -> None:
     board.close()
 
 
+@pytest.mark.slow
 def test_its_cell_keeps_a_picture_even_where_no_rate_and_no_norm_are_known(monkeypatch) -> None:
     run = lab.watch(short)
     cell = Cell(monkeypatch)
@@ -180,6 +183,7 @@ def test_trainer_arguments_that_are_for_functions_are_refused(tmp_path) -> None:
             lab.watch(trainer, **wrong)
 
 
+@pytest.mark.slow
 def test_the_callback_shows_the_run_of_a_trainer_called_by_hand(tmp_path, capfd) -> None:
     import torch
     from transformers import Trainer, TrainingArguments
@@ -242,6 +246,7 @@ run = lab.watch(train, steps=40, start=True)
     assert "train: 100%" in bar
 
 
+@pytest.mark.slow
 def test_a_lightning_trainer_is_watched_with_what_its_fit_is_given(tmp_path) -> None:
     import lightning.pytorch as pl
     import pytorch_lightning

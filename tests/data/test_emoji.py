@@ -92,6 +92,7 @@ def test_a_language_that_emoji_lacks_lists_those_it_has(monkeypatch: pytest.Monk
         next(rows(["en", "xx"]))
 
 
+@pytest.mark.slow
 def test_the_command_says_what_it_needs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("importlib.metadata.version", lambda package: "0.1")
     needs = " ".join(f"{package}=={version}" for package, version in NEEDS.items())

@@ -111,6 +111,7 @@ def test_tables_are_read_as_they_were_written(tmp_path: Path, record_property: R
     search("tables as written", tables(), attempt, 250, record_property)
 
 
+@pytest.mark.slow
 def test_tables_that_are_damaged(tmp_path: Path, record_property: Report) -> None:
     hurt = tables(sane).flatmap(lambda table: st.tuples(st.just(table[0]), damaged(st.just(table[1]))))
 
@@ -138,6 +139,7 @@ def slips(draw: st.DrawFn) -> tuple[str, int]:
     return f"{first}\n{content}", n
 
 
+@pytest.mark.slow
 def test_a_slip_of_the_fingers_never_loses_a_row(tmp_path: Path, record_property: Report) -> None:
     def attempt(table: tuple[str, int]) -> bool:
         (tmp_path / "table.csv").write_text(table[0])
@@ -150,6 +152,7 @@ def test_a_slip_of_the_fingers_never_loses_a_row(tmp_path: Path, record_property
     search("tables with slips", slips(), attempt, 250, record_property)
 
 
+@pytest.mark.slow
 def test_whole_tasks_of_texts(tmp_path: Path, record_property: Report) -> None:
     several = st.lists(
         st.tuples(words.map("a {}".format), st.sampled_from(["good", "bad", "Bad"])), min_size=12, max_size=30
@@ -201,6 +204,7 @@ def encoded() -> dict[str, bytes]:
 
 
 @pytest.mark.filterwarnings("ignore")  # Pillow warns of much that is damaged
+@pytest.mark.slow
 def test_pictures_with_flipped_bytes(tmp_path: Path, record_property: Report) -> None:
     whole = encoded()
     for name, content in whole.items():
@@ -253,6 +257,7 @@ def lay_out(folder: Path, plan: list[tuple[str, str, str]], kinds: dict[str, byt
 
 
 @pytest.mark.filterwarnings("ignore")
+@pytest.mark.slow
 def test_folders_of_any_names(tmp_path: Path, record_property: Report) -> None:
     kinds = encoded()
 

@@ -54,6 +54,7 @@ def across(task: data.Task) -> int:
     return int(torch.isin(first[len(raw[0]) :], first[: len(raw[0])]).sum())
 
 
+@pytest.mark.slow
 def test_tweets_leak_unless_they_are_kept_together(corpora: Path) -> None:
     sizes = {"train": 600, "validation": 200, "test": 200}
     assert across(data.reviews("tweets", **sizes)) > 10

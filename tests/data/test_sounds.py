@@ -156,6 +156,7 @@ def test_log_mel_finds_the_band_of_a_tone_and_doubling_adds_a_constant() -> None
 
 
 @pytest.mark.parametrize("name", ["noise", "speed", "gain"])
+@pytest.mark.slow
 def test_corruptions_repeat_grow_with_severity_and_leave_the_sounds_alone(name: str) -> None:
     split = lab.spoken_digits().test
     store: Any = split.store

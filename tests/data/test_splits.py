@@ -91,6 +91,7 @@ def test_a_subset_holds_these_examples_in_this_order() -> None:
     assert (part.example(2)[0] == task.example(2)[0]).all()
 
 
+@pytest.mark.slow
 def test_of_sentences_and_of_features() -> None:
     task = lab.reviews("products", train=12, validation=6, test=6)
     part = subset(task, torch.tensor([3, 7]))

@@ -36,6 +36,7 @@ def unknown(report: lab.doctor.Report) -> dict[str, str]:
     return {each.rule: each.reason for each in report.not_checked if each.rule in NAMES}
 
 
+@pytest.mark.slow
 def test_a_run_that_trains_is_not_disturbed_and_a_paused_one_is_examined() -> None:
     run = Run(network(), Clouds(), steps=10**6, batch_size=20)
     run.step(30)
@@ -52,6 +53,7 @@ def test_a_run_that_trains_is_not_disturbed_and_a_paused_one_is_examined() -> No
     assert TOKENS <= unknown(lab.examine(run)).keys() <= {*TOKENS, "validation_mode"}
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_to_the_same_numbers_after_it_was_examined() -> None:
     losses = []
     for looks in (False, True):
@@ -75,6 +77,7 @@ def test_our_own_tasks_are_examined() -> None:
     }
 
 
+@pytest.mark.slow
 def test_a_model_and_tensors_of_any_loop_with_its_log(conv: TrainingSetup) -> None:
     import pandas
 
@@ -102,6 +105,7 @@ def test_items_of_hugging_face_are_read_and_padded() -> None:
     assert examples.targets.tolist() == [1, 0]
 
 
+@pytest.mark.slow
 def test_a_trainer_brings_its_model_and_data(tmp_path: Any) -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)

@@ -90,6 +90,7 @@ def test_the_log_of_the_later_steps_begins_after_them() -> None:
     assert later.validation_steps.tolist() == [30, 40]
 
 
+@pytest.mark.slow
 def test_a_run_examined_as_it_trains_comes_to_what_examine_finds(make_run) -> None:
     for settings in ({"learning_rate": 1e-2}, {"learning_rate": 30.0, "optimizer": "sgd"}):
         run = make_run(120, pause=0.0005, **settings)
@@ -132,6 +133,7 @@ def test_after_an_examination_of_t_seconds_the_next_one_waits_for_100_t_of_train
     assert budget.spent <= SHARE * budget.trained
 
 
+@pytest.mark.slow
 def test_a_doctor_keeps_to_its_budget_however_often_it_is_asked(make_run) -> None:
     run = make_run(100_000, pause=0.0005)
     doctor = doctor_of(run)
@@ -220,6 +222,7 @@ def test_an_alarm_is_silenced_for_this_run_and_heard_again() -> None:
     assert doctor.verdict.word == "ill"
 
 
+@pytest.mark.slow
 def test_what_is_silenced_lives_as_long_as_the_run(make_run) -> None:
     run = make_run(12)
     run.start().wait()

@@ -169,6 +169,7 @@ def test_a_first_step_of_an_optimizer_is_undone_too(conv: TrainingSetup) -> None
 
 
 @pytest.mark.parametrize("kind", ["conv", "bert"])
+@pytest.mark.slow
 def test_a_healthy_training_raises_no_alarm(kind: str, request: pytest.FixtureRequest) -> None:
     alarms, failed = [], []
     for name, numbers in measure_all(request.getfixturevalue(kind)).items():
@@ -183,6 +184,7 @@ def test_a_healthy_training_raises_no_alarm(kind: str, request: pytest.FixtureRe
     assert alarms == [] and failed == []
 
 
+@pytest.mark.slow
 def test_probes_take_less_than_forty_steps(conv: TrainingSetup) -> None:
     """Of a small net on small pictures; half a second is for what does not depend on the net."""
     layers: list[nn.Module] = [

@@ -28,6 +28,7 @@ def numbers(run) -> list[tuple[float, float]]:
     return [(step.loss, step.norm_before) for step in run.history]
 
 
+@pytest.mark.slow
 def test_the_cure_of_a_rate_far_too_high_is_proved_and_the_run_is_not_touched(sick) -> None:
     found = replace(alarm(sick, "runaway"), changes={"learning_rate": 0.03})
     before = numbers(sick), [p.clone() for p in sick.model.parameters()], list(sick.branches)
@@ -41,6 +42,7 @@ def test_the_cure_of_a_rate_far_too_high_is_proved_and_the_run_is_not_touched(si
     assert all(a.equal(b) for a, b in zip(sick.model.parameters(), before[1], strict=True))
 
 
+@pytest.mark.slow
 def test_a_placebo_is_not_proved_and_what_harms_is_said(sick) -> None:
     found = alarm(sick, "runaway")
     placebo = prove(sick, replace(found, changes={"beta2": 0.99}), pairs=2)  # of Adam; SGD has none
@@ -51,6 +53,7 @@ def test_a_placebo_is_not_proved_and_what_harms_is_said(sick) -> None:
     assert harm.high < 0 and str(harm).startswith("the cure makes it worse: ")
 
 
+@pytest.mark.slow
 def test_a_branch_that_is_not_finite_counts_as_ten_times_the_start(sick) -> None:
     run = small_run(40, learning_rate=1e-3).start().wait()
     found = replace(alarm(sick, "runaway"), steps=(5, 40), changes={"learning_rate": 1e38, "optimizer": "sgd"})
@@ -58,6 +61,7 @@ def test_a_branch_that_is_not_finite_counts_as_ten_times_the_start(sick) -> None
     assert all(map(math.isfinite, proof.cured)) and min(proof.cured) > 5 * max(proof.without)
 
 
+@pytest.mark.slow
 def test_what_the_cure_is_held_against_is_how_it_was_before_it(make_run) -> None:
     run = make_run(90, learning_rate=30.0, optimizer="sgd")
     run.step(60)

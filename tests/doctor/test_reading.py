@@ -39,6 +39,7 @@ def same_columns(a, b) -> None:
 # -- ours --------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_run_brings_its_classes_label_shares_and_settings(run: Run) -> None:
     log = read(run)
     shares = np.bincount(Clouds().train.targets) / 200
@@ -51,6 +52,7 @@ def test_a_run_brings_its_classes_label_shares_and_settings(run: Run) -> None:
     assert {each.reason for each in report.not_checked} == {"the inputs are no tokens"}, str(report)
 
 
+@pytest.mark.slow
 def test_a_live_run_is_read_as_far_as_it_has_come() -> None:
     run = Run(network(), Clouds(), steps=400, batch_size=20)
     with pytest.raises(ValueError, match="run 'clouds' is empty: it holds no step yet"):
@@ -62,6 +64,7 @@ def test_a_live_run_is_read_as_far_as_it_has_come() -> None:
     assert any("step 60 of 400; it is judged from its half on" in each.reason for each in report.not_checked)
 
 
+@pytest.mark.slow
 def test_another_loss_is_not_held_against_ln_c() -> None:
     def focal(logits, targets):
         return ((1 - torch.softmax(logits, 1).gather(1, targets[:, None])) ** 2).mean()
@@ -138,6 +141,7 @@ def trainer(tmp_path_factory) -> Trainer:
     return trainer
 
 
+@pytest.mark.slow
 def test_a_trainer_and_its_state_on_disk(trainer: Trainer) -> None:
     log = read(trainer)
     assert (log.classes, log.batch_size, log.total_steps, log.over, log.averaged) == (2, 16, 60, True, 1)
@@ -154,6 +158,7 @@ def test_a_trainer_and_its_state_on_disk(trainer: Trainer) -> None:
     assert lab.examine(folder, classes=2).alarms == ()
 
 
+@pytest.mark.slow
 def test_a_watched_trainer_knows_its_classes(trainer: Trainer) -> None:
     again = Trainer(trainer.model, trainer.args, train_dataset=trainer.train_dataset, eval_dataset=[])
     again.args.eval_strategy, again.args.save_strategy = "no", "no"
@@ -273,6 +278,7 @@ def test_lines_of_validation_between_those_of_training_and_a_nan_that_is_written
     assert read(tmp_path / "semicolons.csv").not_finite == 2
 
 
+@pytest.mark.slow
 def test_a_million_lines_in_two_seconds(tmp_path: Path) -> None:
     rows = 10**6
     columns = {"step": np.arange(1, rows + 1), "loss": falling(rows).astype(np.float32), "lr": 1e-3, "grad_norm": 1.0}

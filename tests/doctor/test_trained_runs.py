@@ -75,6 +75,7 @@ def one_thread():
 
 
 @pytest.mark.parametrize("kind", HEALTHY)
+@pytest.mark.slow
 def test_a_healthy_run_raises_no_alarm(kind: str) -> None:
     report, frame = examined(*HEALTHY[kind])
     accuracy = frame.val_accuracy.dropna().iloc[-1]
@@ -83,6 +84,7 @@ def test_a_healthy_run_raises_no_alarm(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", SICK)
+@pytest.mark.slow
 def test_a_sick_run_is_found_with_its_cause_first(kind: str) -> None:
     data, cause, changes = SICK[kind]
     report, _ = examined(data, changes)
@@ -91,6 +93,7 @@ def test_a_sick_run_is_found_with_its_cause_first(kind: str) -> None:
     assert report.findings[0].alarm
 
 
+@pytest.mark.slow
 def test_a_validation_loss_that_rises_with_the_accuracy_is_said_and_no_alarm() -> None:
     report, frame = examined("digits", {"examples": 64, "steps": 500, "learning_rate": 1e-2})
     validations = frame.dropna(subset=["val_loss"])

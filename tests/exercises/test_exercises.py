@@ -115,6 +115,7 @@ HELD = {
 
 @pytest.mark.parametrize("exercise", ALL.values(), ids=ALL)
 @pytest.mark.parametrize("held", HELD.values(), ids=HELD)
+@pytest.mark.slow
 def test_what_a_right_result_is_held_in_does_not_matter(exercise: Exercise, held: Callable[[Any], Any]) -> None:
     verdict = judge(exercise, lambda *arguments: held(exercise.solution(*arguments)), PATIENCE)
     assert verdict.status == RIGHT, verdict

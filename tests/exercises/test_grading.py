@@ -345,6 +345,7 @@ def test_an_answer_that_raises_when_it_is_looked_at_is_survived() -> None:
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no alarms")
+@pytest.mark.slow
 def test_an_alarm_of_the_caller_goes_on() -> None:
     rung: list[int] = []
     before, others = signal.signal(signal.SIGALRM, lambda *_: rung.append(1)), signal.setitimer(signal.ITIMER_REAL, 0.2)

@@ -118,6 +118,7 @@ def test_an_answer_leaves_no_trace(tmp_path: Path) -> None:
         assert torch.zeros(1).device.type == "cpu"
 
 
+@pytest.mark.slow
 def test_what_an_answer_leaves_behind_spoils_no_other(tmp_path: Path) -> None:
     with put_back():
         for exercise in ALL.values():
@@ -211,6 +212,7 @@ def test_away_from_the_main_thread_no_trace_is_left_either(tmp_path: Path) -> No
     assert found == [NOT_YET, {}]
 
 
+@pytest.mark.slow
 def test_exercises_opened_on_a_page_that_works_elsewhere_are_the_same() -> None:
     """The inputs are made on import, which the front desk puts off until the first check."""
     code = """

@@ -57,6 +57,7 @@ def test_the_table_of_a_page_links_to_the_notebooks_and_to_the_next_exercise() -
     assert all(f'<a href="{notebook}.ipynb">' in page for notebook in NOTEBOOKS)
 
 
+@pytest.mark.slow
 def test_after_the_last_exercise_none_is_next() -> None:
     for name in ALL:
         record_attempt(name, right=True)
@@ -64,6 +65,7 @@ def test_after_the_last_exercise_none_is_next() -> None:
     assert repr(progress()).splitlines()[-1] == f"all · {len(ALL)} of {len(ALL)} right"
 
 
+@pytest.mark.slow
 def test_no_line_is_so_long_that_a_page_would_break_it(capsys: pytest.CaptureFixture[str]) -> None:
     for name in ALL:
         check(name, lambda *_: ...)

@@ -177,6 +177,7 @@ def test_other_families(make: Callable[[], nn.Module]) -> None:
     assert found.completeness_error < 0.05 * float(found.scores.abs().sum())
 
 
+@pytest.mark.slow
 def test_the_bundled_bert() -> None:
     model = models.bert(("negative", "positive"))
     with warnings.catch_warnings():

@@ -16,6 +16,7 @@ from stablelab.data import cache as paths
 from stablelab.data.tokenizers import tokenizer_for
 
 
+@pytest.mark.slow
 def test_the_bundled_bert_is_plain_pre_trained_and_quiet(movies: data.Task, capfd: pytest.CaptureFixture[str]) -> None:
     verbosity = transformers.logging.get_verbosity()
     model = models.bert(movies)
@@ -31,6 +32,7 @@ def test_the_bundled_bert_is_plain_pre_trained_and_quiet(movies: data.Task, capf
     assert model(**movies.collate(torch.arange(3))[0]).logits.shape == (3, 2)
 
 
+@pytest.mark.slow
 def test_the_head_is_drawn_from_the_seed_and_nothing_global_moves() -> None:
     before = torch.random.get_rng_state()
     one, other = models.bert(3, seed=1), models.bert(3, seed=2)
@@ -70,6 +72,7 @@ for load in (data.tokenizer_for, lambda name: models.bert(2, name)):
 """
 
 
+@pytest.mark.slow
 def test_a_hub_id_without_a_network_is_one_line() -> None:
     environment = os.environ | {"HF_HUB_OFFLINE": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run([sys.executable, "-c", OFFLINE], capture_output=True, text=True, env=environment, check=True)
@@ -97,6 +100,7 @@ def test_the_bundled_weights_are_those_the_workbook_was_built_on(monkeypatch: py
 
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors", "vocab.txt", "tokenizer.json"])
 @pytest.mark.parametrize("damage", ["flip", "gone"])
+@pytest.mark.slow
 def test_a_damaged_bundled_bert_is_refused_when_it_is_loaded(
     name: str, damage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -31,6 +31,7 @@ def _pixels(n: int = 3) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("which", ["tiny", "own"])
+@pytest.mark.slow
 def test_both_give_vectors_of_length_one_and_similarities(which: str, request: pytest.FixtureRequest) -> None:
     model = request.getfixturevalue(which).eval()
     with torch.no_grad():
@@ -59,6 +60,7 @@ def test_similarities_are_transformers_own(tiny: Any) -> None:
         torch.testing.assert_close(clip_loss(u, v, tiny.logit_scale), theirs.loss, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_saved_clip_model_is_the_same_again_and_takes_its_own_mean(tiny: Any, tmp_path: Path) -> None:
     tiny.model.save_pretrained(tmp_path)
     tiny.tokenizer.save_pretrained(tmp_path)
@@ -74,6 +76,7 @@ def test_a_saved_clip_model_is_the_same_again_and_takes_its_own_mean(tiny: Any, 
     torch.testing.assert_close(mine, _pixels() / 255 * 2 - 1, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_loop_of_ones_own_lowers_the_loss_under_the_dashboard() -> None:
     model, pairs = lab.clip("tiny"), lab.emoji()
     pixels, captions = pairs.train.store.pixels[:24], pairs.train.classes[:24]
@@ -92,6 +95,7 @@ def test_a_loop_of_ones_own_lowers_the_loss_under_the_dashboard() -> None:
     assert run.history[23].loss < run.history[0].loss - 0.2
 
 
+@pytest.mark.slow
 def test_in_the_workbooks_own_only_the_layer_and_the_scale_train(own: Clip) -> None:
     learns = {name for name, p in own.named_parameters() if p.requires_grad}
     assert learns == {"logit_scale", "projection.weight", "projection.bias"}

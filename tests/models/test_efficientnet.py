@@ -131,6 +131,7 @@ def test_with_a_stride_the_odd_row_is_below_and_at_the_right() -> None:
 # -- a head for a task -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_new_head_on_imagenets_body(
     digits: data.Task, trained: EfficientNetLite0, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -63,6 +63,7 @@ def check_same_numbers(task: data.Task, model: nn.Module) -> None:
     assert not torch.allclose(curves[0][:16], curves[0][-16:])
 
 
+@pytest.mark.slow
 def test_resnets_head_on_features_is_the_frozen_loop(digits: data.Task) -> None:
     check_same_numbers(digits, models.resnet(digits))
 
@@ -87,6 +88,7 @@ def test_evaluation_has_the_same_examples_in_the_same_order(
         torch.testing.assert_close(logits_of(small_bert, inputs), small_bert.classifier(kept), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_it_is_a_task_like_any_other(digits: data.Task) -> None:
     model = models.resnet(digits)
     features = models.cached_features(digits, model)
@@ -97,6 +99,7 @@ def test_it_is_a_task_like_any_other(digits: data.Task) -> None:
     models.check_fits(model, features)
 
 
+@pytest.mark.slow
 def test_computed_on_first_use_once_and_without_a_trace(digits: data.Task) -> None:
     model = models.resnet(digits)
     model.train()
@@ -117,6 +120,7 @@ def test_computed_on_first_use_once_and_without_a_trace(digits: data.Task) -> No
     assert not features.train.store.all().requires_grad
 
 
+@pytest.mark.slow
 def test_an_epoch_costs_next_to_nothing(digits: data.Task) -> None:
     model = models.resnet(digits)
     features = models.cached_features(digits, model)

@@ -143,6 +143,7 @@ def test_pictures_too_small_for_a_family_are_refused_with_the_size_that_it_takes
         lab.fine_tune(model, task, steps=2)
 
 
+@pytest.mark.slow
 def test_a_head_on_kept_features_needs_only_what_the_body_needs_to_judge() -> None:
     with torch.device("meta"):
         model = models.resnet(10, "inception_v3", weights="random")

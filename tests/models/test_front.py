@@ -12,6 +12,7 @@ from stablelab import data, models
 HEAVY = ("transformers", "torchvision", "mlxtend", "pandas", "stablelab.training", "stablelab.widgets", "ipywidgets")
 
 
+@pytest.mark.slow
 def test_importing_data_and_models_loads_nothing_heavy() -> None:
     code = f"import sys, stablelab.data, stablelab.models; print([name for name in {HEAVY!r} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -63,6 +63,7 @@ def test_no_head() -> None:
         models.head_of(nn.Sequential(nn.ReLU()))
 
 
+@pytest.mark.slow
 def test_freezing_holds_weights_and_batch_norm_statistics(digits: data.Task) -> None:
     model = models.resnet(digits)
     before = snapshot(model)
@@ -109,6 +110,7 @@ def test_all_that_is_new_is_trained_where_that_is_more_than_one_module(movies: d
 
 
 @pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
+@pytest.mark.slow
 def test_a_copy_of_a_frozen_model_is_frozen_by_itself(duplicate: object) -> None:
     model = models.resnet(3)
     models.freeze(model)
@@ -119,6 +121,7 @@ def test_a_copy_of_a_frozen_model_is_frozen_by_itself(duplicate: object) -> None
     assert twin.bn1.training and not model.bn1.training and not model.conv1.weight.requires_grad
 
 
+@pytest.mark.slow
 def test_what_fits(digits: data.Task, movies: data.Task, small_bert: BertForSequenceClassification) -> None:
     models.check_fits(models.resnet(digits), digits)
     models.check_fits(models.resnet(12), digits)
@@ -126,6 +129,7 @@ def test_what_fits(digits: data.Task, movies: data.Task, small_bert: BertForSequ
     models.check_fits(nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 10)), digits)
 
 
+@pytest.mark.slow
 def test_what_does_not_fit(digits: data.Task, movies: data.Task, small_bert: BertForSequenceClassification) -> None:
     with pytest.raises(ValueError, match=r"^digits has 10 classes, but the head of resnet18 has 9 outputs$"):
         models.check_fits(models.resnet(9), digits)

@@ -45,6 +45,7 @@ def vit() -> nn.Module:
     (efficientnet, ("head", "convolution", "block 3", "block 2", "block 1", "stem")),
     (vit, ("head", "block 2", "block 1", "embeddings")),
 ])  # fmt: skip
+@pytest.mark.slow
 def test_families_for_pictures(
     make: Callable[[], nn.Module], layers: tuple[str, ...], digits: data.Task, checked_layers: Check, tried: Callable
 ) -> None:

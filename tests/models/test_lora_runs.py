@@ -35,6 +35,7 @@ def frozen(model: nn.Module) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize("kind", ["peft", "ours"])
+@pytest.mark.slow
 def test_it_trains_what_lora_trains_and_branches_and_is_saved(
     kind: str, small_bert: BertForSequenceClassification, movies: Task, tmp_path: Path
 ) -> None:

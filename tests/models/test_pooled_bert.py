@@ -24,6 +24,7 @@ def folder(tmp_path: Path, small_bert: BertForSequenceClassification) -> str:
     return str(tmp_path / "plain")
 
 
+@pytest.mark.slow
 def test_the_head_reads_what_it_is_told_to(folder: str, small_bert: BertForSequenceClassification) -> None:
     model = small_bert.eval()
     hidden = model.bert(IDS, attention_mask=MASK).last_hidden_state
@@ -40,6 +41,7 @@ def test_the_head_reads_what_it_is_told_to(folder: str, small_bert: BertForSeque
     torch.testing.assert_close(whole.logits, output.logits[2:], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_bundled_one_says_what_it_reads_and_its_new_head_is_the_same(capfd: pytest.CaptureFixture[str]) -> None:
     said = "BERT MiniLM-L6 · pre-trained, mean-pooled (bundled), new 2-class head"
     plain, pooled = models.bert(2, seed=3), models.bert(2, seed=3, pooling="mean")
@@ -83,12 +85,14 @@ def test_what_cannot_be_is_one_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("pooling", ["cls", "mean"])
+@pytest.mark.slow
 def test_it_trains_in_every_way_there_is(pooling: str, folder: str, movies: data.Task, tried, checked_layers) -> None:
     model = models.bert(movies, name=folder, pooling=pooling)  # type: ignore[arg-type]
     assert checked_layers(model)[0] == ("classifier",)
     tried(model, movies)
 
 
+@pytest.mark.slow
 def test_many_heads_on_its_kept_features(movies: data.Task) -> None:
     model = partial(models.bert, pooling="mean")
     found = lab.sweep(model, movies, {"learning_rate": [1e-2, 3e-2]}, seeds=range(2), train="head", steps=4).run()
@@ -100,6 +104,7 @@ def test_many_heads_on_its_kept_features(movies: data.Task) -> None:
         torch.testing.assert_close(made.classifier(cached[:3]), whole, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_saved_run_is_loaded_into_the_same_readout_alone(folder: str, movies: data.Task, tmp_path: Path) -> None:
     run = lab.fine_tune(models.bert(movies, name=folder, pooling="mean"), movies, steps=2, batch_size=4, device="cpu")
     run.start().wait()

@@ -32,6 +32,7 @@ def test_the_top_of_a_bert_is_as_before_pre_training_and_all_else_as_it_was(laye
     assert model.stablelab_source.endswith(f", {layers} new top layer" + "s" * (layers > 1))
 
 
+@pytest.mark.slow
 def test_the_seed_decides_what_is_drawn_and_the_head_is_another_stream() -> None:
     drawn = [reinitialize_layers(models.bert(2, seed=seed), 1, seed) for seed in (0, 0, 1)]
     one, same, other = (model.bert.pooler.dense.weight for model in drawn)

@@ -25,6 +25,7 @@ def test_a_plain_resnet_that_says_what_it_is(digits: data.Task, capsys: pytest.C
     assert model(digits.collate(torch.arange(2))[0]).shape == (2, 10)
 
 
+@pytest.mark.slow
 def test_the_seed_decides_and_the_global_generator_is_left_alone() -> None:
     torch.manual_seed(5)
     before = torch.random.get_rng_state()
@@ -36,6 +37,7 @@ def test_the_seed_decides_and_the_global_generator_is_left_alone() -> None:
     assert not torch.equal(one.conv1.weight, other.conv1.weight)
 
 
+@pytest.mark.slow
 def test_resnet18_comes_with_the_workbooks_own_weights(digits: data.Task, capsys: pytest.CaptureFixture[str]) -> None:
     model = models.resnet(digits, seed=1)
     assert capsys.readouterr().out == "resnet18 · fractal weights (bundled), new 10-class head\n"
@@ -58,6 +60,7 @@ def test_all_others_start_at_random_unless_told_otherwise(capsys: pytest.Capture
         models.resnet(3, name="resnet34", weights="fractals")
 
 
+@pytest.mark.slow
 def test_missing_or_damaged_fractal_weights_are_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(fractal_weights, "WEIGHTS_FILE", tmp_path / "a.safetensors")
     with pytest.raises(
@@ -72,6 +75,7 @@ def test_missing_or_damaged_fractal_weights_are_one_line(monkeypatch: pytest.Mon
     assert "is damaged or another version" in models.inventory(verify=True)["fractal weights"]
 
 
+@pytest.mark.slow
 def test_only_the_body_of_a_resnet18_is_taken(tmp_path: Path) -> None:
     file = tmp_path / "a.safetensors"
     save_file({"conv1.weight": torch.zeros(3)}, file)
@@ -101,6 +105,7 @@ def imagenet(monkeypatch: pytest.MonkeyPatch, answer: Any) -> None:
     monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", answer)
 
 
+@pytest.mark.slow
 def test_imagenet_weights_keep_all_but_the_head(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -121,6 +126,7 @@ def test_imagenet_weights_keep_all_but_the_head(
     assert not torch.equal(thousand.fc.weight, original.fc.weight)  # a new head even where the old one would fit
 
 
+@pytest.mark.slow
 def test_imagenet_weights_without_a_network(monkeypatch: pytest.MonkeyPatch) -> None:
     def offline(*_: object, **__: object) -> None:
         raise URLError("no route to host")

@@ -103,6 +103,7 @@ def text_task(folder: Path) -> data.Task:
 
 
 @pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.slow
 def test_families_for_texts(
     name: str, tmp_path: Path, checked_layers: Check, tried: Callable, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -38,6 +38,7 @@ def test_its_layers_go_from_the_head_to_the_first_convolution() -> None:
     assert parts == {"classifier", "projector", "wav2vec2"}
 
 
+@pytest.mark.slow
 def test_a_run_repeats_bit_for_bit_and_a_branch_goes_on_from_it() -> None:
     task = lab.spoken_digits(train=20)
     losses = []

@@ -97,6 +97,7 @@ def test_an_attention_map_has_the_tokens_on_both_axes(T: int) -> None:
     assert written == ([] if T > 12 else pytest.approx(maps.of(3, 1).flatten().tolist(), abs=0.006))
 
 
+@pytest.mark.slow
 def test_words_go_with_every_picture(shown, capsys) -> None:
     show_attributions(SENTENCE)
     show_attributions(PICTURE)

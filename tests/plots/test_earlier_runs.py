@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from support.helpers import until
 
 from stablelab.plots import earlier_runs
@@ -96,6 +97,7 @@ def test_a_past_without_a_parent_is_a_run_of_its_own(make_run) -> None:
     assert [earlier.steps for earlier in earlier_runs.beside(run)] == [4]
 
 
+@pytest.mark.slow
 def test_three_runs_that_differ_only_in_the_seed_are_a_band(make_run) -> None:
     for seed in (1, 2, 3):
         earlier_runs.remember(make_run(20, seed=seed).start().wait())
@@ -112,6 +114,7 @@ def test_three_runs_that_differ_only_in_the_seed_are_a_band(make_run) -> None:
     assert np.allclose(mean, values.mean(axis=0)) and np.allclose(spread, values.std(axis=0, ddof=1))
 
 
+@pytest.mark.slow
 def test_two_seeds_or_another_length_or_a_change_by_hand_make_no_band(make_run) -> None:
     touched = make_run(20, seed=3)
     touched.control.change(weight_decay=0.1)
@@ -121,6 +124,7 @@ def test_two_seeds_or_another_length_or_a_change_by_hand_make_no_band(make_run) 
     assert bands(found) == () and single(found) == found
 
 
+@pytest.mark.slow
 def test_long_runs_of_one_length_have_steps_in_common(make_run) -> None:
     for seed in (1, 2, 3):
         earlier_runs.remember(make_run(600, seed=seed).start().wait())

@@ -45,6 +45,7 @@ def test_accuracy_by_size_has_a_band_where_a_spread_is_known(comparison: Ensembl
     assert axes.get_xlabel() == "members in the ensemble"
 
 
+@pytest.mark.slow
 def test_words_say_the_numbers_and_the_picture_is_transparent_and_small(comparison: EnsembleComparison, shown) -> None:
     show_ensembles(comparison, SIZES)
     (data,) = shown

@@ -51,6 +51,7 @@ def test_the_confusion_matrix_has_every_count_and_names_both_axes(C: int) -> Non
     assert np.asarray(shares).sum(axis=1).tolist() == pytest.approx([1] * C)
 
 
+@pytest.mark.slow
 def test_a_class_that_never_occurs_and_many_classes_are_drawn() -> None:
     absent = Diagnosis(("a", "b", "c"), torch.eye(3)[:2], torch.arange(2))
     assert np.asarray(diagnoses.confusion_figure(absent).axes[0].images[0].get_array())[2].tolist() == [0, 0, 0]
@@ -66,6 +67,7 @@ def test_words_say_the_numbers() -> None:
     assert f"bad taken for good: {found.confusion[0, 1]}" in words
 
 
+@pytest.mark.slow
 def test_a_transparent_picture_goes_into_the_cell_and_its_words_under_it(shown, capsys) -> None:
     show_confusion(diagnosis(2))
     (data,) = shown
@@ -99,6 +101,7 @@ def test_sentences_become_a_table_in_which_nothing_is_markup(shown, capsys) -> N
 
 
 @pytest.mark.parametrize("n", [1, 6])
+@pytest.mark.slow
 def test_pictures_carry_both_classes_and_their_probabilities(n: int, shown) -> None:
     found = diagnosis(10)
     pictures = [np.full((8, 8, 3), i, dtype=np.uint8) for i in range(60)]

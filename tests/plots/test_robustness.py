@@ -43,6 +43,7 @@ def test_a_panel_for_each_corruption_begins_at_the_clean_error() -> None:
     assert figure.get_supylabel() == "error rate" and figure.get_supxlabel().startswith("severity (0: clean)")
 
 
+@pytest.mark.slow
 def test_a_picture_goes_into_the_cell_and_its_words_under_it(shown, capsys) -> None:
     show_robustness(invented(), invented("with noise"))
     (data,) = shown

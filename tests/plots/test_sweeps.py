@@ -88,6 +88,7 @@ def test_there_is_no_grid_over_the_cells(results: Results) -> None:
     assert ticks and not [tick for tick in ticks if tick.gridline.get_visible()]
 
 
+@pytest.mark.slow
 def test_a_picture_keeps_the_shades_of_its_cells(results: Results) -> None:
     found = table(results, "accuracy")
     shades = color_map(0, falls=False)(color_norm(found.mean)(found.mean[:, :2]))
@@ -129,6 +130,7 @@ def test_an_axis_of_many_values_is_labelled_at_powers_of_ten() -> None:
     assert axis_ticks(list("abcdefghijkl"))[1] == list("acegik")
 
 
+@pytest.mark.slow
 def test_every_line_is_a_run_and_every_cross_one_that_diverged(results: Results) -> None:
     lines = [line for axes in seed_curves(results).axes for line in axes.lines]
     assert sum(line.get_marker() == "x" for line in lines) == 4
@@ -136,6 +138,7 @@ def test_every_line_is_a_run_and_every_cross_one_that_diverged(results: Results)
     assert len(lines[0].get_xdata()) == 20
 
 
+@pytest.mark.slow
 def test_of_many_settings_some_curves_are_drawn_and_the_title_says_so(make_sweep: Make) -> None:
     many = make_sweep({"learning_rate": tuple(np.geomspace(1e-3, 1e-2, 20).tolist())}, seeds=1).run(bar=False)
     figure = seed_curves(many)

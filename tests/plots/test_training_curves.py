@@ -25,6 +25,7 @@ def _has(pixels: np.ndarray, colour: str) -> bool:
     return bool((np.abs(pixels[..., :3].astype(int) - wanted).max(axis=2)[pixels[..., 3] > 240] <= 8).any())
 
 
+@pytest.mark.slow
 def test_the_picture_shows_every_curve(make_history) -> None:
     pixels = _pixels(to_png(training_figure(make_history([2.0, 1.0] * 20), total_steps=40, title="a run")))
     assert all(_has(pixels, colour) for colour in (display.BLUE, display.VERMILLION, display.GREEN, display.PURPLE))
@@ -78,6 +79,7 @@ def test_a_branch_is_drawn_beside_its_parent_from_where_it_parted(make_run) -> N
 
 
 @pytest.mark.parametrize("losses", [[], [1.0], [math.nan, math.inf], [1.0, math.nan, 2.0]])
+@pytest.mark.slow
 def test_short_and_broken_histories_are_drawn(make_history, losses) -> None:
     assert to_png(training_figure(make_history(losses)))[:4] == b"\x89PNG"
 
@@ -88,6 +90,7 @@ def test_no_clipping_no_threshold(make_history) -> None:
     assert "threshold" not in [line.get_label() for line in norm.lines]
 
 
+@pytest.mark.slow
 def test_two_threads_may_draw_at_once(make_history) -> None:
     history, drawn = make_history([1.0] * 30), []
     threads = [threading.Thread(target=lambda: drawn.append(to_png(training_figure(history)))) for _ in range(2)]
@@ -114,6 +117,7 @@ def test_a_panel_for_each_further_scalar_and_none_for_what_was_not_recorded(make
     assert to_png(alone)[:4] == b"\x89PNG"
 
 
+@pytest.mark.slow
 def test_seeds_are_drawn_as_one_band_with_its_mean(make_history, make_run) -> None:
     for seed in (1, 2, 3):
         earlier_runs.remember(make_run(12, seed=seed, max_norm=1.0).start().wait())

@@ -62,6 +62,7 @@ class Outline(HTMLParser):
         return {tag for tag, _ in self.tags}
 
 
+@pytest.mark.slow
 def test_the_page_loads_nothing_and_runs_nothing(
     make_sweep: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -100,6 +101,7 @@ def test_numbers_are_those_of_the_measures_with_their_intervals_and_definitions(
     assert "Mosbach" in page and "Wortsman" in page and "learning rate 1e-3" not in page.split("How to read it")[1]
 
 
+@pytest.mark.slow
 def test_it_says_what_was_run_with_which_seeds_and_where(results: Results, tmp_path: Path, undrawn: None) -> None:
     page = stability_report(results, tmp_path / "report.html").read_text(encoding="utf-8")
     said = re.sub(r"<[^>]+>", " ", page)
@@ -121,6 +123,7 @@ def test_it_says_what_was_run_with_which_seeds_and_where(results: Results, tmp_p
     assert getpass.getuser() not in re.sub(r"(?s)<style>.*?</style>|base64,[^\"]*", "", page).split()
 
 
+@pytest.mark.slow
 def test_whatever_a_user_calls_things_is_text(make_sweep: Make, tmp_path: Path, undrawn: None) -> None:
     evil = '"><script>alert(1)</script><img src=x onerror=y>'
     sweep = make_sweep(task=evil, model=evil, classes=(evil, "b", "c"))
@@ -168,6 +171,7 @@ def test_sensitivity_counts_seeds_that_were_run_at_every_rate(results: Results) 
     assert by_setting(results)[0][1].target == pytest.approx(0.55)
 
 
+@pytest.mark.slow
 def test_the_file_is_written_as_a_whole_or_not_at_all(results: Results, tmp_path: Path, undrawn: None) -> None:
     file = tmp_path / "report.html"
     file.write_text("old")

@@ -43,6 +43,7 @@ def test_in_groups_of_one_it_is_the_sample_variance_over_the_mean_corrected_for_
     assert measured.low is not None and measured.low < measured.value
 
 
+@pytest.mark.slow
 def test_its_interval_holds_the_true_scale_as_often_as_it_says() -> None:
     """Logistic regression on normal inputs; the truth is from 200,000 examples."""
     model = nn.Linear(5, 2).double()

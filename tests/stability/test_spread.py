@@ -48,6 +48,7 @@ def test_the_interval_of_the_standard_deviation_holds_the_truth_about_as_often_a
 
 
 @pytest.mark.parametrize("n", [3, 5, 20])
+@pytest.mark.slow
 def test_t_and_chi2_hold_the_truth_as_often_as_they_promise_at_any_number_of_normal_scores(n: int) -> None:
     x = np.random.default_rng(n).normal(size=(600, n))
     means = [e.low <= 0 <= e.high for e in (mean(row, method="t") for row in x)]

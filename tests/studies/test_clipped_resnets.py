@@ -31,6 +31,7 @@ def test_its_thresholds_are_those_of_the_exercise() -> None:
     assert study.threshold(norms.tolist(), 0.5) == pytest.approx(float(chosen))
 
 
+@pytest.mark.slow
 def test_a_run_of_it_is_done_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(study, "STEPS", 3)
     with one_thread():

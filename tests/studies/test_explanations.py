@@ -44,6 +44,7 @@ def test_the_shortcut_marks_one_class_and_the_control_as_many_examples_of_any() 
             assert (after.store.pixels[changed][:, :, :3, :3] == 255).all()
 
 
+@pytest.mark.slow
 def test_the_word_stands_in_every_marked_text_and_within_what_is_read() -> None:
     plain: Any = explaining.plain_task("BERT")
     task: Any = explaining.task_of("BERT", "shortcut")
@@ -55,6 +56,7 @@ def test_the_word_stands_in_every_marked_text_and_within_what_is_read() -> None:
     assert (inputs.data["input_ids"].gather(1, at[:, None]) == word).all() and inputs.parts.gather(1, at[:, None]).all()
 
 
+@pytest.mark.slow
 def test_scores_of_pictures_are_what_plain_torch_finds(digit_model: nn.Module) -> None:
     inputs = a_few("ResNet-18", 2)
     scores = explaining.scores_of(digit_model, inputs, ig_steps=3)
@@ -80,6 +82,7 @@ def test_scores_of_pictures_are_what_plain_torch_finds(digit_model: nn.Module) -
     )
 
 
+@pytest.mark.slow
 def test_scores_of_texts_are_those_of_the_workbooks_attributions(text_model: Any) -> None:
     inputs = a_few("BERT", 2)
     scores = explaining.scores_of(text_model, inputs, ig_steps=4)

@@ -22,6 +22,7 @@ def test_every_run_is_there_once_and_judged_three_times() -> None:
     assert "torch" in few_reviews.made_by()
 
 
+@pytest.mark.slow
 def test_a_run_of_it_begins_again_as_it_did() -> None:
     rate, pull, seed = few_reviews.PULLED_RATE, few_reviews.PULLS[1], 3
     with one_thread():

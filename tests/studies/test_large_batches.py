@@ -35,6 +35,7 @@ def test_every_batch_and_optimizer_has_its_seeds_at_the_rate_that_was_tuned() ->
     assert large_batches.first_losses().shape == (len(runs), 3)
 
 
+@pytest.mark.slow
 def test_all_batches_see_the_same_examples_once(task: Any) -> None:
     for batch in large_batches.BATCHES:
         batches = large_batches.OneEpoch(task, 3, batch)

@@ -37,6 +37,7 @@ def test_every_network_was_run_at_every_rate_with_several_seeds() -> None:
 
 
 @pytest.mark.parametrize("norm", large_rates.NORMS)
+@pytest.mark.slow
 def test_the_first_steps_of_its_runs_are_what_the_loop_comes_to(task: Any, norm: str) -> None:
     runs, rate = large_rates.large_rates(), 2.2e-2
     here = (runs.norm == norm) & (runs.optimizer == "SGD") & (runs.learning_rate == rate) & (runs.seed == 1)
@@ -47,6 +48,7 @@ def test_the_first_steps_of_its_runs_are_what_the_loop_comes_to(task: Any, norm:
     assert losses == pytest.approx(large_rates.kept_losses()[here][0, :3].tolist(), rel=2e-3)
 
 
+@pytest.mark.slow
 def test_without_a_norm_the_network_begins_as_nearly_the_same_function(task: Any) -> None:
     inputs, _ = task.batches(0, 128)(0)
     with torch.no_grad():
@@ -55,6 +57,7 @@ def test_without_a_norm_the_network_begins_as_nearly_the_same_function(task: Any
     assert torch.nn.functional.cosine_similarity(normed, grouped).mean() < 0.95
 
 
+@pytest.mark.slow
 def test_estimated_statistics_are_those_of_the_batches_and_the_rest_stays(task: Any) -> None:
     network = large_rates.first_network(task, "batch norm", 0)
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}

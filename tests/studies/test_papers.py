@@ -26,6 +26,7 @@ def test_all_runs_are_kept_with_their_provenance(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["bert_short", "bert_long", "bert_rates", "bert_map"])
+@pytest.mark.slow
 def test_they_are_the_runs_that_the_command_would_make(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[tuple[Trial, ...]] = []
 
@@ -61,6 +62,7 @@ def test_on_a_gpu_and_on_a_cpu_the_same_runs_come_to_the_same() -> None:
         assert gpu.logits == pytest.approx(cpu.logits, abs=1e-2)
 
 
+@pytest.mark.slow
 def test_all_heads_are_crossed_with_all_orders_and_the_diagonal_is_the_map() -> None:
     kept, known = papers.kept("bert_crossing"), papers.kept("bert_map").where(learning_rate=3e-4)
     pairs = [(trial.init, trial.order) for trial in kept.trials]

@@ -36,6 +36,7 @@ def test_pairs_begin_with_the_same_weights_and_the_same_batch() -> None:
 
 
 @pytest.mark.parametrize(("name", "rate"), [("movies", 3e-4), ("digits", 1e-3)])
+@pytest.mark.slow
 def test_a_run_of_it_begins_again_as_it_did(name: str, rate: float) -> None:
     setup, runs = precision.SETUPS[name], precision.precisions()
     here = (runs.task == name) & (runs.precision == "fp32") & np.isclose(runs.learning_rate, rate) & (runs.seed == 1)
@@ -49,6 +50,7 @@ def test_a_run_of_it_begins_again_as_it_did(name: str, rate: float) -> None:
     np.testing.assert_allclose(found, precision.first_losses()[here.to_numpy()][0], rtol=5e-3)
 
 
+@pytest.mark.slow
 def test_rounded_weights_are_numbers_of_bf16_after_each_step() -> None:
     setup = precision.SETUPS["movies"]
     task = setup.task()

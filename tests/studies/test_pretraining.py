@@ -18,6 +18,7 @@ def test_every_run_of_the_study_is_kept_once() -> None:
     assert sorted(rows) == sorted((task, *trial) for task, trial in study.trials())
 
 
+@pytest.mark.slow
 def test_the_accuracy_of_a_row_is_the_share_of_its_hits() -> None:
     kept, hits = study.results(), study.hits()
     sizes = {"digits": 1000, "reviews": 400, "words": len(study.one_gap(study.word_ids()[2], 9)[2])}
@@ -33,6 +34,7 @@ def test_a_control_comes_to_what_is_kept(task: str, features: str) -> None:
     assert study.run(task, study.Trial(features, 0, 0.0, 2))["accuracy"] == pytest.approx(row.accuracy, abs=0.005)
 
 
+@pytest.mark.slow
 def test_the_command_writes_what_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     few = [("digits", study.Trial("pixels", 0, 0.0, 0)), ("digits", study.Trial("contrast", 2, 1e-3, 0))]
     few += [("words", study.Trial("commonest", 0, 0.0, 0))]

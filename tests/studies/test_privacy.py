@@ -28,6 +28,7 @@ def test_every_setting_has_five_pools_and_every_curve_rises_to_1() -> None:
     assert privacy.FILE.stat().st_size < 150_000
 
 
+@pytest.mark.slow
 def test_drawn_batches_spend_less_and_the_kept_numbers_are_those_of_opacus() -> None:
     spent = privacy.spent()
     assert (spent.prv <= spent.rdp).all() and (spent.prv <= spent["all"]).all()

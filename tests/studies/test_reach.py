@@ -22,6 +22,7 @@ def test_every_readout_has_five_seeds_at_every_rate() -> None:
     assert reach.FILE.stat().st_size < 200_000
 
 
+@pytest.mark.slow
 def test_the_first_steps_of_a_kept_run_are_what_the_loop_comes_to() -> None:
     runs = reach.runs()
     kept = runs[(runs.readout == "mean") & (runs.learning_rate == 4e-4) & (runs.seed == 1)].iloc[0]
@@ -32,6 +33,7 @@ def test_the_first_steps_of_a_kept_run_are_what_the_loop_comes_to() -> None:
     np.testing.assert_allclose(again["norms"], kept.norms[:5], rtol=0.02)
 
 
+@pytest.mark.slow
 def test_a_small_cut_of_the_study_goes_from_the_command_to_what_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -31,6 +31,7 @@ def test_the_learning_rate_of_each_recipe_has_the_lowest_validation_loss() -> No
     assert table.idxmin(axis=1).to_dict() == robustness.TUNED
 
 
+@pytest.mark.slow
 def test_its_loop_is_that_of_fine_tune() -> None:
     task = robustness.digit_task()
     one, other = lab.resnet(task), lab.resnet(task)
@@ -53,6 +54,7 @@ def test_its_loop_is_that_of_fine_tune() -> None:
     assert torch.equal(one.fc.weight, other.fc.weight)
 
 
+@pytest.mark.slow
 def test_new_statistics_are_those_of_the_clean_training_digits() -> None:
     task = robustness.digit_task()
     model = lab.resnet(task)
@@ -64,6 +66,7 @@ def test_new_statistics_are_those_of_the_clean_training_digits() -> None:
     assert torch.equal(again.fc.weight, model.fc.weight)
 
 
+@pytest.mark.slow
 def test_statistics_under_noise_are_those_of_the_training_digits_with_the_recipes_own_noise() -> None:
     task = robustness.digit_task()
     model = lab.resnet(task)
@@ -77,6 +80,7 @@ def test_statistics_under_noise_are_those_of_the_training_digits_with_the_recipe
     assert torch.equal(noisy.fc.weight, model.fc.weight)
 
 
+@pytest.mark.slow
 def test_kept_features_of_sentences_are_what_bert_comes_to() -> None:
     kept = robustness.sentences()
     assert {name: len(y) for name, (_, y) in kept.items() if name.startswith("movies")} == {

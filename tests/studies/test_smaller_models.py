@@ -45,6 +45,7 @@ def test_accuracies_are_those_of_the_predictions() -> None:
 
 
 @pytest.mark.parametrize(("name", "steps"), [("BERT", 3), ("ResNet-18", 3)])
+@pytest.mark.slow
 def test_lora_and_students_begin_as_what_they_are_made_of(name: str, steps: int) -> None:
     task = lab.reviews("movies", train=64, validation=20, test=20, max_tokens=24) if name == "BERT" else None
     task = task or lab.digits(train=64, validation=20, test=20)
@@ -62,6 +63,7 @@ def test_lora_and_students_begin_as_what_they_are_made_of(name: str, steps: int)
     assert len(losses) == steps and np.isfinite(losses).all()
 
 
+@pytest.mark.slow
 def test_pruning_at_once_is_what_the_formula_says_and_gradual_ends_there(digit_model: nn.Module) -> None:
     task = smaller_models.task_of("ResNet-18")
     model = copy.deepcopy(digit_model)

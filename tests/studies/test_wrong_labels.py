@@ -52,6 +52,7 @@ def clouds(monkeypatch: pytest.MonkeyPatch) -> Examples:
     return examples
 
 
+@pytest.mark.slow
 def test_planted_labels_are_found_and_taking_them_out_helps_where_they_are(clouds: Examples) -> None:
     with one_thread():
         rows = list(wrong_labels.found_rows("movies", 0.2, 0))

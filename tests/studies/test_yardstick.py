@@ -42,6 +42,7 @@ def test_its_plain_runs_are_those_of_the_map() -> None:
 @pytest.mark.parametrize(
     "name", ["no bias correction", "layer decay 0.8", "L2-SP 1", "SAM 0.05", "label smoothing 0.1", "clipping 0.3"]
 )
+@pytest.mark.slow
 def test_the_first_steps_of_its_runs_are_what_the_loop_comes_to(task: Any, name: str) -> None:
     runs, method, seed = yardstick.yardstick(), yardstick.METHODS[name], 1
     here = (runs.method == name) & (runs.learning_rate == 3e-4) & (runs.seed == seed)
@@ -56,6 +57,7 @@ def test_the_first_steps_of_its_runs_are_what_the_loop_comes_to(task: Any, name:
     assert losses == pytest.approx(kept[:3].tolist(), rel=1e-3)
 
 
+@pytest.mark.slow
 def test_mixout_without_chance_and_an_average_without_memory_change_nothing(task: Any) -> None:
     made = []
     for method in (yardstick.Method(steps=1), yardstick.Method(steps=1, mixout=1e-9, ema=0.0)):
@@ -69,6 +71,7 @@ def test_mixout_without_chance_and_an_average_without_memory_change_nothing(task
             np.testing.assert_allclose(theta, other[name], atol=2e-5)
 
 
+@pytest.mark.slow
 def test_a_small_cut_of_the_study_goes_from_the_command_to_what_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

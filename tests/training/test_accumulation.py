@@ -68,6 +68,7 @@ def distance(make, batches, accumulation: int, settings: Settings = DESCENT, n: 
 
 
 @pytest.mark.parametrize("accumulation", [2, 3, 8])
+@pytest.mark.slow
 def test_with_layer_norm_it_is_the_step_of_the_large_batch(accumulation):
     for make, batches in ((bert, Sentences()), (mlp, Clouds58())):
         weights, loss = distance(make, batches, accumulation)
@@ -118,6 +119,7 @@ def test_schedules_epochs_clipping_and_checkpoints_count_optimizer_steps(clouds,
     assert {each.step for each in parts.checkpoints} <= set(range(21))
 
 
+@pytest.mark.slow
 def test_it_is_a_live_setting_because_the_batch_stays_the_same(clouds, make_network):
     run = Run(make_network(), clouds, settings=Settings(learning_rate=0.02), batch_size=20, steps=20)
     run.step(8)

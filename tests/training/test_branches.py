@@ -52,6 +52,7 @@ def trained(run: Run, changes: dict[int, dict]) -> Run:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("memory", [0, None], ids=["first and newest checkpoint", "all checkpoints"])
+@pytest.mark.slow
 def test_a_branch_with_the_same_settings_is_its_parent_bit_for_bit(make_run, kind, memory):
     run = make_run(KINDS[kind], checkpoint_memory=memory).start().wait(60)
     for step in random.Random(kind).sample(range(run.total_steps), 3):
@@ -89,6 +90,7 @@ def test_each_branch_is_told_to_who_wants_to_know(make_run):
     assert told == [child, child.branch(3)]
 
 
+@pytest.mark.slow
 def test_a_branch_of_a_branch_and_one_from_the_very_start(make_run):
     run = make_run().start().wait(60)
     child = run.branch(20, learning_rate=0.003).start().wait(60)
@@ -102,6 +104,7 @@ def test_a_branch_of_a_branch_and_one_from_the_very_start(make_run):
     assert not restart.history.interventions() and restart.log().settings.learning_rate == 0.003
 
 
+@pytest.mark.slow
 def test_a_running_parent_is_not_disturbed_and_its_frozen_layers_may_thaw_in_the_branch(make_run):
     settings = KINDS["AdamW, cosine"].replace(unfrozen=1)
     expected = make_run(settings).start().wait(60)
@@ -117,6 +120,7 @@ def test_a_running_parent_is_not_disturbed_and_its_frozen_layers_may_thaw_in_the
     assert timeless(run.history) == timeless(expected.history)
 
 
+@pytest.mark.slow
 def test_untouched_is_the_run_without_the_last_change_by_hand(make_run):
     quiet = make_run().start().wait(60)
     run = trained(make_run(), {12: {"learning_rate": 0.3}})
@@ -159,6 +163,7 @@ def test_the_runs_of_a_family_have_short_numbers(make_run):
     assert names == ["clouds", "run 2 · from 20", "run 3 · from 28", "run 4 · from 3", "run 5 · untouched at 21"]
 
 
+@pytest.mark.slow
 def test_a_branch_is_one_gesture_and_what_follows_another(make_run):
     run = trained(make_run(), {5: {"max_norm": 0.5}})
     branch = run.branch(20, learning_rate=0.003, weight_decay=0.0)
@@ -170,6 +175,7 @@ def test_a_branch_is_one_gesture_and_what_follows_another(make_run):
     ]
 
 
+@pytest.mark.slow
 def test_a_divergence_and_what_came_after_it_are_replayed_too(make_run):
     run = make_run(Settings(learning_rate=0.02, optimizer="sgd"), steps=30)
     run.step(14)
@@ -192,6 +198,7 @@ def test_a_divergence_and_what_came_after_it_are_replayed_too(make_run):
         assert timeless(branch.history) == timeless(run.history)
 
 
+@pytest.mark.slow
 def test_replay_of_a_log_gives_the_same_curve(make_run, clouds, make_network):
     changes = {6: {"learning_rate": 0.1}, 17: {"optimizer": "sgd", "max_norm": 0.2}, 25: {"unfrozen": 1}}
     run = trained(make_run(), changes)
@@ -216,6 +223,7 @@ def test_a_replay_goes_on_after_a_divergence_as_the_run_did(make_run, clouds, ma
     assert again.state == "finished" and timeless(again.history) == timeless(run.history)
 
 
+@pytest.mark.slow
 def test_a_branch_goes_on_where_its_parent_stopped_early(make_run):
     settings = Settings(learning_rate=3.0, optimizer="sgd", early_stopping=1)
     run = make_run(settings, steps=60, evaluate_every=2).start().wait(60)
@@ -225,6 +233,7 @@ def test_a_branch_goes_on_where_its_parent_stopped_early(make_run):
     assert branch.state == "finished" and len(branch.history) == 60
 
 
+@pytest.mark.slow
 def test_a_replay_put_back_to_its_start_replays_again(make_run, clouds, make_network):
     run = trained(make_run(), {6: {"learning_rate": 0.1}})
     again = replay(run.log(), make_network(), clouds, layers=LAYERS, augment=noisy).start().wait(60)
@@ -233,6 +242,7 @@ def test_a_replay_put_back_to_its_start_replays_again(make_run, clouds, make_net
     assert timeless(again.history) == timeless(run.history)
 
 
+@pytest.mark.slow
 def test_reset_of_a_branch_leads_back_to_where_it_was_born(make_run):
     run = make_run().start().wait(60)
     branch = run.branch(13, learning_rate=0.001).start().wait(60)
@@ -270,6 +280,7 @@ def test_what_cannot_be_is_said_in_one_line(make_run, clouds, make_network):
         Log.from_dict({"settings": {}})
 
 
+@pytest.mark.slow
 def test_five_branches_share_one_budget_and_stay_exact_when_their_checkpoints_go(make_run, monkeypatch):
     monkeypatch.setattr("stablelab.training.loop.SHARE_OF_TIME", 1e9)  # a checkpoint after every step
     gc.collect()

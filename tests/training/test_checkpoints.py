@@ -153,6 +153,7 @@ def test_what_a_branch_shares_with_its_parent_counts_once_and_goes_from_both(bud
     assert len(gone) == 1 and not gone & set(steps_of(child)[0])
 
 
+@pytest.mark.slow
 def test_a_run_that_nobody_holds_gives_its_share_back(budget):
     budget(100)
     one, two = Checkpoints(), Checkpoints()

@@ -26,6 +26,7 @@ def trained(run: Run, steps: int) -> Run:
     return run.wait_paused()
 
 
+@pytest.mark.slow
 def test_it_goes_on_by_epochs_until_it_is_stopped(make_run, make_network, clouds) -> None:
     run = make_run()
     assert run.total_steps is None and run.message == "ready: without an end, until it is stopped"
@@ -41,6 +42,7 @@ def test_it_goes_on_by_epochs_until_it_is_stopped(make_run, make_network, clouds
     assert timeless(ended.start().wait(60).history) == timeless(run.history)[:40]
 
 
+@pytest.mark.slow
 def test_checkpoints_thin_out_as_it_goes_on(make_run) -> None:
     run = trained(make_run(evaluate_every=0), 1500)
     kept = [each.step for each in run.checkpoints]
@@ -74,6 +76,7 @@ def test_a_length_that_cannot_be(make_run) -> None:
             make_run(epochs=epochs)
 
 
+@pytest.mark.slow
 def test_branches_replays_and_saves(make_run, make_network, clouds, tmp_path, capsys) -> None:
     run = trained(make_run(), 12)
     run.control.change(learning_rate=0.1)

@@ -87,6 +87,7 @@ def task_of(kind: str, stores) -> object:
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.slow
 def test_the_script_comes_to_the_same_losses(kind, clouds, make_network, tmp_path, here):
     settings, changes = KINDS[kind]
     run = Run(
@@ -107,6 +108,7 @@ def test_the_script_comes_to_the_same_losses(kind, clouds, make_network, tmp_pat
 
 
 @pytest.mark.parametrize("kind", ["AdamW, cosine", "Adam by hand", "frozen, then thawed", "from one hand to the other"])
+@pytest.mark.slow
 def test_a_script_that_was_cut_off_goes_on_from_its_checkpoint(kind, clouds, make_network, tmp_path, here, monkeypatch):
     settings, changes = KINDS[kind]
     run = Run(make_network(), clouds, settings=Settings(**settings), steps=25, batch_size=30, layers=LAYERS)

@@ -130,6 +130,7 @@ def damage(folder: Path, name: str) -> None:
     (folder / name).write_bytes(bytes(content))
 
 
+@pytest.mark.slow
 def test_the_first_checkpoint_and_the_newest_two_stay(make_run, tmp_path, every):
     make_run(tmp_path / "run", steps=40).start().wait(60)
     assert names(tmp_path / "run") == ["checkpoint-1", "checkpoint-39", "checkpoint-40"]
@@ -142,6 +143,7 @@ def test_writing_takes_a_small_share_of_the_time(make_run, tmp_path, monkeypatch
 
 
 @pytest.mark.parametrize("name", ["run.json", "history.jsonl", "weights.safetensors", "state.pt"])
+@pytest.mark.slow
 def test_where_the_newest_is_damaged_the_one_before_is_used(begun, make_network, clouds, tmp_path, capsys, every, name):
     undisturbed = done(begun(steps=60))
     begun(tmp_path / "run", steps=60)  # and never heard of again
@@ -157,6 +159,7 @@ def test_where_the_newest_is_damaged_the_one_before_is_used(begun, make_network,
     assert "checkpoint-25" not in names(tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_nothing_that_can_be_used_or_nothing_at_all(begun, make_network, clouds, tmp_path, every):
     with pytest.raises(FileNotFoundError, match="no saved run in"):
         reopen(tmp_path / "run", make_network(), clouds)
@@ -179,6 +182,7 @@ def test_what_does_not_fit_is_said_in_one_line(begun, make_network, clouds, tmp_
         reopen(tmp_path / "run", make_network(), clouds)
 
 
+@pytest.mark.slow
 def test_a_stopped_run_goes_on_and_a_finished_one_stays_finished(begun, make_network, clouds, tmp_path, capsys):
     undisturbed = done(begun(steps=60))
     run = begun(tmp_path / "run", steps=60)
@@ -194,6 +198,7 @@ def test_a_stopped_run_goes_on_and_a_finished_one_stays_finished(begun, make_net
     assert len(again.history) == 0 and same_weights(again.model, make_network())
 
 
+@pytest.mark.slow
 def test_what_save_wrote_can_be_reopened_too(begun, make_run, make_network, clouds, tmp_path):
     undisturbed = done(begun(steps=60))
     run = begun(steps=60)
@@ -205,6 +210,7 @@ def test_what_save_wrote_can_be_reopened_too(begun, make_run, make_network, clou
     assert new.message == "ready: 60 steps" and same_weights(new.model, make_network())
 
 
+@pytest.mark.slow
 def test_a_divergence_after_reopening_leads_back_to_the_same_weights(begun, make_network, clouds, tmp_path):
     def diverge(run):
         run.control.change(learning_rate=1e38, optimizer="sgd", schedule="constant")
@@ -220,6 +226,7 @@ def test_a_divergence_after_reopening_leads_back_to_the_same_weights(begun, make
     assert timeless(again.history) == timeless(undisturbed.history)
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_said_and_training_goes_on(begun, tmp_path, monkeypatch, every):
     undisturbed = done(begun(steps=60))
     run = begun(tmp_path / "run", steps=60)
@@ -269,6 +276,7 @@ def test_a_folder_that_cannot_be_used_is_refused_before_training(make_run, begun
 
 
 @pytest.mark.parametrize("name", ["run.json", "weights.safetensors"])
+@pytest.mark.slow
 def test_a_damaged_checkpoint_does_not_give_away_the_whole_one_beside_it(
     make_run, begun, make_network, clouds, tmp_path, every, name
 ):
@@ -287,6 +295,7 @@ def test_a_damaged_checkpoint_does_not_give_away_the_whole_one_beside_it(
 
 
 @pytest.mark.parametrize("mode", [0o000, 0o333, 0o555])
+@pytest.mark.slow
 def test_a_folder_that_can_no_longer_be_used_is_said_and_training_goes_on(begun, every, mode):
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o777)
@@ -298,12 +307,14 @@ def test_a_folder_that_can_no_longer_be_used_is_said_and_training_goes_on(begun,
     assert run.state == "finished" and "(permission denied); training goes on, " in run.trouble
 
 
+@pytest.mark.slow
 def test_a_new_run_takes_the_place_of_one_that_is_over(make_run, begun, tmp_path, every):
     done(begun(tmp_path / "run", steps=60))
     make_run(tmp_path / "run", steps=30).start().wait(60)
     assert names(tmp_path / "run") == ["checkpoint-1", "checkpoint-29", "checkpoint-30"]
 
 
+@pytest.mark.slow
 def test_a_run_that_was_put_back_to_its_start_leaves_nothing_of_before(begun, tmp_path, every):
     run = done(begun(tmp_path / "run", steps=30))
     run.reset()
@@ -312,6 +323,7 @@ def test_a_run_that_was_put_back_to_its_start_leaves_nothing_of_before(begun, tm
     assert names(tmp_path / "run") == ["checkpoint-1", "checkpoint-4", "checkpoint-5"]
 
 
+@pytest.mark.slow
 def test_from_the_front_desk(make_network, clouds, tmp_path):
     given = {"steps": 30, "batch_size": 20, "max_norm": 0.5, "device": "cpu"}
     undisturbed = lab.fine_tune(make_network(), clouds, **given).start().wait(60)
@@ -323,6 +335,7 @@ def test_from_the_front_desk(make_network, clouds, tmp_path):
     assert timeless(again.history) == timeless(undisturbed.history)
 
 
+@pytest.mark.slow
 def test_a_branch_writes_nothing_to_the_folder_of_its_parent(begun, tmp_path):
     run = begun(tmp_path / "run")
     before = names(tmp_path / "run")

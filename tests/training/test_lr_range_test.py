@@ -139,12 +139,14 @@ def test_each_stretch_begins_with_the_same_weights_and_has_batches_of_its_own(cl
         assert losses[0] == pytest.approx(cross_entropy(model(inputs), targets).item(), rel=1e-6)
 
 
+@pytest.mark.slow
 def test_the_same_arguments_give_the_same_numbers(clouds, make_network):
     one, two = (range_test(make_network(), clouds.batches(0, 20), steps=30) for _ in range(2))
     assert one == two
     assert one != range_test(make_network(), clouds.batches(0, 20), steps=30, seed=1)
 
 
+@pytest.mark.slow
 def test_it_ends_where_the_loss_blows_up(clouds, make_network):
     arguments = {"settings": Settings(optimizer="sgd"), "low": 1e-2, "high": 1e6, "steps": 80}
     result = range_test(make_network(), clouds.batches(0, 20), **arguments)
@@ -172,6 +174,7 @@ def test_it_ends_where_the_loss_is_not_finite(clouds, make_network):
     assert hopeless.message.startswith("no suggestion: in 3 of 3 stretches the loss never fell by 5%")
 
 
+@pytest.mark.slow
 def test_the_suggestion_is_a_rate_that_learns(clouds, make_network):
     """Forty steps at the suggested rate do far more than at a hundredth of it."""
     settings = Settings(optimizer="sgd")

@@ -62,6 +62,7 @@ def test_an_encoder_keeps_what_the_formula_says(
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize(("examples", "pixels"), [(4, 32), (3, 45)])
+@pytest.mark.slow
 def test_a_resnet_keeps_what_the_formula_says(examples: int, pixels: int, precision: str) -> None:
     model = torchvision.models.resnet18(num_classes=10).train()
     with autocast(precision, CPU), saved_bytes(model) as saved:
@@ -128,6 +129,7 @@ def checkpointed(model: BertForSequenceClassification) -> None:
         layer.forward = partial(checkpoint, layer.forward, use_reentrant=False)
 
 
+@pytest.mark.slow
 def test_checkpointing_keeps_the_inputs_of_the_layers_and_one_layer_at_a_time() -> None:
     b, s, layers, width = 4, 64, 6, 192
     peaks = []
@@ -149,6 +151,7 @@ def test_checkpointing_keeps_the_inputs_of_the_layers_and_one_layer_at_a_time() 
     assert peaks[1] < 0.35 * peaks[0]
 
 
+@pytest.mark.slow
 def test_checkpointing_takes_a_third_more_arithmetic_and_gives_the_same_gradients() -> None:
     flops, gradients = [], []
     torch.manual_seed(0)

@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 START = """
 import os, torch
 from stablelab.training.background import BackgroundThread
@@ -31,6 +33,7 @@ def said(script: str) -> list[str]:
     return done.stdout.split()
 
 
+@pytest.mark.slow
 def test_who_starts_a_thread_lets_his_workers_go_and_comes_to_the_same_numbers_after() -> None:
     more, inside, same = said(
         "first = work(); more = threads() - alone\n"
@@ -42,6 +45,7 @@ def test_who_starts_a_thread_lets_his_workers_go_and_comes_to_the_same_numbers_a
     assert same == "True"
 
 
+@pytest.mark.slow
 def test_a_loop_that_is_paused_lets_its_workers_go() -> None:
     working, paused = said(
         "control = Control(); control.pause()\n"
@@ -53,6 +57,7 @@ def test_a_loop_that_is_paused_lets_its_workers_go() -> None:
     assert (working, paused) == ("2", "1")  # the loop with its worker, and without
 
 
+@pytest.mark.slow
 def test_who_lets_a_loop_go_on_lets_his_workers_go() -> None:
     more, after = said(
         "control = Control(); work(); more = threads() - alone; control.step(1); print(more, threads() - alone)"

@@ -76,6 +76,7 @@ def piece(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> in
 @pytest.mark.usefixtures("piece")
 @pytest.mark.parametrize("weight_decay", [0.0, 0.03])
 @pytest.mark.parametrize(("ours", "torchs", "settings", "other"), PAIRS)
+@pytest.mark.slow
 def test_equals_torchs(
     ours: Rule, torchs: Rule, settings: dict[str, Any], other: dict[str, Any], weight_decay: float
 ) -> None:
@@ -89,6 +90,7 @@ def test_equals_torchs(
 @pytest.mark.parametrize("weight_decay", [0.0, 0.03])
 @pytest.mark.parametrize("bias_correction", [True, False])
 @pytest.mark.parametrize(("ours", "formula"), [(Adam, formulas.adam), (AdamW, formulas.adamw)])
+@pytest.mark.slow
 def test_equals_its_formula(
     ours: Rule, formula: Callable[..., Any], bias_correction: bool, weight_decay: float
 ) -> None:
@@ -111,6 +113,7 @@ def test_equals_its_formula(
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize(("ours", "settings"), RULES)
+@pytest.mark.slow
 def test_resumed_it_goes_on_bit_for_bit(ours: Rule, settings: dict[str, Any], dtype: torch.dtype) -> None:
     def fresh() -> tuple[list[torch.nn.Parameter], torch.optim.Optimizer]:
         thetas = [torch.nn.Parameter(p.detach().to(dtype)) for p in parameters()]
@@ -307,6 +310,7 @@ def set_some_gradients(thetas: list[nn.Parameter], k: int) -> None:
 
 @pytest.mark.parametrize("weight_decay", [0.0, 0.03])
 @pytest.mark.parametrize("piece", [2**18, 8])
+@pytest.mark.slow
 def test_lamb_equals_its_formula(weight_decay: float, piece: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(optimizers, "PIECE", piece)
     mine, theirs = layers_of_different_sizes(), [p.detach().clone() for p in layers_of_different_sizes()]

@@ -112,6 +112,7 @@ def test_bf16_is_what_accelerate_computes(clouds, make_network):
     assert step.loss == loss.item() and same_weights(ours, theirs)
 
 
+@pytest.mark.slow
 def test_a_change_of_precision_is_an_intervention_like_any_other(make_run):
     run = changed(make_run("fp32", evaluate_every=4), 9, precision="bf16")
     (gesture,) = run.history.gestures()
@@ -128,6 +129,7 @@ def test_a_change_of_precision_is_an_intervention_like_any_other(make_run):
     assert timeless(after.history) == timeless(run.history) and same_weights(after.model, run.model)
 
 
+@pytest.mark.slow
 def test_a_replay_and_a_run_that_was_reopened_come_to_the_same_bits(make_run, clouds, make_network, tmp_path):
     run = changed(make_run("bf16"), 9, precision="fp32", learning_rate=0.01)
     again = replay(run.log(), make_network(), clouds).start().wait(60)
@@ -146,6 +148,7 @@ def test_a_replay_and_a_run_that_was_reopened_come_to_the_same_bits(make_run, cl
 # -- fp16 and its loss scale -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_scale_is_that_of_torchs_grad_scaler():
     scaler = torch.amp.GradScaler("cpu", growth_interval=2000)
     weight = nn.Parameter(torch.zeros(1))
@@ -213,6 +216,7 @@ def test_fp16_leaves_out_steps_that_overflow_until_the_scale_fits(clouds, fp16_o
     assert plain.scalars == {}
 
 
+@pytest.mark.slow
 def test_fp16_comes_back_bit_for_bit_with_its_scale(make_run, clouds, make_network, tmp_path, fp16_on_a_cpu):
     run = changed(make_run("fp16"), 9, learning_rate=0.01)
     scales = [LossScale()]

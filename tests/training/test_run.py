@@ -76,6 +76,7 @@ def test_a_step_can_be_waited_for(make_run):
     assert asyncio.run(run.paused()).state == "finished" and len(run.history) == 20
 
 
+@pytest.mark.slow
 def test_pausing_changes_no_number(make_run):
     straight = make_run()
     straight.start().wait(60)
@@ -89,6 +90,7 @@ def test_pausing_changes_no_number(make_run):
     assert timeless(straight.history) == timeless(halting.history)
 
 
+@pytest.mark.slow
 def test_two_runs_at_once_disturb_each_other_in_no_number(make_run):
     alone = make_run(seed=3)
     alone.start().wait(60)
@@ -100,6 +102,7 @@ def test_two_runs_at_once_disturb_each_other_in_no_number(make_run):
     assert timeless(left.history) == timeless(alone.history)
 
 
+@pytest.mark.slow
 def test_reset_puts_the_first_weights_back_and_keeps_the_latest_settings(make_run):
     run = make_run()
     first = {k: v.clone() for k, v in run.model.state_dict().items()}
@@ -133,6 +136,7 @@ def test_an_error_in_the_thread_is_kept_and_raised_by_wait(make_run):
     assert run.state == "failed" and run.message.startswith("failed: IndexError")
 
 
+@pytest.mark.slow
 def test_wait_in_a_notebook_leaves_the_loop_free(make_run):
     run = make_run(steps=200)
     run.start()

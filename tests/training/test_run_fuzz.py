@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from hypothesis import strategies as st
 from support.clouds import Clouds, network
 from support.fuzz import refused, search
@@ -37,6 +38,7 @@ def press(runs: list[Run], run: Run, what: str, *given: Any) -> None:
         getattr(run, what)(*given)
 
 
+@pytest.mark.slow
 def test_any_order_of_presses_leaves_a_whole_history(record_property: Callable[[str, object], None]) -> None:
     before = threads_of_ours()
 

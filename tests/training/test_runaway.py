@@ -48,6 +48,7 @@ def test_a_learning_rate_of_1e5_is_not_taken_without_a_word(make_run) -> None:
     assert "a lower learning rate and a reset lead back" in run.message
 
 
+@pytest.mark.slow
 def test_after_a_change_by_hand_the_way_back_is_named_and_leads_back(make_run) -> None:
     run = make_run(settings=Settings(learning_rate=0.02))
     run.step(20)

@@ -170,6 +170,7 @@ saving.write(folder, saving.read(folder))
 
 @pytest.mark.parametrize("renames", [0, 1])
 @pytest.mark.parametrize("name", ["run", "checkpoint-12"])
+@pytest.mark.slow
 def test_a_kill_while_a_save_is_replaced_leaves_one_to_load(
     finished, clouds, make_network, tmp_path, capsys, renames, name
 ):

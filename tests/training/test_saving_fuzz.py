@@ -38,6 +38,7 @@ def said(snapshot: Snapshot) -> bytes:
     )
 
 
+@pytest.mark.slow
 def test_a_damaged_file_of_a_saved_run_is_never_read_as_something_else(folder: Path, record_property: Report) -> None:
     whole = {name: (folder / name).read_bytes() for name in NAMES}
     right = said(read(folder))
@@ -57,6 +58,7 @@ def test_a_damaged_file_of_a_saved_run_is_never_read_as_something_else(folder: P
     search("saved runs", st.tuples(st.sampled_from(NAMES), damages), attempt, 400, record_property)
 
 
+@pytest.mark.slow
 def test_a_saved_run_whose_checksums_were_made_to_fit_is_read_or_refused(folder: Path, record_property: Report) -> None:
     """No accident does that; what is read may say anything then, but it has the right types."""
     whole = {name: (folder / name).read_bytes() for name in NAMES}

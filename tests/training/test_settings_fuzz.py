@@ -10,6 +10,7 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import strategies as st
 from support.fuzz import refused, search
@@ -42,6 +43,7 @@ odd = st.one_of(
 given = st.dictionaries(st.sampled_from(NAMES), usual | numbers | scalars | odd, min_size=1, max_size=3)
 
 
+@pytest.mark.slow
 def test_any_setting_is_a_plain_number_or_refused_by_name(record_property: Callable[[str, object], None]) -> None:
     def attempt(changes: dict[str, Any]) -> bool:
         made: list[Settings] = []

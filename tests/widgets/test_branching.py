@@ -45,6 +45,7 @@ def slow(make_run):
     board.close()
 
 
+@pytest.mark.slow
 def test_a_step_is_picked_the_slider_moved_and_the_button_pressed(shown) -> None:
     parent, back = shown.run, shown.branch_buttons
     assert back.branch_button.disabled and back.branch_button.description == "click on the curve to branch"
@@ -63,6 +64,7 @@ def test_a_step_is_picked_the_slider_moved_and_the_button_pressed(shown) -> None
     assert back.branch_button.disabled, "nothing is picked any more"
 
 
+@pytest.mark.slow
 def test_the_parent_is_drawn_over_its_whole_length(shown) -> None:
     parent = shown.run
     branch = shown.branch(12, learning_rate=1e-3)
@@ -90,6 +92,7 @@ def test_a_running_parent_waits_and_can_be_gone_back_to(slow) -> None:
     until(lambda: parent.state == "running")
 
 
+@pytest.mark.slow
 def test_what_if_i_had_not_touched_it(make_run) -> None:
     quiet, run = make_run(40).start().wait(), make_run(40)
     board = Dashboard(run).show()
@@ -111,6 +114,7 @@ def test_what_if_i_had_not_touched_it(make_run) -> None:
     board.close()
 
 
+@pytest.mark.slow
 def test_waiting_follows_the_run_that_is_shown(slow) -> None:
     parent = slow.run
     slow.branch(5)
@@ -122,6 +126,7 @@ def test_waiting_follows_the_run_that_is_shown(slow) -> None:
         slow.wait(0.3)
 
 
+@pytest.mark.slow
 def test_pictures_instead_of_a_live_chart_turn_too(make_run) -> None:
     board = Dashboard(make_run(30).start().wait(), chart="picture").show()
     board.wait()
@@ -148,6 +153,7 @@ def test_what_cannot_be_is_one_line_and_changes_nothing(slow) -> None:
 
 
 @pytest.mark.parametrize("step", [30, 31, -1])
+@pytest.mark.slow
 def test_only_a_step_that_can_be_gone_on_from_can_be_branched_from(shown, step) -> None:
     pick(shown, 3)
     until(lambda: not shown.branch_buttons.branch_button.disabled)
@@ -161,6 +167,7 @@ def test_nonsense_from_the_page_is_no_pick(shown) -> None:
         assert shown.chart.picked is None
 
 
+@pytest.mark.slow
 def test_a_family_is_listed_in_the_order_it_was_born(shown) -> None:
     first = shown.branch(10, learning_rate=1e-3, max_norm=0.5, optimizer="sgd")
     shown.wait()
@@ -182,6 +189,7 @@ def test_a_family_is_listed_in_the_order_it_was_born(shown) -> None:
     board.close()
 
 
+@pytest.mark.slow
 def test_a_relative_that_trains_unseen_is_drawn_as_far_as_it_has_come(slow, monkeypatch) -> None:
     monkeypatch.setattr("stablelab.widgets.family.SECONDS", 0.1)
     parent = slow.run
@@ -194,6 +202,7 @@ def test_a_relative_that_trains_unseen_is_drawn_as_far_as_it_has_come(slow, monk
     assert parent.state == "paused"
 
 
+@pytest.mark.slow
 def test_reset_of_the_parent_leaves_the_branch_its_curve_but_no_parent(shown) -> None:
     parent = shown.run
     branch = shown.branch(12)

@@ -52,6 +52,7 @@ def test_a_press_undoes_what_stands_beside_it_whatever_came_since(log) -> None:
     assert log.pressed[-1] == gesture(1, new=0.5), "a gesture that goes on is undone as it stands now"
 
 
+@pytest.mark.slow
 def test_a_drag_in_a_running_dashboard_is_one_line_one_mark_and_undone_as_a_whole(make_run) -> None:
     run = make_run(100_000, pause=0.002)
     board = Dashboard(run).show()
@@ -74,6 +75,7 @@ def test_a_drag_in_a_running_dashboard_is_one_line_one_mark_and_undone_as_a_whol
     board.close()
 
 
+@pytest.mark.slow
 def test_undo_of_a_run_that_is_over_is_for_what_comes_next(make_run) -> None:
     run = make_run(30)
     run.step(5)

@@ -22,6 +22,7 @@ def _numbers(run) -> list[tuple[float, ...]]:
     return [(s.step, s.loss, s.norm_before, s.norm_after, *s.learning_rates) for s in run.history]
 
 
+@pytest.mark.slow
 def test_shown_or_not_the_numbers_are_the_same(make_run) -> None:
     alone, shown = make_run(40, max_norm=0.5), make_run(40, max_norm=0.5)
     alone.start().wait()
@@ -69,6 +70,7 @@ def test_one_thread_writes_what_is_shown(make_run, monkeypatch) -> None:
     assert writers == {"stablelab refresher"}
 
 
+@pytest.mark.slow
 def test_the_refresher_ends_with_the_run_and_comes_back_for_a_reset(make_run) -> None:
     run = make_run(20)
     board = Dashboard(run).show()
@@ -85,6 +87,7 @@ def test_the_refresher_ends_with_the_run_and_comes_back_for_a_reset(make_run) ->
     assert [earlier.steps for earlier in board._family.beside] == [20]
 
 
+@pytest.mark.slow
 def test_buttons_steer_the_run_and_show_what_can_be_pressed(make_run) -> None:
     run = make_run(100_000, pause=0.002)
     board = Dashboard(run).show()
@@ -109,6 +112,7 @@ def test_buttons_steer_the_run_and_show_what_can_be_pressed(make_run) -> None:
     board.close()
 
 
+@pytest.mark.slow
 def test_a_change_reaches_a_later_step_and_the_log(make_run) -> None:
     run = make_run(100_000, pause=0.002)
     board = Dashboard(run).show()
@@ -172,6 +176,7 @@ def test_a_button_that_cannot_says_why(make_run) -> None:
     until(lambda: "resume: cannot resume: the run is over" in board.status.line.value)
 
 
+@pytest.mark.slow
 def test_a_display_that_breaks_does_not_break_the_run(make_run, monkeypatch) -> None:
     run = make_run(30)
     board = Dashboard(run)
@@ -222,6 +227,7 @@ def test_closing_leaves_the_run_alone(make_run) -> None:
     run.stop()
 
 
+@pytest.mark.slow
 def test_the_picture_is_placed_at_the_end_and_taken_away_by_a_reset(make_run, monkeypatch) -> None:
     run = make_run(10)
     board = Dashboard(run)
@@ -246,6 +252,7 @@ def test_the_picture_is_placed_at_the_end_and_taken_away_by_a_reset(make_run, mo
     board.close()
 
 
+@pytest.mark.slow
 def test_one_refresh_that_fails_is_said_once_and_the_next_one_goes_on(make_run, monkeypatch) -> None:
     run = make_run(100_000, pause=0.002)
     board = Dashboard(run)
@@ -269,6 +276,7 @@ def test_one_refresh_that_fails_is_said_once_and_the_next_one_goes_on(make_run, 
     board.close()
 
 
+@pytest.mark.slow
 def test_a_run_without_an_end_trains_until_it_is_stopped(make_run) -> None:
     given = make_run(5)
     run = Run(given.model, given.task, epochs=math.inf)
@@ -287,6 +295,7 @@ def test_a_run_without_an_end_trains_until_it_is_stopped(make_run) -> None:
     board.close()
 
 
+@pytest.mark.slow
 def test_the_last_refresh_of_all_is_tried_again_where_it_fails(make_run, monkeypatch) -> None:
     run = make_run(5).start().wait()
     board = Dashboard(run)
@@ -297,6 +306,7 @@ def test_the_last_refresh_of_all_is_tried_again_where_it_fails(make_run, monkeyp
     board.close()
 
 
+@pytest.mark.slow
 def test_reset_after_stop_is_always_shown_even_while_the_last_picture_is_drawn(make_run, monkeypatch) -> None:
     dashboards = sys.modules["stablelab.widgets.dashboard"]
     pauses = itertools.cycle([0.0, 0.02, 0.05, 0.1])
@@ -332,6 +342,7 @@ def test_a_run_without_an_end_says_how_far_it_is_and_not_how_long_it_takes(make_
     board.close()
 
 
+@pytest.mark.slow
 def test_a_loss_that_runs_away_is_said_and_what_if_leads_back(make_run) -> None:
     run = make_run(60, optimizer="sgd")
     run.step(20)

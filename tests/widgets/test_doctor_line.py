@@ -42,6 +42,7 @@ def sick(make_run):
     board.close()
 
 
+@pytest.mark.slow
 def test_the_word_stands_first_and_unfolds_into_the_finding(sick) -> None:
     doctor = sick.doctor
     assert re.match(r"✕ ill : the loss was thrown far above its start", text(doctor.line))
@@ -53,6 +54,7 @@ def test_the_word_stands_first_and_unfolds_into_the_finding(sick) -> None:
     assert "No sign of:" in text(doctor.rest) and "Could not be checked:" in text(doctor.rest)
 
 
+@pytest.mark.slow
 def test_a_healthy_run_is_called_healthy_so_far_and_at_the_end_healthy(make_run) -> None:
     run = make_run(60, learning_rate=0.03)
     board = Dashboard(run).show()
@@ -67,6 +69,7 @@ def test_a_healthy_run_is_called_healthy_so_far_and_at_the_end_healthy(make_run)
     board.close()
 
 
+@pytest.mark.slow
 def test_the_cure_is_a_change_like_any_other(sick) -> None:
     run, cure = sick.run, row(sick, "runaway").cure_button
     assert not cure.disabled
@@ -86,6 +89,7 @@ def test_the_cure_is_a_change_like_any_other(sick) -> None:
     assert run.control.settings.learning_rate == 3.0  # pressed again by mistake, it is no second tenth
 
 
+@pytest.mark.slow
 def test_an_alarm_is_silenced_and_heard_again(sick) -> None:
     doctor = sick.doctor
     assert doctor.speak.layout.display == "none"
@@ -101,6 +105,7 @@ def test_an_alarm_is_silenced_and_heard_again(sick) -> None:
     until(lambda: "ill :" in text(doctor.line))
 
 
+@pytest.mark.slow
 def test_a_proof_says_how_far_it_is_and_what_came_of_it_and_can_be_stopped(sick) -> None:
     run, prove = sick.run, row(sick, "runaway").prove_button
     assert not prove.disabled
@@ -148,6 +153,7 @@ def test_a_cure_that_is_in_the_code_is_said_and_has_no_button() -> None:
     board.close()
 
 
+@pytest.mark.slow
 def test_one_thread_writes_the_line_and_only_when_it_says_something_else(make_run, monkeypatch) -> None:
     run = make_run(100_000, pause=0.002, learning_rate=0.03)
     board = Dashboard(run)
@@ -186,6 +192,7 @@ def _closed_while_it_proves(make_run) -> list[weakref.ref]:
     return [weakref.ref(each) for each in (board, run, run.model, doctor_of(run))]
 
 
+@pytest.mark.slow
 def test_of_a_dashboard_that_is_closed_while_it_proves_nothing_is_kept(make_run) -> None:
     before = set(_instances)
     kept = _closed_while_it_proves(make_run)
@@ -193,6 +200,7 @@ def test_of_a_dashboard_that_is_closed_while_it_proves_nothing_is_kept(make_run)
     assert set(_instances) == before and [each() for each in kept] == [None] * 4
 
 
+@pytest.mark.slow
 def test_examine_and_the_line_agree(make_run) -> None:
     run = make_run(120, **SICK)
     board = Dashboard(run).show()

@@ -259,6 +259,7 @@ def layered(make_run, steps: int = 30, **settings: object) -> Run:
     return Run(given.model, given.task, settings=settings, steps=steps, layers=LAYERS, augment=noisy)
 
 
+@pytest.mark.slow
 def test_a_dashboard_nobody_looks_at_trains_the_same_numbers(make_run) -> None:
     changed = {"unfrozen": 1, "unfreeze_every": 8, "layer_decay": 0.5, "noise": 0.3, "early_stopping": 2}
     alone, shown = layered(make_run, **changed), layered(make_run, **changed)

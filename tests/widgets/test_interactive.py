@@ -78,6 +78,7 @@ def test_the_same_position_is_the_same_picture_whatever_was_drawn_in_between(mov
     np.testing.assert_array_equal(pixels(moving.image.value), before)
 
 
+@pytest.mark.slow
 def test_several_panels_are_a_tuple_of_axes_and_a_second_scale_does_not_pile_up() -> None:
     seen = []
 
@@ -98,6 +99,7 @@ def test_several_panels_are_a_tuple_of_axes_and_a_second_scale_does_not_pile_up(
 
 
 @pytest.mark.parametrize("kind", ["imshow", "contourf"])
+@pytest.mark.slow
 def test_a_colour_bar_is_drawn_anew_each_time_in_the_same_place(kind: str) -> None:
     def draw(ax: Axes, height: float) -> str:
         shown = getattr(ax, kind)([[0.0, height], [height, 0.0]])
@@ -267,6 +269,7 @@ def test_the_stored_picture_says_what_the_controls_were() -> None:
     assert described(as_widgets(controls)) == "scale = 1 · rule = Adam · c = 3"
 
 
+@pytest.mark.slow
 def test_closing_takes_every_widget_along_and_leaves_nothing_in_memory() -> None:
     w.Widget.close_all()
     picture = move(parabola, scale=slider(1.0, 0.5, 5.0, label="scale"))

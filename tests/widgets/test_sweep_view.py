@@ -42,6 +42,7 @@ def test_when_the_sweep_returns_everything_is_shown(view: SweepView) -> None:
     assert view.table.value.count("<br>") == sweep_tables.LATEST - 1
 
 
+@pytest.mark.slow
 def test_it_fills_in_while_the_sweep_runs(view: SweepView, monkeypatch: Any) -> None:
     monkeypatch.setattr(sweeping, "SECONDS", 0.0)
     go = threading.Event()
@@ -125,6 +126,7 @@ class Handle:
         self.data = data
 
 
+@pytest.mark.slow
 def test_a_saved_notebook_has_a_picture_in_place_of_the_view_that_nobody_saw(
     make_sweep: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -151,6 +153,7 @@ def test_the_runs_that_ended_last_come_first(make_sweep: Make) -> None:
     assert "optimizer sgd · init 2, order 2 · validation accuracy (share) 0.5" in said[0]
 
 
+@pytest.mark.slow
 def test_a_setting_or_score_that_is_not_there_is_refused_in_one_line(make_sweep: Make) -> None:
     with pytest.raises(ValueError, match="score is 'speed'"):
         show_sweep(make_sweep(), score="speed")

@@ -51,6 +51,7 @@ def test_what_is_shown_of_a_branch_and_that_it_goes_back(make_run) -> None:
         assert words._message(SimpleNamespace(message=message), "running") == said
 
 
+@pytest.mark.slow
 def test_what_could_not_be_written_is_said_beside_what_could_not_be_done(make_run, monkeypatch) -> None:
     monkeypatch.setattr(Run, "trouble", "the disk is full")
     said = words.status(make_run(5), "stop: no")

@@ -314,6 +314,7 @@ def resumed() -> None:
 
 
 @pytest.mark.parametrize("name", [each.name for each in FAULTS])
+@pytest.mark.slow
 def test_an_injector_does_what_it_says(name: str) -> None:
     CHECKS[name]()
 
@@ -332,6 +333,7 @@ def test_half_of_a_fault_runs_and_is_less_of_it(name: str) -> None:
 @pytest.mark.parametrize(
     "variant", [each for each in HEALTHY if each.applies_to(picture_recipe())], ids=lambda each: each.name
 )
+@pytest.mark.slow
 def test_a_healthy_variant_learns(variant: Any) -> None:
     recipe = replace(picture_recipe(), steps=40)
     assert train(variant(recipe), 0).outcome["true_accuracy"] > 1 / recipe.classes + 0.2

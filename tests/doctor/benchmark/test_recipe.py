@@ -41,6 +41,7 @@ def test_the_loop_is_the_plain_loop_of_torch_bit_for_bit() -> None:
         assert torch.equal(ours, plain)
 
 
+@pytest.mark.slow
 def test_what_an_observer_and_validations_look_at_changes_no_number_and_no_random_state() -> None:
     before = torch.get_rng_state()
     first = train(text_recipe(), 0)
@@ -59,6 +60,7 @@ def test_it_tells_each_step_to_a_dashboard() -> None:
     assert len(log.validation_losses) == 12
 
 
+@pytest.mark.slow
 def test_a_record_comes_back_from_a_file_without_its_model(tmp_path: Path) -> None:
     records = [train(picture_recipe(), 0), train(replace(text_recipe(), half=True), 1, kind="half", severity=0.5)]
     records[1].probes = {"a": {"x": math.nan, "y": 2.5}, "b": "it cannot be known"}

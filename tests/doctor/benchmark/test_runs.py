@@ -23,6 +23,7 @@ def small_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(runs.PARTS, "development", ("digits", "movies"))
 
 
+@pytest.mark.slow
 def test_the_plan_holds_each_kind_on_each_task_that_can_have_it() -> None:
     jobs = plan("development")
     kinds = {task: {job.kind for job in jobs if job.task == task} for task in ("digits", "movies")}
@@ -35,6 +36,7 @@ def test_the_plan_holds_each_kind_on_each_task_that_can_have_it() -> None:
         plan("development", ["gremlins"])
 
 
+@pytest.mark.slow
 def test_a_stopped_benchmark_goes_on_and_loses_one_run_at_most(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     jobs = plan("development", KINDS, seeds=1)
     done = 0
@@ -65,6 +67,7 @@ def test_a_stopped_benchmark_goes_on_and_loses_one_run_at_most(tmp_path: Path, m
         gather(jobs, tmp_path)
 
 
+@pytest.mark.slow
 def test_the_command_does_its_share_and_prints_tables(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     given = ["--part", "development", "--seeds", "2", "--folder", str(tmp_path)]
     given += [word for kind in KINDS for word in ("--only", kind)]

@@ -25,6 +25,7 @@ def system(*maps: tuple[float, ...]) -> Systems:
     return Systems(table, (torch.arange(8) < len(maps)).float().unsqueeze(0) / len(maps))
 
 
+@pytest.mark.slow
 def test_pictures_have_a_class_each_and_depend_on_the_seed_alone() -> None:
     torch.manual_seed(3)
     before = torch.random.get_rng_state()

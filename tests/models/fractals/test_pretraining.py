@@ -40,6 +40,7 @@ def stopped(folder: Path, steps: int, recipe: Recipe = TINY) -> Path:
     return out
 
 
+@pytest.mark.slow
 def test_the_weights_are_the_body_of_a_resnet_in_half_precision(undisturbed: Path) -> None:
     body = load_file(undisturbed)
     assert {value.dtype for value in body.values()} == {torch.float16, torch.int64}
@@ -71,6 +72,7 @@ def test_a_killed_process_ends_with_the_weights_of_an_undisturbed_one(
     assert sorted(tmp_path.iterdir()) == [out]
 
 
+@pytest.mark.slow
 def test_a_terminal_gets_a_progress_bar(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -97,6 +99,7 @@ def test_a_damaged_checkpoint_is_said_and_the_older_one_used(
     assert out.read_bytes() == undisturbed.read_bytes()
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_another_recipe_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = stopped(tmp_path, 1, replace(TINY, seed=5, learning_rate=0.1))
     assert main([*OPTIONS, "--out", str(out)]) == 2
@@ -114,6 +117,7 @@ def test_the_number_of_epochs_may_change_before_the_learning_rate_falls() -> Non
     assert 0 < short.learning_rate_at(short.steps - 1) < 0.01 * short.learning_rate
 
 
+@pytest.mark.slow
 def test_a_disk_that_is_full_does_not_stop_the_training(
     undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -146,6 +150,7 @@ def test_bad_input_is_one_line(options: list[str], message: str, capsys: pytest.
     assert said.startswith(message) and said.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_a_batch_is_a_pure_function_of_its_number() -> None:
     one, other = Pretraining(TINY), Pretraining(TINY)
     one.batch(0), one.batch(3)

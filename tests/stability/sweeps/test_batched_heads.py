@@ -101,6 +101,7 @@ def families(**changes: Any) -> list[Settings]:
     return [BASE.replace(optimizer=name.split(",")[0], **(own | changes)) for name, own in FAMILIES.items()]
 
 
+@pytest.mark.slow
 def test_every_optimizer_with_its_own_order_and_subset() -> None:
     """Orders of whole and of smaller last batches (70 and 33 examples by 16, 20 by 7) in one block and in several."""
     orders = [Order(0), Order(1), Order(2, 16, range(5, 38)), Order(3, 7, range(40, 60))]
@@ -264,6 +265,7 @@ def pictures() -> lab.data.Task:
     return lab.digits(train=50, validation=30, test=30, size=16)
 
 
+@pytest.mark.slow
 def test_together_is_one_by_one(pictures: lab.data.Task) -> None:
     sweep = lab.sweep(
         lab.resnet,
@@ -292,6 +294,7 @@ def test_together_is_one_by_one(pictures: lab.data.Task) -> None:
             assert one.validation_loss == pytest.approx(other.validation_loss, rel=1e-5, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_what_needs_more_than_a_head_is_run_by_itself(pictures: lab.data.Task) -> None:
     arguments = {"steps": 2, "train": "head", "seeds": [0]}
     for own in ({"optimizer": "lamb"}, {"schedule": "plateau", "evaluate_every": 1}, {"sharpness": 10}):

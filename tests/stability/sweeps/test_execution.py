@@ -188,6 +188,7 @@ def _say_number(connection: Connection, folder: Path) -> None:
     connection.recv()  # until the test is over
 
 
+@pytest.mark.slow
 def test_each_worker_has_a_number_of_its_own_and_leaves_it_when_it_is_killed(tmp_path: Path) -> None:
     forks = multiprocessing.get_context("fork")  # processes that need not import torch again
     workers: list[ForkProcess] = []

@@ -203,6 +203,7 @@ def editing(file: Path) -> Iterator[sqlite3.Connection]:
         yield base
 
 
+@pytest.mark.slow
 def test_a_damaged_row_is_named_and_run_anew_and_hides_no_other(
     make_sweep: MakeSweep, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -227,6 +228,7 @@ def test_a_damaged_row_is_named_and_run_anew_and_hides_no_other(
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.slow
 def test_a_damaged_page_takes_only_its_own_rows_along(
     make_sweep: MakeSweep, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -252,6 +254,7 @@ def test_a_damaged_page_takes_only_its_own_rows_along(
     assert sum(a.seconds == b.seconds for a, b in zip(after.outcomes, before.outcomes, strict=True)) == count
 
 
+@pytest.mark.slow
 def test_a_file_of_before_there_were_checksums_is_brought_along(make_sweep: MakeSweep, tmp_path: Path) -> None:
     file = tmp_path / "sweep.sqlite"
     before = make_sweep(GRID, file=file).run(bar=False)
@@ -269,6 +272,7 @@ def test_a_file_of_before_there_were_checksums_is_brought_along(make_sweep: Make
     assert again.ledger._base.execute("SELECT count(checksum) FROM runs").fetchone() == (8,)
 
 
+@pytest.mark.slow
 def test_a_run_that_was_sealed_anew_must_still_be_a_run(make_sweep: MakeSweep, tmp_path: Path) -> None:
     """Someone who means harm can make the checksum fit; what comes out has the right types, or is left out."""
     file = tmp_path / "sweep.sqlite"

@@ -75,6 +75,7 @@ def paused_after(run: LightningRun, steps: int) -> LightningRun:
 
 
 @pytest.mark.parametrize("plan", PLANS)
+@pytest.mark.slow
 def test_untouched_it_has_the_numbers_of_the_trainer_alone(fit, plan, capfd) -> None:
     alone, given = fit(**plan)
     alone.fit(*given)

@@ -85,6 +85,7 @@ def paused_after(run: HuggingFaceRun, steps: int) -> HuggingFaceRun:
 
 
 @pytest.mark.parametrize("plan", PLANS)
+@pytest.mark.slow
 def test_untouched_it_has_the_numbers_of_the_trainer_alone(trainer, plan) -> None:
     alone = trainer(**plan)  # a Trainer seeds torch when it is made
     alone.train()
@@ -106,6 +107,7 @@ def test_untouched_it_has_the_numbers_of_the_trainer_alone(trainer, plan) -> Non
     assert "training_step" not in vars(watched) and "clip_grad_norm_" not in vars(watched.accelerator)
 
 
+@pytest.mark.slow
 def test_a_change_acts_from_the_next_step_on_and_the_schedule_keeps_its_shape(trainer) -> None:
     alone = trainer(logging_steps=1)
     alone.train()
@@ -133,6 +135,7 @@ def test_a_change_acts_from_the_next_step_on_and_the_schedule_keeps_its_shape(tr
     ]
 
 
+@pytest.mark.slow
 def test_a_constant_rate_is_the_slider_exactly(trainer) -> None:
     run = paused_after(HuggingFaceRun(trainer(lr_scheduler_type="constant")), 1)
     for rate in (3e-3, 7e-4, 0.1):
@@ -142,6 +145,7 @@ def test_a_constant_rate_is_the_slider_exactly(trainer) -> None:
     assert [step.learning_rates[0] for step in run.history] == [1e-2, 3e-3, 7e-4, 0.1]
 
 
+@pytest.mark.slow
 def test_pause_one_step_and_stop_end_it_as_trainer_ends(trainer) -> None:
     ended: list[int] = []
 
@@ -157,6 +161,7 @@ def test_pause_one_step_and_stop_end_it_as_trainer_ends(trainer) -> None:
     assert run.message == "stopped at step 6 of 12"
 
 
+@pytest.mark.slow
 def test_stopped_before_its_first_step_it_trains_nothing(trainer) -> None:
     watched = trainer()
     run = HuggingFaceRun(watched)
@@ -167,6 +172,7 @@ def test_stopped_before_its_first_step_it_trains_nothing(trainer) -> None:
     assert (run.state, run.error, watched.state.global_step) == ("stopped", None, 0)
 
 
+@pytest.mark.slow
 def test_its_own_printing_gives_way_and_comes_back(trainer, capfd) -> None:
     for disable in (True, False):
         watched = trainer(disable_tqdm=disable, logging_steps=1)
@@ -177,6 +183,7 @@ def test_its_own_printing_gives_way_and_comes_back(trainer, capfd) -> None:
         assert watched.callback_handler.callbacks[-1] is printing
 
 
+@pytest.mark.slow
 def test_what_cannot_be_watched_is_refused_in_one_line(trainer) -> None:
     watched = trainer()
     run = HuggingFaceRun(watched)
@@ -191,6 +198,7 @@ def test_what_cannot_be_watched_is_refused_in_one_line(trainer) -> None:
     assert set(run.cannot) == {"reset", "branch", "untouched"}
 
 
+@pytest.mark.slow
 def test_an_exception_is_kept_and_all_is_put_back(trainer) -> None:
     watched = trainer()
     before = list(watched.callback_handler.callbacks)
@@ -204,6 +212,7 @@ def test_an_exception_is_kept_and_all_is_put_back(trainer) -> None:
     assert watched.callback_handler.callbacks == before and "training_step" not in vars(watched)
 
 
+@pytest.mark.slow
 def test_a_trainer_without_data_ends_without_a_step(trainer) -> None:
     class Empty(IterableDataset):
         def __iter__(self):
@@ -219,6 +228,7 @@ def test_a_trainer_without_data_ends_without_a_step(trainer) -> None:
 
 @pytest.mark.parametrize("late", [False, True])
 @pytest.mark.parametrize("disable", [False, True])
+@pytest.mark.slow
 def test_a_callback_added_by_hand_records_the_same(trainer, capfd, late, disable) -> None:
     plan = {"logging_steps": 1, "disable_tqdm": disable}
     run = HuggingFaceRun(trainer(**plan)).start().wait(60)
@@ -238,6 +248,7 @@ def test_a_callback_added_by_hand_records_the_same(trainer, capfd, late, disable
     assert len(callback.run.history) == 14
 
 
+@pytest.mark.slow
 def test_by_hand_a_change_acts_and_a_stop_ends_it(trainer) -> None:
     class Meddles(TrainerCallback):
         def on_step_end(self, args, state, control, **_) -> None:
@@ -253,6 +264,7 @@ def test_by_hand_a_change_acts_and_a_stop_ends_it(trainer) -> None:
     assert (callback.run.state, by_hand.state.global_step) == ("stopped", 6)
 
 
+@pytest.mark.slow
 def test_by_hand_an_exception_ends_the_run_and_is_raised(trainer) -> None:
     callback = SteeringCallback()
     by_hand = trainer([callback])
