@@ -88,6 +88,11 @@ class CellView:
             self._place()
         return self
 
+    def _ipython_display_(self) -> None:
+        """As the last line of a cell: nothing more where it is shown already."""
+        if not (self.shown or self.closed):
+            self.show()
+
     def settle(self, png: bytes | None, words: str = "", *, page_expected: bool = False) -> None:
         """Keep a picture in the notebook for the day when no kernel is there. May be called by any thread.
 

@@ -40,6 +40,12 @@ class View:
         return {VIEW: {"model_id": "1"}, "text/plain": "VBox(…)"}
 
 
+class Counter(CellView):
+    def __init__(self) -> None:
+        with self.making():
+            self.box = stacked(w.HTML("1"))
+
+
 @pytest.fixture
 def png() -> bytes:
     out = io.BytesIO()
@@ -65,6 +71,23 @@ def _held(place: CellOutputs) -> tuple[list[str], list[str]]:
 def test_at_first_the_live_view_and_an_empty_place(place) -> None:
     assert _held(place) == ([VIEW, "text/plain"], ["text/plain"])
     assert "VBox" not in place._live.data["text/plain"]
+
+
+def test_as_the_last_line_of_a_cell_a_view_is_shown_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    import IPython.display
+    from IPython.core.formatters import DisplayFormatter
+
+    displayed: list[object] = []
+    monkeypatch.setattr(view, "in_notebook", lambda: True)
+    monkeypatch.setattr(IPython.display, "display", lambda data, **_: displayed.append(data) or Handle(data))
+    counter = Counter()
+    last_line = DisplayFormatter()
+    assert last_line.format(counter) == ({}, {}), "no line with the name of its class"
+    once = len(displayed)
+    assert once and counter.shown
+    last_line.format(counter)
+    assert len(displayed) == once
+    counter.close()
 
 
 def test_on_a_page_the_picture_goes_under_the_live_view(place, png) -> None:
