@@ -138,6 +138,7 @@ def test_a_script_by_hand_quotes_the_formulas(clouds, make_network, tmp_path):
         assert inspect.getsource(getattr(optimizers, formula)) in text
     assert "gradient_descent_" not in text and "{{" not in text and "{%" not in text
     assert "\n\n\n\n" not in text and text.endswith("way out\n")
+    assert "    accelerator.end_training()\n    os._exit(0)" in text
 
 
 def test_the_best_weights_are_those_that_early_stopping_kept(clouds, make_network, tmp_path, here):
